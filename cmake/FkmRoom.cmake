@@ -1,0 +1,39 @@
+# A room is one folder of src/ and one object library fkm_<room>. Tests of a room link only the rooms it uses.
+#   fkm_room(io USES base data SOURCES csv.c npy.c)
+
+add_library(fkm_flags INTERFACE)
+target_compile_features(fkm_flags INTERFACE c_std_17)
+target_include_directories(fkm_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+target_compile_definitions(fkm_flags INTERFACE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE
+    FKM_VERSION="${PROJECT_VERSION}")
+target_compile_options(fkm_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla
+    -fvisibility=hidden -fno-math-errno -ffp-contract=off $<$<BOOL:${FKM_WARNINGS_AS_ERRORS}>:-Werror>)
+if(FKM_SANITIZE)
+    target_compile_options(fkm_flags INTERFACE -fsanitize=${FKM_SANITIZE} -fno-omit-frame-pointer
+        -fno-sanitize-recover=all)
+    target_link_options(fkm_flags INTERFACE -fsanitize=${FKM_SANITIZE})
+endif()
+find_package(Threads REQUIRED)
+target_link_libraries(fkm_flags INTERFACE Threads::Threads m)
+
+set_property(GLOBAL PROPERTY FKM_ROOMS "")
+
+function(fkm_room room)
+    cmake_parse_arguments(ROOM "" "" "USES;SOURCES" ${ARGN})
+    add_library(fkm_${room} STATIC ${ROOM_SOURCES})
+    set_target_properties(fkm_${room} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_link_libraries(fkm_${room} PUBLIC fkm_flags)
+    foreach(used IN LISTS ROOM_USES)
+        target_link_libraries(fkm_${room} PUBLIC fkm_${used})
+    endforeach()
+    # The compiler flags of a file come from its name, so a stray instruction cannot leak into shared code.
+    foreach(file IN LISTS ROOM_SOURCES)
+        if(file MATCHES "_avx2\\.c$")
+            set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+        elseif(file MATCHES "_avx512\\.c$")
+            set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS
+                "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c;-mprefer-vector-width=512")
+        endif()
+    endforeach()
+    set_property(GLOBAL APPEND PROPERTY FKM_ROOMS fkm_${room})
+endfunction()

@@ -1,0 +1,67 @@
+/* backend.h — the operations a device offers, and the context that carries them.
+ *
+ * The one primitive of all phases is the scan: rows against packed prototypes, with an epilogue that keeps what
+ * the caller asked for. No scan holds an n x k matrix unless FKMI_SCAN_ALL asked for exactly that.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_BACKENDS_BACKEND_H
+#define FKMI_BACKENDS_BACKEND_H
+
+#include "base/memory.h"
+#include "base/threads.h"
+#include "data/rows.h"
+#include "kernels/kernels.h"
+
+struct fkm_context {
+    struct fkmi_pool *pool;
+    const struct fkmi_backend *backend;
+    const struct fkmi_kernels *kernels;
+};
+
+enum fkmi_scan_kind {
+    FKMI_SCAN_NEAREST,   /* width 1: the nearest prototype */
+    FKMI_SCAN_TOP_K,     /* width top_k: nearest first */
+    FKMI_SCAN_OWN,       /* width 1: the nearest of the row's own class */
+    FKMI_SCAN_OTHER,     /* width 1: the nearest of any other class */
+    FKMI_SCAN_OWN_OTHER, /* width 2: own, then other */
+    FKMI_SCAN_CLASSES,   /* width n_classes: the nearest of each class */
+    FKMI_SCAN_ALL        /* width k: distances only, index is not written */
+};
+/* Outputs hold n x width entries; index may be NULL. Where there is no candidate (an empty class, fewer than
+ * top_k prototypes, slot -1 for OWN) the index is -1 and the distance +inf. Ties go to the lower index.
+ * Distances carry the factor D/A of masks, are never negative, and for every kind but CLASSES and ALL are
+ * computed directly from (x - c), so they stay accurate far from the origin. A row with A = 0 has distance 0 to
+ * every prototype. Cosine: a zero row or a zero prototype has distance 1. */
+struct fkmi_scan {
+    enum fkmi_scan_kind kind;
+    int64_t top_k;
+    const int32_t *slot;        /* OWN, OTHER, OWN_OTHER: class slot by row of the view; -1: none */
+    const int64_t *class_begin; /* n_classes + 1: prototypes of slot c are [class_begin[c], class_begin[c+1]) */
+    int64_t n_classes;
+    int32_t *index;
+    double *distance;
+};
+
+struct fkmi_pack; /* prototypes laid out for scanning; belongs to a backend */
+
+struct fkmi_backend {
+    const char *name;
+    /* Lays out k prototypes (row-major, dtype) for a space; the points may change or go afterwards. *pack may hold
+     * an older pack (or NULL), whose memory is reused; on failure it stays valid with its old content. masked:
+     * rows with a mask will be scanned (needs room for the squares). */
+    fkm_status (*pack)(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
+                       const void *points, int64_t k, bool masked, struct fkmi_pack **pack);
+    void (*pack_free)(struct fkmi_pack *pack); /* NULL is fine */
+    /* Scans all rows of the view, in parallel. rows->dim equals the pack's. */
+    fkm_status (*scan)(struct fkm_context *context, const struct fkmi_rows *rows, const struct fkmi_pack *pack,
+                       const struct fkmi_scan *scan);
+    /* Sums by prototype, in row order, one writer each: for each row i with j = index[i] >= 0 and weight u:
+     * sum[j] += u m x (x as loaded: unit rows for cosine), mass[j] += u, and when ages is not NULL
+     * ages[j] += u m. sum and ages are k x dim, mass k; all are added to, not cleared. factor (or NULL)
+     * multiplies the weight of row i. */
+    fkm_status (*accumulate)(struct fkm_context *context, const struct fkmi_rows *rows,
+                             const struct fkmi_space *space, const int32_t *index, const double *factor, int64_t k,
+                             double *sum, double *mass, double *ages);
+};
+extern const struct fkmi_backend fkmi_backend_cpu;
+
+#endif

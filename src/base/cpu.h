@@ -1,0 +1,13 @@
+/* cpu.h — what this processor and its operating system allow.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_BASE_CPU_H
+#define FKMI_BASE_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+bool fkmi_cpu_has_avx2(void);   /* AVX2, FMA, F16C, and the OS saves ymm */
+bool fkmi_cpu_has_avx512(void); /* F, BW, DQ, VL, and the OS saves zmm */
+size_t fkmi_cpu_l2_bytes(void); /* per core; 1 MiB when unknown */
+
+#endif

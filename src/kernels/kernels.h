@@ -1,0 +1,64 @@
+/* kernels.h — the hot loops: one table per instruction set, chosen once, FKM_ISA overrides.
+ *
+ * "real" arrays are float or double (enum fkmi_real); panels are in one of the four storage types and widened as
+ * they are loaded. Every loop of a row adds in an order that depends on the row's length alone, never on its
+ * neighbours or its place in a tile.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_KERNELS_KERNELS_H
+#define FKMI_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/dtype.h"
+
+/* Tiles: `rows` rows against one panel of `cols` prototypes. Rows are packed dimension-major: x[d * rows + r];
+ * panels too: p[d * cols + j]. scores[r * cols + j] is written whole (rows x cols reals, 64-byte aligned). */
+struct fkmi_tile {
+    int rows, cols;
+    /* bias[j] + sum_d x p */
+    void (*dot)(const void *x, const void *panel, const void *bias, int64_t dim, void *scores);
+    /* -sum_d |x - p| */
+    void (*l1)(const void *x, const void *panel, int64_t dim, void *scores);
+    /* -sum_d a |x - p|, a packed like x */
+    void (*l1_weighted)(const void *x, const void *a, const void *panel, int64_t dim, void *scores);
+    /* one CSR row: scores[j] = bias[j] + sum over the row's entries of v p */
+    void (*dot_sparse)(const void *values, const int32_t *indices, int64_t n, const void *panel, const void *bias,
+                       void *scores);
+    /* one CSR row: scores[j] = bias[j] - sum over the row's entries of a (|v - p| - |p|); a by column, or NULL */
+    void (*l1_sparse)(const void *values, const int32_t *indices, int64_t n, const void *a, const void *panel,
+                      const void *bias, void *scores);
+};
+
+/* Loops over one or two vectors of n reals. `a` are active weights, NULL for all ones. */
+struct fkmi_vector {
+    void (*load[FKMI_N_DTYPES])(void *real, const void *stored, int64_t n);
+    void (*store[FKMI_N_DTYPES])(void *stored, const void *real, int64_t n); /* nearest even */
+    double (*dot)(const void *x, const void *c, const void *a, int64_t n);   /* sum a x c */
+    double (*distance[3])(const void *x, const void *c, const void *a, int64_t n); /* by fkm_metric; direct:
+        euclidean sum a (x-c)^2, l1 sum a |x-c|, cosine 1 - cos with 1 for a zero vector */
+    void (*add_f64)(double *sum, const void *x, double scale, int64_t n); /* sum += scale x */
+    /* gradients of a distance, added to real g: */
+    void (*add_difference)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n); /* g += scale a (c - x) */
+    void (*add_sign)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n); /* g += scale a sign(c - x), sign 0 = 0 */
+    void (*add_scaled)(void *g, const void *x, const void *a, double scale, int64_t n);               /* g += scale a x */
+    void (*add_square)(void *g, const void *x, const void *c, const void *m, double scale, int64_t n); /* g += scale m (x - c)^2 */
+    void (*add_absolute)(void *g, const void *x, const void *c, const void *m, double scale, int64_t n); /* g += scale m |x - c| */
+    /* Adam (Kingma & Ba 2015): m, v decay, p -= step * (m / fix1) / (sqrt(v / fix2) + 1e-8) */
+    void (*adam)(void *p, void *m, void *v, const void *g, int64_t n, double step, double beta1, double beta2,
+                 double fix1, double fix2);
+};
+
+struct fkmi_kernels {
+    const char *isa; /* "avx512", "avx2", "scalar" */
+    bool (*runs_here)(void);
+    struct fkmi_tile tile[FKMI_N_DTYPES]; /* by the panel's storage type; rows are its real type */
+    struct fkmi_vector vector[FKMI_N_REALS];
+};
+
+/* The best table that runs here; entries a table leaves NULL are filled from the next one. Never NULL. */
+const struct fkmi_kernels *fkmi_kernels_best(void);
+/* All tables of this build that run here, best first; for tests. Returns how many. */
+int fkmi_kernels_all(const struct fkmi_kernels **tables, int capacity);
+
+#endif

@@ -1,0 +1,55 @@
+/* state.h — everything a model has learned: its prototypes, grouped by class, and what routes to them.
+ *
+ * A "slot" is a class in order of discovery: a class of the classifier, a tag of the multi-label model, a stratum
+ * of the regressor, the one slot 0 of the clusterer. Prototypes of a slot are contiguous:
+ * [class_begin[slot], class_begin[slot + 1]).
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_PROTOTYPES_STATE_H
+#define FKMI_PROTOTYPES_STATE_H
+
+#include "backends/backend.h"
+
+struct fkmi_state {
+    fkm_dtype dtype;
+    int64_t dim, k, n_classes, n_targets;
+    void *points;         /* k x dim, dtype; unit vectors for cosine (unless normalize_prototypes is off) */
+    double *mass;         /* k: w_k */
+    double *ages;         /* k x dim once a mask was seen, else NULL */
+    double *targets;      /* k x n_targets (regressor), else NULL */
+    double *bias;         /* k: b_j; 0 unless prototype_scale learns it */
+    double *theta;        /* k: tau_j = temperature * scale * exp(theta_j); one value in all places unless
+                             prototype_scale */
+    uint8_t *frozen;      /* k */
+    int64_t *class_label; /* n_classes: label by slot */
+    int64_t *class_begin; /* n_classes + 1 */
+    double *strata;       /* n_classes x n_targets: centre of each stratum (regressor), else NULL */
+    double *alpha, *beta, *threshold; /* n_classes (multi-label), else NULL */
+    double *feature_weights;          /* dim, sum dim, or NULL */
+    double scale;                     /* s; 1 until known */
+    int64_t k_capacity, class_capacity;
+};
+
+/* A zeroed state is empty and valid; set dtype, dim, n_targets, scale before adding to it. */
+void fkmi_state_free(struct fkmi_state *state); /* frees the content and zeroes the struct */
+fkm_status fkmi_state_copy(struct fkmi_state *out, const struct fkmi_state *state);
+/* Appends a class with k prototypes (k x dim reals of state->dtype's real type, stored as dtype); masses 1, bias
+ * 0, theta as the first prototype's (0 for the first). targets (k x n_targets) may be NULL. On failure the state
+ * is as it was. */
+fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t label,
+                                const void *points, const double *targets, int64_t k);
+/* Drops the classes from slot n_classes on: undoes fkmi_state_add_class. */
+void fkmi_state_truncate(struct fkmi_state *state, int64_t n_classes);
+/* Allocates ages (k x dim), each coordinate at its prototype's mass. No-op when they exist. */
+fkm_status fkmi_state_need_ages(struct fkmi_state *state);
+/* Removes prototypes whose keep flag is 0, compacting everything. No class may lose its last one (asserted). */
+void fkmi_state_compact(struct fkmi_state *state, const uint8_t *keep);
+/* The class slot of each prototype, into owner (k). */
+void fkmi_state_owners(const struct fkmi_state *state, int32_t *owner);
+/* Address of prototype j. */
+static inline void *fkmi_state_point(const struct fkmi_state *state, int64_t j)
+{
+    return (char *)state->points + (size_t)(j * state->dim) * fkmi_dtype_size(state->dtype);
+}
+struct fkmi_space fkmi_state_space(const struct fkmi_state *state, fkm_metric metric);
+
+#endif
