@@ -11,6 +11,8 @@
 #define FKMI_PRINTF(format_at, first_at)
 #endif
 
+#define FKMI_MESSAGE_BYTES 1024 /* a longer message is cut */
+
 /* Stores this thread's message and returns status. */
 fkm_status fkmi_fail(fkm_status status, const char *format, ...) FKMI_PRINTF(2, 3);
 /* The same message again with words in front ("eval: ..."); returns status. */

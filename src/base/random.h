@@ -11,7 +11,8 @@ struct fkmi_random {
     uint64_t key, counter;
 };
 struct fkmi_random fkmi_random_from(uint64_t seed);
-/* An independent stream for purpose `name` (any number, e.g. an epoch or a class). The parent does not move. */
+/* An independent stream for purpose `name` (any number, e.g. an epoch or a class): a function of the parent's
+ * key, its counter and the name. The parent does not move. */
 struct fkmi_random fkmi_random_split(struct fkmi_random parent, uint64_t name);
 uint64_t fkmi_random_u64(struct fkmi_random *random);
 double fkmi_random_uniform(struct fkmi_random *random);              /* [0, 1), 53 bits */

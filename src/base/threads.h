@@ -14,11 +14,12 @@ typedef fkm_status fkmi_range_fn(void *job, int64_t begin, int64_t end, int thre
  * call and start anew in a forked child. */
 fkm_status fkmi_pool_create(int n_threads, struct fkmi_pool **out);
 void fkmi_pool_free(struct fkmi_pool *pool);
-int fkmi_pool_threads(const struct fkmi_pool *pool);
+int fkmi_pool_threads(const struct fkmi_pool *pool); /* 1 for NULL */
 /* Calls body on blocks of [0, n); the caller works too. Any number of threads may call at once on one pool (a
  * busy pool makes the second caller do its blocks itself, as thread 0 of its own: scratch indexed by `thread`
  * belongs to the call). Nested calls run serially. The first failing block's status and message (lowest block)
- * reach the caller. */
+ * reach the caller: the same block for any number of threads; blocks above it may have been skipped.
+ * pool NULL: the caller does all blocks, in order. */
 fkm_status fkmi_parallel(struct fkmi_pool *pool, int64_t n, int64_t block, fkmi_range_fn *body, void *job);
 
 #endif

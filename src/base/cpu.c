@@ -1,0 +1,31 @@
+/* cpu.c — the processor's features as the compiler's own runtime reports them (it asks the OS about registers).
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "base/cpu.h"
+
+#include <unistd.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+bool fkmi_cpu_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+bool fkmi_cpu_has_avx512(void)
+{
+    return fkmi_cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#else
+bool fkmi_cpu_has_avx2(void) { return false; }
+bool fkmi_cpu_has_avx512(void) { return false; }
+#endif
+
+size_t fkmi_cpu_l2_bytes(void)
+{
+    long bytes = 0;
+
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+    return bytes > 0 ? (size_t)bytes : (size_t)1 << 20;
+}
