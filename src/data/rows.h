@@ -39,6 +39,10 @@ struct fkmi_space {
     const double *feature_weights; /* dim, summing to dim; NULL: all ones */
 };
 
+/* Values beyond are refused, in every dtype: distances square them and sum over columns in float, which ends at
+ * 2^128. */
+#define FKMI_MOST_VALUE 0x1p60
+
 /* What a NaN means when a batch is checked. With FKM_MISSING_MASK the view gets a mask of its own: *owned_mask
  * (fkmi_free) is then set and combines batch->mask with the NaNs. */
 fkm_status fkmi_rows_check(struct fkmi_rows *rows, const fkm_batch *batch, int64_t expected_dim /* 0: any */,
@@ -55,7 +59,7 @@ void fkmi_row_load(const struct fkmi_rows *rows, const struct fkmi_space *space,
  * writes nothing when neither weights nor mask exist (returns 1, *present = false). */
 double fkmi_row_active(const struct fkmi_rows *rows, const struct fkmi_space *space, int64_t i, void *out,
                        bool *present);
-/* 1 / norm of row i for cosine (0 for a zero row), 1 for other metrics. */
+/* 1 / norm of row i for cosine (0 for a zero row, and for a norm below 2^-126 in float), 1 for other metrics. */
 double fkmi_row_scale(const struct fkmi_rows *rows, const struct fkmi_space *space, int64_t i);
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef FKMI_DATA_SOURCE_H
 #define FKMI_DATA_SOURCE_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 #define FKMI_POSITION_BYTES 256 /* a position is text and fits in this, with its zero */
@@ -18,8 +20,9 @@ struct fkm_source {
     fkm_source_functions functions;
     struct fkmi_source_words words;
     void *self;
+    bool foreign; /* made by fkm_source_create: its failures come without a message */
 };
-/* For readers in io/. */
+/* For readers in io/; functions->close may be NULL. On failure self is still the caller's. */
 fkm_status fkmi_source_create(const fkm_source_functions *functions, const struct fkmi_source_words *words,
                               void *self, fkm_source **out);
 
