@@ -1,0 +1,305 @@
+/* multilabel.c — k prototypes per tag; a tag's score is that of its nearest prototype, and thresholds per tag turn
+ * scores into answers.
+ *
+ * Thresholds maximise each tag's F1 on the rows at hand, shrunk towards the threshold of the best micro-F1 when the
+ * tag has few rows. They come from histograms of the scores (DESIGN: never rows x tags in memory), counted in
+ * integers so that no order of threads can change them.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "estimators/model.h"
+
+enum { HISTOGRAM_ENTRIES = 1 << 20, MAX_BINS = 1024, MIN_BINS = 64, POOLED_BINS = 4096 };
+static const double WEIGHT_UNIT = 1048576.0; /* weights are counted in 2^-20ths */
+static const double SHRINK = 10.0;           /* rows of a tag that count as much as the pooled threshold */
+
+/* ---- reading tags */
+
+static fkm_status check_tags(const fkm_batch *batch, int64_t n)
+{
+    if (!batch->tag_indptr || (!batch->tags && batch->tag_indptr[n] > 0))
+        return fkmi_fail(FKM_EINVAL, "a multi-label model needs tags, the batch has none");
+    if (batch->tag_indptr[0] != 0)
+        return fkmi_fail(FKM_EINVAL, "tag_indptr begins with %lld instead of 0", (long long)batch->tag_indptr[0]);
+    for (int64_t i = 0; i < n; i++) {
+        if (batch->tag_indptr[i + 1] < batch->tag_indptr[i])
+            return fkmi_fail(FKM_EINVAL, "tag_indptr falls from %lld to %lld at row %lld", (long long)batch->tag_indptr[i],
+                             (long long)batch->tag_indptr[i + 1], (long long)i);
+        for (int64_t t = batch->tag_indptr[i]; t < batch->tag_indptr[i + 1]; t++) {
+            if (batch->tags[t] < 0 || (batch->n_tags > 0 && batch->tags[t] >= batch->n_tags))
+                return fkmi_fail(FKM_EINVAL, "row %lld has tag %d, there are %lld tags", (long long)i, batch->tags[t],
+                                 (long long)batch->n_tags);
+            for (int64_t s = batch->tag_indptr[i]; s < t; s++)
+                if (batch->tags[s] == batch->tags[t])
+                    return fkmi_fail(FKM_EINVAL, "row %lld has tag %d twice", (long long)i, batch->tags[t]);
+        }
+    }
+    return FKM_OK;
+}
+
+static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
+                       struct fkmi_lesson *lesson)
+{
+    const int64_t n = lesson->base.n;
+    int64_t n_pairs;
+
+    (void)model;
+    FKMI_TRY(check_tags(batch, n));
+    n_pairs = batch->tag_indptr[n];
+    if (grow && n_pairs == 0)
+        return fkmi_fail(FKM_EINVAL, "none of the %lld rows has a tag: there is nothing to learn", (long long)n);
+    FKMI_TRY(fkmi_alloc(&lesson->slot, n_pairs, sizeof *lesson->slot));
+    FKMI_TRY(fkmi_alloc(&lesson->owned_view, n_pairs, sizeof *lesson->owned_view));
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t t = batch->tag_indptr[i]; t < batch->tag_indptr[i + 1]; t++) {
+            int32_t slot = fkmi_classes_find(&learned->classes, batch->tags[t]);
+            if (slot < 0 && !grow)
+                return fkmi_fail(FKM_EINVAL, "tag %d of row %lld was never seen in phase 1", batch->tags[t], (long long)i);
+            if (slot < 0) {
+                slot = (int32_t)learned->classes.n;
+                FKMI_TRY(fkmi_classes_add(&learned->classes, batch->tags[t]));
+            }
+            lesson->slot[t] = slot;
+            lesson->owned_view[t] = i;
+        }
+    FKMI_TRY(fkmi_copy(&lesson->owned_slots, lesson->slot, n_pairs, sizeof *lesson->slot));
+    lesson->view = fkmi_rows_pick(&lesson->base, lesson->owned_view, n_pairs);
+    lesson->targets.tag_indptr = batch->tag_indptr;
+    lesson->targets.tag_slot = lesson->owned_slots;
+    return FKM_OK;
+}
+
+static int32_t k_wanted(const fkm_model *model, int64_t label)
+{
+    for (int64_t i = 0; i < model->n_class_k; i++)
+        if (model->class_k[i].label == label)
+            return model->class_k[i].k;
+    return model->params.k_init;
+}
+
+/* ---- scores of rows with known tags: ranges, then histograms */
+
+struct tally {
+    const struct fkmi_lesson *lesson;
+    int64_t n_tags, n_bins;
+    double *low, *high;           /* per thread and tag: range of z */
+    double pooled_low, pooled_high;
+    _Atomic int64_t *bins;        /* tag x n_bins x {negative, positive} */
+    _Atomic int64_t *pooled;      /* POOLED_BINS x {negative, positive} */
+    uint8_t *positive;            /* per thread and tag; all 0 between rows */
+};
+
+static void widen_ranges(void *argument, int64_t row, const double *z, int thread)
+{
+    struct tally *tally = argument;
+    double *low = tally->low + thread * tally->n_tags, *high = tally->high + thread * tally->n_tags;
+
+    (void)row;
+    for (int64_t c = 0; c < tally->n_tags; c++) {
+        if (!isfinite(z[c]))
+            continue;
+        low[c] = z[c] < low[c] ? z[c] : low[c];
+        high[c] = z[c] > high[c] ? z[c] : high[c];
+    }
+}
+
+static int64_t bin_of(double z, double low, double high, int64_t n_bins)
+{
+    const double at = high > low ? (z - low) / (high - low) * (double)n_bins : 0.0;
+
+    return at < 0 ? 0 : at >= (double)n_bins ? n_bins - 1 : (int64_t)at;
+}
+
+static void count_row(void *argument, int64_t row, const double *z, int thread)
+{
+    struct tally *tally = argument;
+    const struct fkmi_targets *targets = &tally->lesson->targets;
+    const int64_t r = fkmi_row(&tally->lesson->rows, row);
+    const int64_t weight = (int64_t)(fkmi_row_weight(&tally->lesson->rows, row) * WEIGHT_UNIT + 0.5);
+    uint8_t *positive = tally->positive + thread * tally->n_tags;
+
+    for (int64_t t = targets->tag_indptr[r]; t < targets->tag_indptr[r + 1]; t++)
+        positive[targets->tag_slot[t]] = 1;
+    for (int64_t c = 0; c < tally->n_tags; c++) {
+        if (!isfinite(z[c]))
+            continue;
+        atomic_fetch_add_explicit(&tally->bins[2 * (c * tally->n_bins + bin_of(z[c], tally->low[c], tally->high[c],
+                                                                               tally->n_bins)) + positive[c]],
+                                  weight, memory_order_relaxed);
+        atomic_fetch_add_explicit(
+            &tally->pooled[2 * bin_of(z[c], tally->pooled_low, tally->pooled_high, POOLED_BINS) + positive[c]], weight,
+            memory_order_relaxed);
+    }
+    for (int64_t t = targets->tag_indptr[r]; t < targets->tag_indptr[r + 1]; t++)
+        positive[targets->tag_slot[t]] = 0;
+}
+
+/* The z from which on a tag is answered so that F1 is largest, from counts per bin; *f1 and the positive weight are
+ * told. Without positives the threshold is above every score. */
+static double best_threshold(const _Atomic int64_t *bins, int64_t n_bins, double low, double high, double *f1,
+                             double *n_positive)
+{
+    const double width = (high - low) / (double)n_bins;
+    double positives = 0, true_positive = 0, false_positive = 0, best = -1, at = high + (width > 0 ? width : 1.0);
+
+    for (int64_t b = 0; b < n_bins; b++)
+        positives += (double)bins[2 * b + 1];
+    for (int64_t b = n_bins - 1; b >= 0; b--) {
+        if (bins[2 * b] == 0 && bins[2 * b + 1] == 0)
+            continue;
+        false_positive += (double)bins[2 * b];
+        true_positive += (double)bins[2 * b + 1];
+        const double score = 2 * true_positive / (true_positive + false_positive + positives);
+        if (positives > 0 && score > best) {
+            best = score;
+            at = low + (double)b * width;
+        }
+    }
+    *f1 = best > 0 ? best : 0.0;
+    *n_positive = positives / WEIGHT_UNIT;
+    return at;
+}
+
+static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *oracle, const struct fkmi_lesson *lesson)
+{
+    const int64_t n_tags = oracle->state->n_classes, n_threads = fkmi_pool_threads(oracle->context->pool);
+
+    tally->lesson = lesson;
+    tally->n_tags = n_tags;
+    tally->n_bins = HISTOGRAM_ENTRIES / n_tags;
+    tally->n_bins = tally->n_bins > MAX_BINS ? MAX_BINS : tally->n_bins < MIN_BINS ? MIN_BINS : tally->n_bins;
+    FKMI_TRY(fkmi_alloc(&tally->low, n_threads * n_tags, sizeof(double)));
+    FKMI_TRY(fkmi_alloc(&tally->high, n_threads * n_tags, sizeof(double)));
+    FKMI_TRY(fkmi_alloc(&tally->positive, n_threads * n_tags, 1));
+    FKMI_TRY(fkmi_alloc(&tally->bins, 2 * n_tags * tally->n_bins, sizeof(int64_t)));
+    FKMI_TRY(fkmi_alloc(&tally->pooled, 2 * POOLED_BINS, sizeof(int64_t)));
+    for (int64_t i = 0; i < n_threads * n_tags; i++) {
+        tally->low[i] = INFINITY;
+        tally->high[i] = -INFINITY;
+    }
+    FKMI_TRY(fkmi_oracle_each_tags(oracle, &lesson->rows, widen_ranges, tally));
+    tally->pooled_low = INFINITY;
+    tally->pooled_high = -INFINITY;
+    for (int64_t c = 0; c < n_tags; c++) {
+        for (int64_t t = 1; t < n_threads; t++) {
+            tally->low[c] = fmin(tally->low[c], tally->low[t * n_tags + c]);
+            tally->high[c] = fmax(tally->high[c], tally->high[t * n_tags + c]);
+        }
+        tally->pooled_low = fmin(tally->pooled_low, tally->low[c]);
+        tally->pooled_high = fmax(tally->pooled_high, tally->high[c]);
+    }
+    return fkmi_oracle_each_tags(oracle, &lesson->rows, count_row, tally);
+}
+
+static void tally_free(struct tally *tally)
+{
+    fkmi_free(tally->low);
+    fkmi_free(tally->high);
+    fkmi_free(tally->positive);
+    fkmi_free((void *)tally->bins);
+    fkmi_free((void *)tally->pooled);
+}
+
+/* The best micro-F1 that one threshold for all tags can reach. */
+static fkm_status score(const struct fkmi_oracle *oracle, const struct fkmi_lesson *lesson, double *out)
+{
+    fkm_status status = FKM_OK;
+    struct tally tally = {0};
+    double n_positive;
+
+    FKMI_TRY_GOTO(tally_open(&tally, oracle, lesson));
+    best_threshold(tally.pooled, POOLED_BINS, tally.pooled_low, tally.pooled_high, out, &n_positive);
+done:
+    tally_free(&tally);
+    return status;
+}
+
+static fkm_status calibrate(const struct fkmi_oracle *oracle, const struct fkmi_lesson *lesson, double share,
+                            struct fkmi_state *state)
+{
+    fkm_status status = FKM_OK;
+    struct tally tally = {0};
+    double f1, n_positive, pooled;
+
+    FKMI_TRY_GOTO(tally_open(&tally, oracle, lesson));
+    pooled = best_threshold(tally.pooled, POOLED_BINS, tally.pooled_low, tally.pooled_high, &f1, &n_positive);
+    for (int64_t c = 0; c < tally.n_tags; c++) {
+        double z, own;
+        if (!(tally.high[c] >= tally.low[c]))
+            continue;
+        z = best_threshold(tally.bins + 2 * c * tally.n_bins, tally.n_bins, tally.low[c], tally.high[c], &f1, &n_positive);
+        own = n_positive / (n_positive + SHRINK);
+        z = own * z + (1 - own) * pooled;
+        state->threshold[c] += share * (fkmi_sigmoid(z) - state->threshold[c]);
+    }
+done:
+    tally_free(&tally);
+    return status;
+}
+
+/* ---- answering */
+
+/* Heap sort of order[0 .. n) by z descending, ties to the lower label: no memory, no worst case. */
+static bool comes_before(const struct fkmi_state *state, const double *z, int64_t a, int64_t b)
+{
+    return z[a] > z[b] || (z[a] == z[b] && state->class_label[a] < state->class_label[b]);
+}
+
+static void sift(const struct fkmi_state *state, const double *z, int64_t *order, int64_t root, int64_t n)
+{
+    for (int64_t child; (child = 2 * root + 1) < n; root = child) {
+        const int64_t parent = order[root];
+        if (child + 1 < n && comes_before(state, z, order[child], order[child + 1]))
+            child++;
+        if (!comes_before(state, z, parent, order[child]))
+            return;
+        order[root] = order[child];
+        order[child] = parent;
+    }
+}
+
+static void sort_tags(const struct fkmi_state *state, const double *z, int64_t *order, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        order[i] = i;
+    for (int64_t i = n / 2 - 1; i >= 0; i--)
+        sift(state, z, order, i, n);
+    for (int64_t i = n - 1; i > 0; i--) {
+        const int64_t top = order[0];
+        order[0] = order[i];
+        order[i] = top;
+        sift(state, z, order, 0, i);
+    }
+}
+
+void fkmi_tags_choose(const struct fkmi_state *state, fkm_strategy strategy, int64_t top_k, const double *z,
+                      int64_t *order, uint8_t *chosen)
+{
+    const int64_t n = state->n_classes;
+    int64_t n_chosen = top_k < n ? top_k : n;
+
+    memset(chosen, 0, (size_t)n);
+    if (strategy == FKM_STRATEGY_ADAPTIVE) {
+        for (int64_t c = 0; c < n; c++)
+            chosen[c] = fkmi_sigmoid(z[c]) >= state->threshold[c];
+        return;
+    }
+    sort_tags(state, z, order, n);
+    if (strategy == FKM_STRATEGY_GAP) {
+        double largest = -1;
+        n_chosen = 1;
+        for (int64_t i = 0; i + 1 < n; i++) {
+            const double drop = fkmi_sigmoid(z[order[i]]) - fkmi_sigmoid(z[order[i + 1]]);
+            if (drop > largest) {
+                largest = drop;
+                n_chosen = i + 1;
+            }
+        }
+    }
+    for (int64_t i = 0; i < n_chosen; i++)
+        chosen[order[i]] = 1;
+}
+
+const struct fkmi_estimator fkmi_multilabel = {
+    .name = "multilabel", .read = read, .k_wanted = k_wanted, .score = score, .calibrate = calibrate};
