@@ -28,6 +28,10 @@ struct fkmi_tile {
     /* one CSR row: scores[j] = bias[j] - sum over the row's entries of a (|v - p| - |p|); a by column, or NULL */
     void (*l1_sparse)(const void *values, const int32_t *indices, int64_t n, const void *a, const void *panel,
                       const void *bias, void *scores);
+    /* packed[d * width + r] = row[r][d] for n rows of dim reals, 0 for n <= r < width: both layouts above */
+    void (*pack)(const void *const *row, int n, int64_t dim, int width, void *packed);
+    /* bit j of lanes[r] says scores[r * cols + j] > threshold[r]; returns bit r for the rows that have any */
+    uint32_t (*above)(const void *scores, const void *threshold, uint32_t *lanes);
 };
 
 /* Loops over one or two vectors of n reals. `a` are active weights, NULL for all ones. */
@@ -37,6 +41,8 @@ struct fkmi_vector {
     double (*dot)(const void *x, const void *c, const void *a, int64_t n);   /* sum a x c */
     double (*distance[3])(const void *x, const void *c, const void *a, int64_t n); /* by fkm_metric; direct:
         euclidean sum a (x-c)^2, l1 sum a |x-c|, cosine 1 - cos with 1 for a zero vector */
+    void (*transform)(void *out, const void *x, const void *mu, const void *s, int64_t n); /* out = s (x - mu);
+        mu, s or both may be NULL; out may be x */
     void (*add_f64)(double *sum, const void *x, double scale, int64_t n); /* sum += scale x */
     /* gradients of a distance, added to real g: */
     void (*add_difference)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n); /* g += scale a (c - x) */
@@ -56,7 +62,7 @@ struct fkmi_kernels {
     struct fkmi_vector vector[FKMI_N_REALS];
 };
 
-/* The best table that runs here; entries a table leaves NULL are filled from the next one. Never NULL. */
+/* The best table that runs here, or the one that FKM_ISA names. Every table is whole. Never NULL. */
 const struct fkmi_kernels *fkmi_kernels_best(void);
 /* All tables of this build that run here, best first; for tests. Returns how many. */
 int fkmi_kernels_all(const struct fkmi_kernels **tables, int capacity);

@@ -1,0 +1,142 @@
+/* lanes_avx2.h — what a 256-bit register can do: v32 holds 8 floats, v64 holds 4 doubles.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_KERNELS_LANES_H
+#define FKMI_KERNELS_LANES_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define FKMI_INLINE static inline __attribute__((always_inline))
+
+typedef __m256 v32;
+typedef __m256d v64;
+#define V32_LANES 8
+#define V64_LANES 4
+/* 6 rows x 2 registers of sums, 2 of prototypes and 2 of rows: all 16 registers */
+#define V32_ROWS 6
+#define V64_ROWS 6
+
+FKMI_INLINE v32 v32_zero(void) { return _mm256_setzero_ps(); }
+FKMI_INLINE v32 v32_set1(float x) { return _mm256_set1_ps(x); }
+FKMI_INLINE v32 v32_load(const float *p) { return _mm256_loadu_ps(p); }
+FKMI_INLINE void v32_store(float *p, v32 x) { _mm256_storeu_ps(p, x); }
+/* n values, then zeros */
+FKMI_INLINE v32 v32_load_part(const float *p, int64_t n)
+{
+    float lanes[8] = {0};
+    memcpy(lanes, p, (size_t)(n < 8 ? n : 8) * sizeof *lanes);
+    return v32_load(lanes);
+}
+FKMI_INLINE void v32_store_part(float *p, v32 x, int64_t n)
+{
+    float lanes[8];
+    v32_store(lanes, x);
+    memcpy(p, lanes, (size_t)(n < 8 ? n : 8) * sizeof *lanes);
+}
+FKMI_INLINE v32 v32_load_f32(const float *p) { return _mm256_loadu_ps(p); }
+FKMI_INLINE v32 v32_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p)); }
+FKMI_INLINE v32 v32_load_bf16(const uint16_t *p)
+{
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+FKMI_INLINE void v32_store_f16(uint16_t *p, v32 x)
+{
+    _mm_storeu_si128((void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+FKMI_INLINE v32 v32_add(v32 a, v32 b) { return _mm256_add_ps(a, b); }
+FKMI_INLINE v32 v32_sub(v32 a, v32 b) { return _mm256_sub_ps(a, b); }
+FKMI_INLINE v32 v32_mul(v32 a, v32 b) { return _mm256_mul_ps(a, b); }
+FKMI_INLINE v32 v32_div(v32 a, v32 b) { return _mm256_div_ps(a, b); }
+FKMI_INLINE v32 v32_sqrt(v32 a) { return _mm256_sqrt_ps(a); }
+FKMI_INLINE v32 v32_fma(v32 a, v32 b, v32 c) { return _mm256_fmadd_ps(a, b, c); }   /* a b + c */
+FKMI_INLINE v32 v32_fnma(v32 a, v32 b, v32 c) { return _mm256_fnmadd_ps(a, b, c); } /* c - a b */
+FKMI_INLINE v32 v32_abs(v32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
+{
+    const v32 above = _mm256_and_ps(_mm256_cmp_ps(a, v32_zero(), _CMP_GT_OQ), v32_set1(1.0f));
+    return _mm256_or_ps(above, _mm256_and_ps(_mm256_cmp_ps(a, v32_zero(), _CMP_LT_OQ), v32_set1(-1.0f)));
+}
+FKMI_INLINE double v32_sum(v32 a)
+{
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return (double)_mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
+}
+FKMI_INLINE uint32_t v32_above(v32 a, v32 b) /* a > b, by bits */
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
+/* 8 x 8, in place */
+FKMI_INLINE void v32_transpose(v32 r[8])
+{
+    v32 s[8];
+    _Pragma("GCC unroll 8") for (int i = 0; i < 8; i += 4)
+    {
+        const v32 a = _mm256_unpacklo_ps(r[i], r[i + 1]), b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        const v32 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+        s[i] = _mm256_shuffle_ps(a, c, 0x44);
+        s[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        s[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        s[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    _Pragma("GCC unroll 8") for (int i = 0; i < 4; i++)
+    {
+        r[i] = _mm256_permute2f128_ps(s[i], s[i + 4], 0x20);
+        r[i + 4] = _mm256_permute2f128_ps(s[i], s[i + 4], 0x31);
+    }
+}
+
+FKMI_INLINE v64 v64_zero(void) { return _mm256_setzero_pd(); }
+FKMI_INLINE v64 v64_set1(double x) { return _mm256_set1_pd(x); }
+FKMI_INLINE v64 v64_load(const double *p) { return _mm256_loadu_pd(p); }
+FKMI_INLINE void v64_store(double *p, v64 x) { _mm256_storeu_pd(p, x); }
+FKMI_INLINE v64 v64_load_part(const double *p, int64_t n)
+{
+    double lanes[4] = {0};
+    memcpy(lanes, p, (size_t)(n < 4 ? n : 4) * sizeof *lanes);
+    return v64_load(lanes);
+}
+FKMI_INLINE void v64_store_part(double *p, v64 x, int64_t n)
+{
+    double lanes[4];
+    v64_store(lanes, x);
+    memcpy(p, lanes, (size_t)(n < 4 ? n : 4) * sizeof *lanes);
+}
+FKMI_INLINE v64 v64_load_f64(const double *p) { return _mm256_loadu_pd(p); }
+FKMI_INLINE v64 v64_load_f32(const float *p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
+FKMI_INLINE v64 v64_add(v64 a, v64 b) { return _mm256_add_pd(a, b); }
+FKMI_INLINE v64 v64_sub(v64 a, v64 b) { return _mm256_sub_pd(a, b); }
+FKMI_INLINE v64 v64_mul(v64 a, v64 b) { return _mm256_mul_pd(a, b); }
+FKMI_INLINE v64 v64_div(v64 a, v64 b) { return _mm256_div_pd(a, b); }
+FKMI_INLINE v64 v64_sqrt(v64 a) { return _mm256_sqrt_pd(a); }
+FKMI_INLINE v64 v64_fma(v64 a, v64 b, v64 c) { return _mm256_fmadd_pd(a, b, c); }
+FKMI_INLINE v64 v64_fnma(v64 a, v64 b, v64 c) { return _mm256_fnmadd_pd(a, b, c); }
+FKMI_INLINE v64 v64_abs(v64 a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+FKMI_INLINE v64 v64_sign(v64 a)
+{
+    const v64 above = _mm256_and_pd(_mm256_cmp_pd(a, v64_zero(), _CMP_GT_OQ), v64_set1(1.0));
+    return _mm256_or_pd(above, _mm256_and_pd(_mm256_cmp_pd(a, v64_zero(), _CMP_LT_OQ), v64_set1(-1.0)));
+}
+FKMI_INLINE double v64_sum(v64 a)
+{
+    const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+}
+FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
+{
+    return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ));
+}
+/* 4 x 4, in place */
+FKMI_INLINE void v64_transpose(v64 r[4])
+{
+    const v64 a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
+    const v64 c = _mm256_unpacklo_pd(r[2], r[3]), d = _mm256_unpackhi_pd(r[2], r[3]);
+    r[0] = _mm256_permute2f128_pd(a, c, 0x20);
+    r[1] = _mm256_permute2f128_pd(b, d, 0x20);
+    r[2] = _mm256_permute2f128_pd(a, c, 0x31);
+    r[3] = _mm256_permute2f128_pd(b, d, 0x31);
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* lanes_scalar.h — the lanes every compiler can make: 128-bit vectors of the GNU language, which become SSE2,
+ * NEON or plain scalars. v32 holds 4 floats, v64 holds 2 doubles.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_KERNELS_LANES_H
+#define FKMI_KERNELS_LANES_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/dtype.h"
+
+#define FKMI_INLINE static inline __attribute__((always_inline))
+
+typedef float v32 __attribute__((vector_size(16)));
+typedef double v64 __attribute__((vector_size(16)));
+typedef int32_t v32_bits __attribute__((vector_size(16)));
+typedef int64_t v64_bits __attribute__((vector_size(16)));
+#define V32_LANES 4
+#define V64_LANES 2
+#define V32_ROWS 4
+#define V64_ROWS 4
+
+FKMI_INLINE v32 v32_zero(void) { return (v32){0}; }
+FKMI_INLINE v32 v32_set1(float x) { return (v32){x, x, x, x}; }
+FKMI_INLINE v32 v32_load(const float *p)
+{
+    v32 x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+FKMI_INLINE void v32_store(float *p, v32 x) { memcpy(p, &x, sizeof x); }
+/* n values, then zeros */
+FKMI_INLINE v32 v32_load_part(const float *p, int64_t n)
+{
+    v32 x = {0};
+    memcpy(&x, p, (size_t)(n < 4 ? n : 4) * sizeof *p);
+    return x;
+}
+FKMI_INLINE void v32_store_part(float *p, v32 x, int64_t n) { memcpy(p, &x, (size_t)(n < 4 ? n : 4) * sizeof *p); }
+FKMI_INLINE v32 v32_load_f32(const float *p) { return v32_load(p); }
+FKMI_INLINE v32 v32_load_f16(const uint16_t *p)
+{
+    return (v32){fkmi_f32_of_f16(p[0]), fkmi_f32_of_f16(p[1]), fkmi_f32_of_f16(p[2]), fkmi_f32_of_f16(p[3])};
+}
+FKMI_INLINE v32 v32_load_bf16(const uint16_t *p)
+{
+    const v32_bits bits = {p[0], p[1], p[2], p[3]};
+    return (v32)(bits << 16);
+}
+FKMI_INLINE void v32_store_f16(uint16_t *p, v32 x)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = fkmi_f16_of_f32(x[i]);
+}
+FKMI_INLINE v32 v32_add(v32 a, v32 b) { return a + b; }
+FKMI_INLINE v32 v32_sub(v32 a, v32 b) { return a - b; }
+FKMI_INLINE v32 v32_mul(v32 a, v32 b) { return a * b; }
+FKMI_INLINE v32 v32_div(v32 a, v32 b) { return a / b; }
+FKMI_INLINE v32 v32_sqrt(v32 a) { return (v32){sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3])}; }
+FKMI_INLINE v32 v32_fma(v32 a, v32 b, v32 c) { return a * b + c; }
+FKMI_INLINE v32 v32_fnma(v32 a, v32 b, v32 c) { return c - a * b; }
+FKMI_INLINE v32 v32_abs(v32 a) { return (v32)((v32_bits)a & INT32_MAX); }
+FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
+{
+    return (v32)(((a > 0) & (v32_bits)v32_set1(1.0f)) | ((a < 0) & (v32_bits)v32_set1(-1.0f)));
+}
+FKMI_INLINE double v32_sum(v32 a) { return (double)((a[0] + a[2]) + (a[1] + a[3])); }
+FKMI_INLINE uint32_t v32_above(v32 a, v32 b) /* a > b, by bits */
+{
+    const v32_bits bits = (a > b) & (v32_bits){1, 2, 4, 8};
+    return (uint32_t)(bits[0] | bits[1] | bits[2] | bits[3]);
+}
+/* 4 x 4, in place */
+FKMI_INLINE void v32_transpose(v32 r[4])
+{
+    const v32 a = __builtin_shuffle(r[0], r[1], (v32_bits){0, 4, 1, 5});
+    const v32 b = __builtin_shuffle(r[0], r[1], (v32_bits){2, 6, 3, 7});
+    const v32 c = __builtin_shuffle(r[2], r[3], (v32_bits){0, 4, 1, 5});
+    const v32 d = __builtin_shuffle(r[2], r[3], (v32_bits){2, 6, 3, 7});
+    r[0] = __builtin_shuffle(a, c, (v32_bits){0, 1, 4, 5});
+    r[1] = __builtin_shuffle(a, c, (v32_bits){2, 3, 6, 7});
+    r[2] = __builtin_shuffle(b, d, (v32_bits){0, 1, 4, 5});
+    r[3] = __builtin_shuffle(b, d, (v32_bits){2, 3, 6, 7});
+}
+
+FKMI_INLINE v64 v64_zero(void) { return (v64){0}; }
+FKMI_INLINE v64 v64_set1(double x) { return (v64){x, x}; }
+FKMI_INLINE v64 v64_load(const double *p)
+{
+    v64 x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+FKMI_INLINE void v64_store(double *p, v64 x) { memcpy(p, &x, sizeof x); }
+FKMI_INLINE v64 v64_load_part(const double *p, int64_t n)
+{
+    v64 x = {0};
+    memcpy(&x, p, (size_t)(n < 2 ? n : 2) * sizeof *p);
+    return x;
+}
+FKMI_INLINE void v64_store_part(double *p, v64 x, int64_t n) { memcpy(p, &x, (size_t)(n < 2 ? n : 2) * sizeof *p); }
+FKMI_INLINE v64 v64_load_f64(const double *p) { return v64_load(p); }
+FKMI_INLINE v64 v64_load_f32(const float *p) { return (v64){p[0], p[1]}; }
+FKMI_INLINE v64 v64_add(v64 a, v64 b) { return a + b; }
+FKMI_INLINE v64 v64_sub(v64 a, v64 b) { return a - b; }
+FKMI_INLINE v64 v64_mul(v64 a, v64 b) { return a * b; }
+FKMI_INLINE v64 v64_div(v64 a, v64 b) { return a / b; }
+FKMI_INLINE v64 v64_sqrt(v64 a) { return (v64){sqrt(a[0]), sqrt(a[1])}; }
+FKMI_INLINE v64 v64_fma(v64 a, v64 b, v64 c) { return a * b + c; }
+FKMI_INLINE v64 v64_fnma(v64 a, v64 b, v64 c) { return c - a * b; }
+FKMI_INLINE v64 v64_abs(v64 a) { return (v64)((v64_bits)a & INT64_MAX); }
+FKMI_INLINE v64 v64_sign(v64 a)
+{
+    return (v64)(((a > 0) & (v64_bits)v64_set1(1.0)) | ((a < 0) & (v64_bits)v64_set1(-1.0)));
+}
+FKMI_INLINE double v64_sum(v64 a) { return a[0] + a[1]; }
+FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1; }
+FKMI_INLINE void v64_transpose(v64 r[2])
+{
+    const v64 a = __builtin_shuffle(r[0], r[1], (v64_bits){0, 2});
+    r[1] = __builtin_shuffle(r[0], r[1], (v64_bits){1, 3});
+    r[0] = a;
+}
+
+#endif

@@ -1,0 +1,222 @@
+/* vector.inl.h — loops over one or two vectors of reals. Included once per real type; expects BITS, ISA, the lanes
+ * and the steps. Four chains of sums hide the latency of an addition; the tail joins the first chain.
+ * SPDX-License-Identifier: Apache-2.0 */
+typedef VEC V(step_fn)(VEC acc, VEC x, VEC p, VEC a);
+
+FKMI_INLINE double V(sum_of)(V(step_fn) * step, const REAL *x, const REAL *c, const REAL *a, int64_t n)
+{
+    VEC s0 = V(zero)(), s1 = V(zero)(), s2 = V(zero)(), s3 = V(zero)();
+    const VEC one = V(set1)(1);
+    int64_t i = 0;
+
+#define WEIGHT(at) (a ? V(load)(a + (at)) : one)
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        s0 = step(s0, V(load)(x + i), V(load)(c + i), WEIGHT(i));
+        s1 = step(s1, V(load)(x + i + LANES), V(load)(c + i + LANES), WEIGHT(i + LANES));
+        s2 = step(s2, V(load)(x + i + 2 * LANES), V(load)(c + i + 2 * LANES), WEIGHT(i + 2 * LANES));
+        s3 = step(s3, V(load)(x + i + 3 * LANES), V(load)(c + i + 3 * LANES), WEIGHT(i + 3 * LANES));
+    }
+    for (; i + LANES <= n; i += LANES)
+        s0 = step(s0, V(load)(x + i), V(load)(c + i), WEIGHT(i));
+#undef WEIGHT
+    if (i < n)
+        s0 = step(s0, V(load_part)(x + i, n - i), V(load_part)(c + i, n - i), a ? V(load_part)(a + i, n - i) : one);
+    return V(sum)(V(add)(V(add)(s0, s1), V(add)(s2, s3)));
+}
+
+static double FN(dot)(const void *x, const void *c, const void *a, int64_t n)
+{
+    return a ? V(sum_of)(V(step_dot_weighted), x, c, a, n) : V(sum_of)(V(step_dot), x, c, NULL, n);
+}
+static double FN(euclidean)(const void *x, const void *c, const void *a, int64_t n)
+{
+    return a ? V(sum_of)(V(step_euclidean_weighted), x, c, a, n) : V(sum_of)(V(step_euclidean), x, c, NULL, n);
+}
+static double FN(l1)(const void *x, const void *c, const void *a, int64_t n)
+{
+    return a ? V(sum_of)(V(step_l1_weighted), x, c, a, n) : V(sum_of)(V(step_l1), x, c, NULL, n);
+}
+
+/* 1 - cos of two vectors, from their product and squared norms; 1 when one of them is zero. */
+FKMI_INLINE double V(cosine_of)(double dot, double xx, double cc)
+{
+    const double distance = 1.0 - dot / (sqrt(xx) * sqrt(cc));
+
+    if (xx == 0 || cc == 0)
+        return 1.0;
+    return distance < 0 ? 0.0 : distance > 2 ? 2.0 : distance;
+}
+
+static double FN(cosine)(const void *x_at, const void *c_at, const void *a_at, int64_t n)
+{
+    const REAL *x = x_at, *c = c_at, *a = a_at;
+    VEC d0 = V(zero)(), x0 = V(zero)(), c0 = V(zero)(), d1 = V(zero)(), x1 = V(zero)(), c1 = V(zero)();
+    int64_t i = 0;
+
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        const VEC u = V(load)(x + i), v = V(load)(c + i), w = V(load)(x + i + LANES), z = V(load)(c + i + LANES);
+        const VEC au = a ? V(mul)(V(load)(a + i), u) : u, av = a ? V(mul)(V(load)(a + i), v) : v;
+        const VEC aw = a ? V(mul)(V(load)(a + i + LANES), w) : w, az = a ? V(mul)(V(load)(a + i + LANES), z) : z;
+        d0 = V(fma)(au, v, d0);
+        x0 = V(fma)(au, u, x0);
+        c0 = V(fma)(av, v, c0);
+        d1 = V(fma)(aw, z, d1);
+        x1 = V(fma)(aw, w, x1);
+        c1 = V(fma)(az, z, c1);
+    }
+    for (; i < n; i += LANES) {
+        const VEC u = V(load_part)(x + i, n - i), v = V(load_part)(c + i, n - i);
+        const VEC weight = a ? V(load_part)(a + i, n - i) : V(set1)(1);
+        const VEC au = V(mul)(weight, u), av = V(mul)(weight, v);
+        d0 = V(fma)(au, v, d0);
+        x0 = V(fma)(au, u, x0);
+        c0 = V(fma)(av, v, c0);
+    }
+    return V(cosine_of)(V(sum)(V(add)(d0, d1)), V(sum)(V(add)(x0, x1)), V(sum)(V(add)(c0, c1)));
+}
+
+/* out = s (x - mu); s and mu may be NULL */
+static void FN(transform)(void *out_at, const void *x_at, const void *mu_at, const void *s_at, int64_t n)
+{
+    REAL *out = out_at;
+    const REAL *x = x_at, *mu = mu_at, *s = s_at;
+
+    for (int64_t i = 0; i < n; i += LANES) {
+        VEC y = V(load_part)(x + i, n - i);
+        if (mu)
+            y = V(sub)(y, V(load_part)(mu + i, n - i));
+        if (s)
+            y = V(mul)(y, V(load_part)(s + i, n - i));
+        V(store_part)(out + i, y, n - i);
+    }
+}
+
+/* Updates of g: one coordinate's change is `change`, in registers. */
+typedef VEC V(change_fn)(VEC g, VEC x, VEC c, VEC a, VEC scale);
+
+FKMI_INLINE void V(update)(V(change_fn) * change, REAL *g, const REAL *x, const REAL *c, const REAL *a, double scale,
+                           int64_t n)
+{
+    const VEC s = V(set1)((REAL)scale), one = V(set1)(1);
+    int64_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        V(store)(g + i, change(V(load)(g + i), V(load)(x + i), V(load)(c + i), a ? V(load)(a + i) : one, s));
+    if (i < n)
+        V(store_part)(g + i, change(V(load_part)(g + i, n - i), V(load_part)(x + i, n - i),
+                                    V(load_part)(c + i, n - i), a ? V(load_part)(a + i, n - i) : one, s),
+                      n - i);
+}
+
+FKMI_INLINE VEC V(change_difference)(VEC g, VEC x, VEC c, VEC a, VEC s)
+{
+    return V(fma)(V(mul)(s, a), V(sub)(c, x), g);
+}
+FKMI_INLINE VEC V(change_sign)(VEC g, VEC x, VEC c, VEC a, VEC s)
+{
+    return V(fma)(V(mul)(s, a), V(sign)(V(sub)(c, x)), g);
+}
+FKMI_INLINE VEC V(change_scaled)(VEC g, VEC x, VEC c, VEC a, VEC s)
+{
+    (void)c;
+    return V(fma)(V(mul)(s, a), x, g);
+}
+FKMI_INLINE VEC V(change_square)(VEC g, VEC x, VEC c, VEC a, VEC s)
+{
+    const VEC difference = V(sub)(x, c);
+    return V(fma)(V(mul)(V(mul)(s, a), difference), difference, g);
+}
+FKMI_INLINE VEC V(change_absolute)(VEC g, VEC x, VEC c, VEC a, VEC s)
+{
+    return V(fma)(V(mul)(s, a), V(abs)(V(sub)(x, c)), g);
+}
+static void FN(add_difference)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n)
+{
+    V(update)(V(change_difference), g, x, c, a, scale, n);
+}
+static void FN(add_sign)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n)
+{
+    V(update)(V(change_sign), g, x, c, a, scale, n);
+}
+static void FN(add_scaled)(void *g, const void *x, const void *a, double scale, int64_t n)
+{
+    V(update)(V(change_scaled), g, x, x, a, scale, n);
+}
+static void FN(add_square)(void *g, const void *x, const void *c, const void *m, double scale, int64_t n)
+{
+    V(update)(V(change_square), g, x, c, m, scale, n);
+}
+static void FN(add_absolute)(void *g, const void *x, const void *c, const void *m, double scale, int64_t n)
+{
+    V(update)(V(change_absolute), g, x, c, m, scale, n);
+}
+
+static void FN(add_f64)(double *sum, const void *x_at, double scale, int64_t n)
+{
+    const REAL *x = x_at;
+    const v64 s = v64_set1(scale);
+    int64_t i = 0;
+
+    for (; i + V64_LANES <= n; i += V64_LANES)
+        v64_store(sum + i, v64_fma(s, FKMI_PASTE(v64_load_f, BITS, , )(x + i), v64_load(sum + i)));
+    for (; i < n; i++) /* a lane's own rounding, so that a sum does not depend on where a vector was cut */
+        v64_store_part(sum + i, v64_fma(s, v64_set1((double)x[i]), v64_load_part(sum + i, 1)), 1);
+}
+
+static void FN(adam)(void *p_at, void *m_at, void *v_at, const void *g_at, int64_t n, double step, double beta1,
+                     double beta2, double fix1, double fix2)
+{
+    REAL *p = p_at, *m = m_at, *v = v_at;
+    const REAL *g = g_at;
+    const VEC b1 = V(set1)((REAL)beta1), b2 = V(set1)((REAL)beta2), rate = V(set1)((REAL)(step / fix1));
+    const VEC c1 = V(set1)((REAL)(1 - beta1)), c2 = V(set1)((REAL)(1 - beta2)), tiny = V(set1)((REAL)1e-8);
+    const VEC unfix2 = V(set1)((REAL)(1 / fix2));
+
+    for (int64_t i = 0; i < n; i += LANES) {
+        const VEC gi = V(load_part)(g + i, n - i);
+        const VEC mi = V(fma)(b1, V(load_part)(m + i, n - i), V(mul)(c1, gi));
+        const VEC vi = V(fma)(b2, V(load_part)(v + i, n - i), V(mul)(c2, V(mul)(gi, gi)));
+        const VEC down = V(add)(V(sqrt)(V(mul)(vi, unfix2)), tiny);
+        V(store_part)(m + i, mi, n - i);
+        V(store_part)(v + i, vi, n - i);
+        V(store_part)(p + i, V(sub)(V(load_part)(p + i, n - i), V(div)(V(mul)(rate, mi), down)), n - i);
+    }
+}
+
+/* packed[d * width + r] = row[r][d], zeros for r >= n */
+static void FN(pack)(const void *const *row, int n, int64_t dim, int width, void *packed_at)
+{
+    REAL *packed = packed_at;
+    const int last_group = (width - 1) / LANES * LANES;
+
+    for (int64_t d = 0; d < dim; d += LANES) {
+        /* A group narrower than a register is stored whole: what it spills lies in a group written after it. */
+        for (int group = last_group; group >= 0; group -= LANES) {
+            VEC block[LANES];
+            for (int r = 0; r < LANES; r++)
+                block[r] = group + r < n ? V(load_part)((const REAL *)row[group + r] + d, dim - d) : V(zero)();
+            V(transpose)(block);
+            for (int i = 0; i < LANES && d + i < dim; i++) {
+                REAL *to = packed + (d + i) * width + group;
+                if ((d + i) * width + group + LANES <= dim * width)
+                    V(store)(to, block[i]);
+                else
+                    V(store_part)(to, block[i], width - group);
+            }
+        }
+    }
+}
+
+/* bit j of lanes[r]: scores[r * cols + j] > threshold[r]; returns the rows that have any */
+static uint32_t FN(above)(const void *scores_at, const void *threshold_at, uint32_t *lanes)
+{
+    const REAL *scores = scores_at, *threshold = threshold_at;
+    uint32_t rows = 0;
+
+    for (int r = 0; r < ROWS; r++) {
+        const VEC t = V(set1)(threshold[r]);
+        lanes[r] = V(above)(V(load)(scores + r * COLS), t) | V(above)(V(load)(scores + r * COLS + LANES), t) << LANES;
+        rows |= (uint32_t)(lanes[r] != 0) << r;
+    }
+    return rows;
+}
