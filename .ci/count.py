@@ -1,0 +1,50 @@
+"""count.py RESULTS — adds up what the tests printed and says who failed; the last line is the sum.
+
+Each test program ends with "N passed, N failed, N skipped"; one that ended badly without saying so counts as one
+failure. Steps (builds, fuzz targets) count as one each. Exit status 1 when anything failed or nothing passed.
+
+SPDX-License-Identifier: Apache-2.0"""
+import pathlib
+import re
+import sys
+import xml.etree.ElementTree as xml
+
+COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
+NAMED = re.compile(r"^(FAILED|skipped) (.*)$", re.MULTILINE)
+
+
+def count_program(label, case):
+    """(passed, failed) of one test program, and its failures by name."""
+    text = case.findtext("system-out") or ""
+    found = COUNTS.findall(text)
+    passed, failed = (int(found[-1][0]), int(found[-1][1])) if found else (0, 0)
+    for word, what in NAMED.findall(text):
+        print(f"{word} {label}: {what}")
+    if case.get("status") == "fail" and failed == 0:
+        print(f"FAILED {label}: ended badly")
+        failed = 1
+    elif not found and case.get("status") == "run":
+        print(f"FAILED {label}: did not say how many tests passed")
+        failed = 1
+    return passed, failed
+
+
+def main(results):
+    passed = failed = 0
+    for path in sorted(results.glob("*.xml")):
+        for case in xml.parse(path).iter("testcase"):
+            more = count_program(f"{path.stem}/{case.get('name')}", case)
+            passed, failed = passed + more[0], failed + more[1]
+    for line in (results / "steps.txt").read_text().splitlines():
+        passed += line.startswith("ok ")
+        failed += line.startswith("FAILED ")
+        if not line.startswith("ok "):
+            print(line)
+    summary = f"{passed} passed, {failed} failed"
+    (results / "summary.txt").write_text(summary + "\n")
+    print(summary)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(pathlib.Path(sys.argv[1])))

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# test.sh — everything that decides whether a change is good: the tests as shipped and under AddressSanitizer and
+# UBSan, the threads under ThreadSanitizer, the fuzz targets from their seeds, the build without options.
+# Results lie in build/results; the last line counts them. FUZZ_SECONDS per target, JOBS at a time.
+# SPDX-License-Identifier: Apache-2.0
+set -u
+cd "$(dirname "$0")/.." || exit 1
+jobs=${JOBS:-$(nproc)}
+fuzz_seconds=${FUZZ_SECONDS:-20}
+results=$PWD/build/results
+rm -rf "$results"
+mkdir -p "$results"
+
+# step NAME COMMAND...: runs it, remembers how it ended, says how long it took.
+step() {
+    local name=$1 begin=$SECONDS word=ok
+    shift
+    echo "== $name"
+    "$@" || word=FAILED
+    echo "$word $name" | tee -a "$results/steps.txt"
+    echo "   $((SECONDS - begin)) s"
+    [ $word = ok ]
+}
+
+build() { # preset, extra cmake arguments...
+    cmake --preset "$@" >"$results/configure-$1.log" 2>&1 || { cat "$results/configure-$1.log"; return 1; }
+    cmake --build --preset "$1" -j "$jobs" -- --quiet
+}
+
+# ctest's own verdict is in the XML, so that a failing test is counted once and not as a failed step too.
+run_tests() { # preset, command to run ctest under...
+    local preset=$1
+    shift
+    "$@" ctest --preset "$preset" -j "$jobs" --output-junit "$results/$preset.xml" \
+        --test-output-size-passed 1000000 --test-output-size-failed 1000000 | grep -v '^ *Start '
+    [ -s "$results/$preset.xml" ]
+}
+
+thread_tests() { # builds only the tests whose name says thread
+    local names
+    cmake --preset tsan >"$results/configure-tsan.log" 2>&1 || { cat "$results/configure-tsan.log"; return 1; }
+    names=$(ctest --preset tsan -N | sed -n 's/^ *Test *#[0-9]*: *//p')
+    [ -n "$names" ] || { echo "no test has 'thread' in its name"; return 1; }
+    # shellcheck disable=SC2086 # a list of words
+    cmake --build --preset tsan -j "$jobs" --target $names -- --quiet
+}
+
+fuzz_one() { # program
+    local name scratch seconds=$fuzz_seconds
+    name=$(basename "$1")
+    scratch=$results/$name
+    mkdir -p "$scratch/corpus"
+    local seeds=(fuzz/seeds/"${name#fuzz_}")
+    [ -d "${seeds[0]}" ] || { echo "FAILED $name: no seeds in ${seeds[0]}" | tee -a "$results/steps.txt"; return 1; }
+    if "$1" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$scratch/" "$scratch/corpus" "${seeds[@]}" >"$scratch/log" 2>&1; then
+        echo "ok $name ($(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/log") inputs)"
+    else
+        tail -n 60 "$scratch/log"
+        echo "FAILED $name: see $scratch"
+    fi | tee -a "$results/steps.txt"
+}
+
+fuzz() {
+    local program
+    for program in build/fuzz/fuzz/fuzz_*; do
+        [ -f "$program" ] && [ -x "$program" ] || continue
+        while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+        fuzz_one "$program" &
+    done
+    wait
+}
+
+# ThreadSanitizer cannot place its shadow under the widest address randomisation.
+steady=()
+setarch -R true 2>/dev/null && steady=(setarch -R)
+
+step build-release build release && run_tests release
+step build-asan-ubsan build asan-ubsan && run_tests asan-ubsan
+step build-tsan thread_tests && run_tests tsan "${steady[@]}"
+if .ci/has_fuzzer.sh; then
+    step build-fuzz build fuzz && fuzz
+else
+    echo "skipped fuzz: no clang-14 with libFuzzer" | tee -a "$results/steps.txt"
+fi
+step build-minimal build minimal -DFKM_BUILD_TESTS=OFF && step fkm-minimal build/minimal/cli/fkm version
+
+python3 .ci/count.py "$results"

@@ -1,0 +1,41 @@
+# make demo    installs what is missing, builds, learns scikit-learn's bundled data sets and prints the figures
+# make test    everything that decides whether a change is good
+# make bench   builds the benchmarks and runs them
+# Anything else is plain CMake: cmake --preset dev && cmake --build --preset dev && ctest --preset dev
+# SPDX-License-Identifier: Apache-2.0
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 20
+export JOBS FUZZ_SECONDS
+
+.PHONY: demo test bench format format-check release clean deps deps-test
+
+demo: release
+	examples/demo.sh
+
+release: deps
+	cmake --preset release -DFKM_BUILD_TESTS=OFF
+	cmake --build --preset release -j $(JOBS)
+
+test: deps-test
+	.ci/test.sh
+
+bench: deps
+	cmake --preset bench
+	cmake --build --preset bench -j $(JOBS)
+	bench/run.sh build/bench
+
+deps:
+	@.ci/deps.sh build
+
+deps-test:
+	@.ci/deps.sh test
+
+SOURCES = $(shell git ls-files '*.c' '*.h')
+format:
+	clang-format-14 -i $(SOURCES)
+format-check:
+	@if command -v clang-format-14 >/dev/null; then clang-format-14 --dry-run --Werror $(SOURCES); \
+	else echo "no clang-format-14 here"; fi
+
+clean:
+	rm -rf build
