@@ -11,6 +11,7 @@
 
 #define FKMI_TENSORS_MAX 100
 #define FKMI_TENSOR_DIMS_MAX 3
+#define FKMI_TEXTS_MAX 10000 /* with the checksum */
 
 enum fkmi_tensor_type { FKMI_TENSOR_F64, FKMI_TENSOR_F32, FKMI_TENSOR_F16, FKMI_TENSOR_BF16, FKMI_TENSOR_I64, FKMI_TENSOR_I32, FKMI_TENSOR_U8 };
 struct fkmi_tensor {
