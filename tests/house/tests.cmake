@@ -15,8 +15,11 @@ fkm_house_test(test_arrows)
 if(NOT FKM_SANITIZE) # what sanitizers add to the library is not ours
     fkm_house_test(test_public_header --cc ${CMAKE_C_COMPILER} --library $<TARGET_FILE:fastkmeans>
         --archive $<TARGET_FILE:fastkmeans_static>)
-    fkm_house_test(test_docs --cc ${CMAKE_C_COMPILER} --library $<TARGET_FILE:fastkmeans>
-        $<$<TARGET_EXISTS:fkm>:--fkm> $<$<TARGET_EXISTS:fkm>:$<TARGET_FILE:fkm>>)
+    set(command "")
+    if(TARGET fkm)
+        set(command --fkm $<TARGET_FILE:fkm>)
+    endif()
+    fkm_house_test(test_docs --cc ${CMAKE_C_COMPILER} --library $<TARGET_FILE:fastkmeans> ${command})
     if(FKM_INSTALL)
         fkm_house_test(test_install --cmake ${CMAKE_COMMAND} --build ${PROJECT_BINARY_DIR}
             --cc ${CMAKE_C_COMPILER})
