@@ -207,9 +207,10 @@ static double read_real(const fkm_params *params, const struct param *param)
     return value;
 }
 
-static void write_field(fkm_params *params, const struct param *param, const void *value)
+static void write_field(fkm_params *params, const struct param *param, const void *value, size_t size)
 {
-    memcpy((char *)params + param->offset, value, field_size(param));
+    assert(size == field_size(param));
+    memcpy((char *)params + param->offset, value, size);
 }
 
 /* ---- text of values and of complaints */
@@ -324,7 +325,7 @@ static fkm_status take_fields(fkm_params *out, const fkm_params *params)
     *out = standard;
     for (size_t i = 0; i < N_PARAMS; i++)
         if (params_table[i].offset + field_size(&params_table[i]) <= size)
-            write_field(out, &params_table[i], field_in(params, &params_table[i]));
+            write_field(out, &params_table[i], field_in(params, &params_table[i]), field_size(&params_table[i]));
     return FKM_OK;
 }
 
@@ -420,17 +421,17 @@ static bool parse_field(fkm_params *params, const struct param *param, const cha
     switch (param->storage) {
     case IN_CHOICE:
         narrow = choice_of(param->info.choices, text);
-        write_field(params, param, &narrow);
+        write_field(params, param, &narrow, sizeof narrow);
         return narrow >= 0;
     case IN_BOOL:
         if (!parse_bool(text, &narrow))
             return false;
-        write_field(params, param, &narrow);
+        write_field(params, param, &narrow, sizeof narrow);
         return true;
     case IN_UINT64:
         if (!parse_uint64(text, &natural))
             return false;
-        write_field(params, param, &natural);
+        write_field(params, param, &natural, sizeof natural);
         return true;
     case IN_INT32:
     case IN_INT64:
@@ -442,7 +443,10 @@ static bool parse_field(fkm_params *params, const struct param *param, const cha
         if (!in_range(param, (double)whole))
             return false;
         narrow = (int32_t)whole;
-        write_field(params, param, param->storage == IN_INT32 ? (const void *)&narrow : (const void *)&whole);
+        if (param->storage == IN_INT32)
+            write_field(params, param, &narrow, sizeof narrow);
+        else
+            write_field(params, param, &whole, sizeof whole);
         return true;
     case IN_REAL:
         if (is_word)
@@ -452,7 +456,7 @@ static bool parse_field(fkm_params *params, const struct param *param, const cha
         *quote = false;
         if (!in_range(param, real))
             return false;
-        write_field(params, param, &real);
+        write_field(params, param, &real, sizeof real);
         return true;
     }
     return false;
@@ -469,7 +473,7 @@ fkm_status fkm_params_set(fkm_params *params, const char *name, const char *valu
         return fkmi_fail(FKM_EINVAL, "the value of %s is NULL", name);
     if (!parse_field(&changed, param, value, &quote))
         return refuse_value(param, value, quote);
-    write_field(params, param, field_in(&changed, param));
+    write_field(params, param, field_in(&changed, param), field_size(param));
     return FKM_OK;
 }
 
