@@ -22,7 +22,9 @@ test: deps-test
 bench: deps
 	cmake --preset bench
 	cmake --build --preset bench -j $(JOBS)
-	bench/run.sh build/bench
+	@for program in build/bench/bench/bench_*; do \
+		if [ -f "$$program" ] && [ -x "$$program" ]; then "$$program"; fi; \
+	done
 
 deps:
 	@.ci/deps.sh build
