@@ -34,6 +34,7 @@ struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     double *target_mean, *target_std; /* n_targets: errors are standardised inside */
     void *anchor;                    /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
     void *gradient;                  /* k x dim reals: the last gradient, zero rows where frozen */
+    uint8_t *touched;                /* k: rows of the gradient that hold something; NULL: any may. Not in the file */
 };
 void fkmi_trainer_free(struct fkmi_trainer *trainer); /* and zeroes it */
 fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer *trainer);

@@ -1,0 +1,294 @@
+/* backward.c — from slopes by distance to the gradient of each prototype.
+ *
+ * A counting sort turns "row -> candidates" into "prototype -> rows", rows ascending. Dense rows are added one by
+ * one as (c - x), which stays accurate far from the origin; of CSR rows only the stored entries are touched and
+ * the part along c is added once per prototype. Frozen prototypes get no gradient.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <string.h>
+
+#include "train/step.h"
+
+fkm_status fkmi_backward_plan(struct fkmi_step *step)
+{
+    struct fkmi_arena *arena = &step->work->arena;
+    struct fkmi_gradient *g = &step->gradient;
+    const int64_t k = step->active.k, dim = step->state->dim;
+
+    FKMI_TRY(fkmi_arena_take(arena, &step->list_begin, k + 1, sizeof *step->list_begin));
+    FKMI_TRY(fkmi_arena_take(arena, &step->list, step->chunk_rows * step->width, sizeof *step->list));
+    FKMI_TRY(fkmi_arena_take(arena, &step->point_scratch, fkmi_pool_threads(step->context->pool) * dim,
+                             step->real_size));
+    if (step->learns_theta)
+        FKMI_TRY(fkmi_arena_take(arena, &g->theta, step->per_prototype ? k : 1, sizeof *g->theta));
+    if (step->per_prototype)
+        FKMI_TRY(fkmi_arena_take(arena, &g->bias, k, sizeof *g->bias));
+    if (step->chunk.slope_target)
+        FKMI_TRY(fkmi_arena_take(arena, &g->targets, k * step->state->n_targets, sizeof *g->targets));
+    if (step->params->task == FKM_TASK_MULTILABEL) {
+        FKMI_TRY(fkmi_arena_take(arena, &g->alpha, step->active.n_classes, sizeof *g->alpha));
+        FKMI_TRY(fkmi_arena_take(arena, &g->beta, step->active.n_classes, sizeof *g->beta));
+    }
+    return FKM_OK;
+}
+
+/* ---- lists by prototype */
+
+static bool pulls(const struct fkmi_step *step, int64_t row, int64_t rank, int32_t place)
+{
+    /* a target is pulled even where moving the prototype would change nothing */
+    return place >= 0 && (step->chunk.slope[row * step->width + rank] != 0 || step->chunk.slope_target);
+}
+
+static void make_lists(struct fkmi_step *step)
+{
+    const struct fkmi_chunk *chunk = &step->chunk;
+    int64_t *begin = step->list_begin;
+
+    memset(begin, 0, (size_t)(step->active.k + 1) * sizeof *begin);
+    for (int64_t i = 0; i < chunk->n; i++)
+        for (int64_t c = 0; c < chunk->count[i]; c++) {
+            const int32_t place = fkmi_place_at(step, i, c);
+
+            if (pulls(step, i, c, place))
+                begin[place + 1]++;
+        }
+    for (int64_t j = 0; j < step->active.k; j++)
+        begin[j + 1] += begin[j];
+    for (int64_t i = 0; i < chunk->n; i++)
+        for (int64_t c = 0; c < chunk->count[i]; c++) {
+            const int32_t place = fkmi_place_at(step, i, c);
+
+            if (pulls(step, i, c, place))
+                step->list[begin[place]++] = (int32_t)(i * step->width + c);
+        }
+    for (int64_t j = step->active.k; j > 0; j--) /* begin[j] has moved to the end of its list */
+        begin[j] = begin[j - 1];
+    begin[0] = 0;
+}
+
+/* ---- dense rows */
+
+static double squared_norm(const struct fkmi_step *step, const void *c, const void *a)
+{
+    return step->vector->dot(c, c, a, step->space.dim);
+}
+
+/* d = 1 - x c / |c| with unit x: dd/dc = -(a x / |c| - cos a c / |c|^2), norms under the active weights. */
+static void add_cosine(const struct fkmi_step *step, void *g, const void *c, const int32_t *list, int64_t n)
+{
+    const struct fkmi_vector *vector = step->vector;
+    const int64_t dim = step->space.dim;
+    double square = 0, along = 0;
+
+    if (!step->in.weight_by_row)
+        square = squared_norm(step, c, step->in.weight);
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t i = list[t] / step->width;
+        const double slope = step->chunk.slope[list[t]], cosine = 1 - step->chunk.distance[list[t]];
+        const void *a = fkmi_weight_at(step, i);
+
+        if (step->in.weight_by_row)
+            square = squared_norm(step, c, a);
+        if (!(square > 0))
+            continue; /* a zero prototype is at distance 1 from everything, whichever way it moves */
+        vector->add_scaled(g, fkmi_x_at(step, i), a, -slope / sqrt(square), dim);
+        if (step->in.weight_by_row)
+            vector->add_scaled(g, c, a, slope * cosine / square, dim);
+        else
+            along += slope * cosine / square;
+    }
+    if (along != 0)
+        vector->add_scaled(g, c, step->in.weight, along, dim);
+}
+
+static void add_dense(const struct fkmi_step *step, void *g, const void *c, const int32_t *list, int64_t n)
+{
+    if (step->space.metric == FKM_METRIC_COSINE) {
+        add_cosine(step, g, c, list, n);
+        return;
+    }
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t i = list[t] / step->width;
+        const double slope = step->chunk.slope[list[t]] * fkmi_factor_at(step, i);
+
+        if (step->space.metric == FKM_METRIC_EUCLIDEAN)
+            step->vector->add_difference(g, fkmi_x_at(step, i), c, fkmi_weight_at(step, i), 2 * slope,
+                                         step->space.dim);
+        else
+            step->vector->add_sign(g, fkmi_x_at(step, i), c, fkmi_weight_at(step, i), slope, step->space.dim);
+    }
+}
+
+/* ---- CSR rows: weights are the same for all rows */
+
+/* g += scale a x over the row's entries. */
+#define SCATTER(TYPE)                                                                                        \
+    do {                                                                                                     \
+        const TYPE *x = (const TYPE *)step->in.entries + from, *a = step->in.weight;                          \
+        TYPE *out = g;                                                                                       \
+        for (int64_t t = 0; t < n; t++)                                                                      \
+            out[column[t]] += (TYPE)scale * (a ? a[column[t]] : (TYPE)1) * x[t];                             \
+    } while (0)
+/* g += scale a (sign(c - x) - sign(c)) over the row's entries. */
+#define SCATTER_SIGN(TYPE)                                                                                   \
+    do {                                                                                                     \
+        const TYPE *x = (const TYPE *)step->in.entries + from, *a = step->in.weight, *point = c;             \
+        TYPE *out = g;                                                                                       \
+        for (int64_t t = 0; t < n; t++) {                                                                    \
+            const TYPE p = point[column[t]];                                                                 \
+            const int sign = (p > x[t]) - (p < x[t]) - (p > 0) + (p < 0);                                    \
+            out[column[t]] += (TYPE)scale * (a ? a[column[t]] : (TYPE)1) * (TYPE)sign;                       \
+        }                                                                                                    \
+    } while (0)
+
+static const int32_t *entries_of(const struct fkmi_step *step, int64_t i, int64_t *from, int64_t *n)
+{
+    const struct fkmi_rows *rows = &step->chunk.rows;
+
+    *from = step->in.entries_begin[i];
+    *n = step->in.entries_begin[i + 1] - *from;
+    return rows->indices + rows->indptr[fkmi_row(rows, i)];
+}
+
+static void scatter(const struct fkmi_step *step, void *g, int64_t i, double scale)
+{
+    int64_t from, n;
+    const int32_t *column = entries_of(step, i, &from, &n);
+
+    if (step->real == FKMI_REAL_F32)
+        SCATTER(float);
+    else
+        SCATTER(double);
+}
+
+static void scatter_sign(const struct fkmi_step *step, void *g, const void *c, int64_t i, double scale)
+{
+    int64_t from, n;
+    const int32_t *column = entries_of(step, i, &from, &n);
+
+    if (step->real == FKMI_REAL_F32)
+        SCATTER_SIGN(float);
+    else
+        SCATTER_SIGN(double);
+}
+
+static void add_sparse(const struct fkmi_step *step, void *g, const void *c, const int32_t *list, int64_t n)
+{
+    const struct fkmi_vector *vector = step->vector;
+    const fkm_metric metric = step->space.metric;
+    const double square = metric == FKM_METRIC_COSINE ? squared_norm(step, c, step->in.weight) : 1.0;
+    double along = 0;
+
+    if (!(square > 0))
+        return;
+    for (int64_t t = 0; t < n; t++) {
+        const int64_t i = list[t] / step->width;
+        const double slope = step->chunk.slope[list[t]];
+
+        switch (metric) {
+        case FKM_METRIC_EUCLIDEAN: /* 2 (c - x) */
+            scatter(step, g, i, -2 * slope);
+            along += 2 * slope;
+            break;
+        case FKM_METRIC_COSINE:
+            scatter(step, g, i, -slope / sqrt(square));
+            along += slope * (1 - step->chunk.distance[list[t]]) / square;
+            break;
+        case FKM_METRIC_L1: /* sign(c - x), which is sign(c) off the row's entries */
+            scatter_sign(step, g, c, i, slope);
+            along += slope;
+            break;
+        }
+    }
+    if (metric == FKM_METRIC_L1)
+        vector->add_sign(g, step->in.zero, c, step->in.weight, along, step->space.dim);
+    else
+        vector->add_scaled(g, c, step->in.weight, along, step->space.dim);
+}
+
+/* ---- one place */
+
+static void add_small(const struct fkmi_step *step, int64_t place, const int32_t *list, int64_t n)
+{
+    const struct fkmi_chunk *chunk = &step->chunk;
+    const struct fkmi_gradient *g = &step->gradient;
+    const int64_t m = step->state->n_targets;
+
+    for (int64_t t = 0; t < n; t++) {
+        if (step->per_prototype) {
+            if (step->learns_theta)
+                g->theta[place] += chunk->slope_theta[list[t]];
+            g->bias[place] += chunk->slope_bias[list[t]];
+        }
+        if (g->targets)
+            for (int64_t o = 0; o < m; o++)
+                g->targets[place * m + o] += chunk->slope_target[list[t] * m + o];
+    }
+}
+
+static fkm_status add_places(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct fkmi_step *step = argument;
+    void *scratch = fkmi_real_at(step, step->point_scratch, thread * step->space.dim);
+
+    for (int64_t place = begin; place < end; place++) {
+        const int64_t prototype = fkmi_prototype_at(step, place);
+        const int32_t *list = step->list + step->list_begin[place];
+        const int64_t n = step->list_begin[place + 1] - step->list_begin[place];
+        const void *c;
+
+        if (n == 0 || step->state->frozen[prototype])
+            continue;
+        c = fkmi_point_at(step, place, scratch);
+        step->gradient.touched[prototype] = 1;
+        if (step->in.entries)
+            add_sparse(step, fkmi_gradient_at(step, prototype), c, list, n);
+        else
+            add_dense(step, fkmi_gradient_at(step, prototype), c, list, n);
+        add_small(step, place, list, n);
+    }
+    return FKM_OK;
+}
+
+/* ---- tags */
+
+/* z = beta - alpha d / tau */
+static fkm_status add_tags(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct fkmi_step *step = argument;
+    const struct fkmi_chunk *chunk = &step->chunk;
+    const double tau = fkmi_routing_tau(&step->routing, 0); /* one for all */
+
+    (void)thread;
+    for (int64_t i = 0; i < chunk->n; i++)
+        for (int64_t l = begin; l < end; l++) {
+            const int64_t at = i * step->width + l;
+
+            if (chunk->index[at] < 0)
+                continue;
+            step->gradient.beta[l] += chunk->slope_bias[at];
+            step->gradient.alpha[l] -= chunk->slope_bias[at] * chunk->distance[at] / tau;
+        }
+    return FKM_OK;
+}
+
+fkm_status fkmi_backward(struct fkmi_step *step)
+{
+    const struct fkmi_chunk *chunk = &step->chunk;
+    struct fkm_context *context = step->context;
+    const int64_t k = step->active.k;
+    int64_t per_place;
+
+    make_lists(step);
+    per_place = step->list_begin[k] / k + 1;
+    FKMI_TRY(fkmi_parallel(context->pool, k, fkmi_vectors_per_block(step->space.dim, per_place), add_places, step));
+    if (step->learns_theta && !step->per_prototype)
+        for (int64_t i = 0; i < chunk->n; i++)
+            step->gradient.theta[0] += chunk->slope_theta[i];
+    if (step->gradient.beta)
+        FKMI_TRY(fkmi_parallel(context->pool, step->active.n_classes, 64, add_tags, step));
+    if (step->gradient.weights)
+        FKMI_TRY(fkmi_backward_weights(step));
+    return FKM_OK;
+}

@@ -1,0 +1,356 @@
+/* trainer.c — the optimizer's memory: where phase 2 begins and what it carries from step to step.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "train/step.h"
+
+void fkmi_trainer_free(struct fkmi_trainer *trainer)
+{
+    fkmi_free(trainer->point_m);
+    fkmi_free(trainer->point_v);
+    fkmi_free(trainer->master);
+    fkmi_free(trainer->target_m);
+    fkmi_free(trainer->target_v);
+    fkmi_free(trainer->theta_m);
+    fkmi_free(trainer->theta_v);
+    fkmi_free(trainer->bias_m);
+    fkmi_free(trainer->bias_v);
+    fkmi_free(trainer->weight_m);
+    fkmi_free(trainer->weight_v);
+    fkmi_free(trainer->alpha_m);
+    fkmi_free(trainer->alpha_v);
+    fkmi_free(trainer->beta_m);
+    fkmi_free(trainer->beta_v);
+    fkmi_free(trainer->feature_std);
+    fkmi_free(trainer->target_mean);
+    fkmi_free(trainer->target_std);
+    fkmi_free(trainer->anchor);
+    fkmi_free(trainer->gradient);
+    fkmi_free(trainer->touched);
+    *trainer = (struct fkmi_trainer){0};
+}
+
+fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer *from)
+{
+    fkm_status status = FKM_OK;
+    const size_t real = fkmi_real_size(from->real);
+    const int64_t k = from->k, dim = from->dim, m = from->n_targets, c = from->n_classes;
+
+    *out = (struct fkmi_trainer){.begun = from->begun, .step = from->step, .k = k, .dim = dim, .n_classes = c,
+                                 .n_targets = m, .real = from->real, .unit = from->unit};
+    FKMI_TRY_GOTO(fkmi_copy(&out->point_m, from->point_m, k * dim, real));
+    FKMI_TRY_GOTO(fkmi_copy(&out->point_v, from->point_v, k * dim, real));
+    FKMI_TRY_GOTO(fkmi_copy(&out->master, from->master, k * dim, real));
+    FKMI_TRY_GOTO(fkmi_copy(&out->target_m, from->target_m, k * m, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->target_v, from->target_v, k * m, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->theta_m, from->theta_m, k, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->theta_v, from->theta_v, k, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->bias_m, from->bias_m, k, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->bias_v, from->bias_v, k, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->weight_m, from->weight_m, dim, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->weight_v, from->weight_v, dim, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->alpha_m, from->alpha_m, c, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->alpha_v, from->alpha_v, c, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->beta_m, from->beta_m, c, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->beta_v, from->beta_v, c, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->feature_std, from->feature_std, dim, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->target_mean, from->target_mean, m, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->target_std, from->target_std, m, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->anchor, from->anchor, k * dim, real));
+    FKMI_TRY_GOTO(fkmi_copy(&out->gradient, from->gradient, k * dim, real));
+    FKMI_TRY_GOTO(fkmi_copy(&out->touched, from->touched, k, sizeof *out->touched));
+done:
+    if (status != FKM_OK)
+        fkmi_trainer_free(out);
+    return status;
+}
+
+/* ---- what begins with phase 2 */
+
+/* Standard deviation of all coordinates of all prototypes: the unit of the learning rate. */
+static fkm_status prototype_unit(const struct fkm_context *context, const struct fkmi_state *state, double *unit)
+{
+    const struct fkmi_vector *vector = &context->kernels->vector[FKMI_REAL_F64];
+    const int64_t dim = state->dim;
+    const double n = (double)state->k * (double)dim;
+    double mean = 0, square = 0, about_0 = 0, *point;
+
+    FKMI_TRY(fkmi_alloc(&point, dim, sizeof *point));
+    for (int64_t j = 0; j < state->k; j++) {
+        vector->load[state->dtype](point, fkmi_state_point(state, j), dim);
+        for (int64_t d = 0; d < dim; d++)
+            mean += point[d];
+    }
+    mean /= n;
+    for (int64_t j = 0; j < state->k; j++) {
+        vector->load[state->dtype](point, fkmi_state_point(state, j), dim);
+        for (int64_t d = 0; d < dim; d++) {
+            square += (point[d] - mean) * (point[d] - mean);
+            about_0 += point[d] * point[d];
+        }
+    }
+    fkmi_free(point);
+    /* one coordinate in all: its distance from 0 is the next best scale */
+    *unit = square > 0 ? sqrt(square / n) : about_0 > 0 ? sqrt(about_0 / n) : 1.0;
+    return FKM_OK;
+}
+
+/* All prototypes in reals. */
+static fkm_status copy_points(const struct fkm_context *context, const struct fkmi_state *state, void *out)
+{
+    const enum fkmi_real real = fkmi_real_of(state->dtype);
+    void *points;
+
+    FKMI_TRY(fkmi_alloc(&points, state->k * state->dim, fkmi_real_size(real)));
+    context->kernels->vector[real].load[state->dtype](points, state->points, state->k * state->dim);
+    memcpy(out, &points, sizeof points);
+    return FKM_OK;
+}
+
+static fkm_status moments(double **m, double **v, int64_t n)
+{
+    if (!*m)
+        FKMI_TRY(fkmi_alloc(m, n, sizeof **m));
+    if (!*v)
+        FKMI_TRY(fkmi_alloc(v, n, sizeof **v));
+    return FKM_OK;
+}
+
+fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_context *context,
+                                 const fkm_params *params, const struct fkmi_state *state,
+                                 const struct fkmi_rows *rows)
+{
+    const int64_t k = state->k, dim = state->dim;
+    const size_t real = fkmi_real_size(trainer->real);
+
+    if (!trainer->point_m)
+        FKMI_TRY(fkmi_alloc(&trainer->point_m, k * dim, real));
+    if (!trainer->point_v)
+        FKMI_TRY(fkmi_alloc(&trainer->point_v, k * dim, real));
+    if (!trainer->touched) {
+        FKMI_TRY(fkmi_alloc(&trainer->touched, k, sizeof *trainer->touched));
+        memset(trainer->touched, 1, (size_t)k); /* a gradient from elsewhere may hold anything */
+    }
+    if (!trainer->gradient)
+        FKMI_TRY(fkmi_alloc(&trainer->gradient, k * dim, real));
+    if (!trainer->master && fkmi_dtype_size(state->dtype) != real)
+        FKMI_TRY(copy_points(context, state, &trainer->master));
+    if (!trainer->anchor && params->l2_reg > 0)
+        FKMI_TRY(copy_points(context, state, &trainer->anchor));
+    if (fkmi_learns_theta(params))
+        FKMI_TRY(moments(&trainer->theta_m, &trainer->theta_v, k));
+    if (fkmi_learns_each(params))
+        FKMI_TRY(moments(&trainer->bias_m, &trainer->bias_v, k));
+    if (params->task == FKM_TASK_REGRESS)
+        FKMI_TRY(moments(&trainer->target_m, &trainer->target_v, k * state->n_targets));
+    if (params->auto_feature_weights && state->feature_weights)
+        FKMI_TRY(moments(&trainer->weight_m, &trainer->weight_v, dim));
+    if (params->task == FKM_TASK_MULTILABEL) {
+        FKMI_TRY(moments(&trainer->alpha_m, &trainer->alpha_v, state->n_classes));
+        FKMI_TRY(moments(&trainer->beta_m, &trainer->beta_v, state->n_classes));
+    }
+    if (params->noise > 0 && !trainer->feature_std) {
+        double *std;
+        fkm_status status;
+
+        FKMI_TRY(fkmi_alloc(&std, dim, sizeof *std));
+        status = fkmi_feature_std(rows, std);
+        if (status != FKM_OK) {
+            fkmi_free(std);
+            return status;
+        }
+        trainer->feature_std = std;
+    }
+    return FKM_OK;
+}
+
+/* Weighted mean and standard deviation of each target; a constant target has unit 1. */
+static fkm_status target_moments(struct fkmi_trainer *trainer, const struct fkmi_rows *rows,
+                                 const struct fkmi_targets *targets)
+{
+    const int64_t m = targets->n_targets;
+
+    FKMI_TRY(fkmi_alloc(&trainer->target_mean, m, sizeof(double)));
+    FKMI_TRY(fkmi_alloc(&trainer->target_std, m, sizeof(double)));
+    for (int64_t t = 0; t < m; t++) {
+        double weight = 0, mean = 0, square = 0;
+
+        for (int64_t i = 0; i < rows->n; i++) { /* West 1979 */
+            const double u = fkmi_row_weight(rows, i), y = targets->values[fkmi_row(rows, i) * m + t];
+            const double away = y - mean;
+
+            if (!(u > 0))
+                continue;
+            weight += u;
+            mean += away * u / weight;
+            square += u * away * (y - mean);
+        }
+        trainer->target_mean[t] = mean;
+        trainer->target_std[t] = square > 0 ? sqrt(square / weight) : 1.0;
+    }
+    return FKM_OK;
+}
+
+/* A theta as phase 1 left it becomes 0; one that was learned stays. */
+static fkm_status begin_theta(const struct fkmi_state *state, double **theta)
+{
+    FKMI_TRY(fkmi_copy(theta, state->theta, state->k, sizeof **theta));
+    for (int64_t j = 0; j < state->k; j++)
+        if ((*theta)[j] == FKMI_THETA_PHASE1)
+            (*theta)[j] = 0;
+    return FKM_OK;
+}
+
+fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context, const fkm_params *params,
+                              struct fkmi_state *state, const struct fkmi_rows *rows,
+                              const struct fkmi_targets *targets)
+{
+    fkm_status status = FKM_OK;
+    const bool tags = params->task == FKM_TASK_MULTILABEL;
+    const struct fkmi_space space = fkmi_state_space(state, params->metric);
+    struct fkmi_routing routing = fkmi_routing_of(params, state);
+    struct fkmi_trainer fresh = {.begun = true, .k = state->k, .dim = state->dim, .n_classes = state->n_classes,
+                                 .n_targets = state->n_targets, .real = fkmi_real_of(state->dtype)};
+    double *theta = NULL, *beta = NULL, *new_alpha = NULL, *new_beta = NULL;
+
+    FKMI_TRY_GOTO(prototype_unit(context, state, &fresh.unit));
+    FKMI_TRY_GOTO(fkmi_trainer_complete(&fresh, context, params, state, rows));
+    memset(fresh.touched, 0, (size_t)state->k); /* its gradient is new, so zero */
+    if (params->task == FKM_TASK_REGRESS)
+        FKMI_TRY_GOTO(target_moments(&fresh, rows, targets));
+    FKMI_TRY_GOTO(begin_theta(state, &theta));
+    if (tags) {
+        routing.theta = theta;
+        FKMI_TRY_GOTO(fkmi_alloc(&beta, state->n_classes, sizeof *beta));
+        FKMI_TRY_GOTO(fkmi_prior_beta(context, state, &space, &routing, rows, targets, beta));
+        if (!state->alpha)
+            FKMI_TRY_GOTO(fkmi_alloc(&new_alpha, state->class_capacity, sizeof *new_alpha));
+        if (!state->beta)
+            FKMI_TRY_GOTO(fkmi_alloc(&new_beta, state->class_capacity, sizeof *new_beta));
+    }
+
+    /* nothing fails from here on */
+    memcpy(state->theta, theta, (size_t)state->k * sizeof *theta);
+    if (new_alpha) {
+        state->alpha = new_alpha;
+        new_alpha = NULL;
+    }
+    if (new_beta) {
+        state->beta = new_beta;
+        new_beta = NULL;
+    }
+    for (int64_t c = 0; tags && c < state->n_classes; c++) {
+        state->alpha[c] = 1;
+        state->beta[c] = beta[c];
+    }
+    fkmi_trainer_free(trainer);
+    *trainer = fresh;
+    fresh = (struct fkmi_trainer){0};
+done:
+    fkmi_trainer_free(&fresh);
+    fkmi_free(theta);
+    fkmi_free(beta);
+    fkmi_free(new_alpha);
+    fkmi_free(new_beta);
+    return status;
+}
+
+/* ---- prototypes come and go */
+
+/* Rows of `size` bytes in their new places; fresh prototypes get zeros. */
+static fkm_status rearrange(void *out, const void *old, const int64_t *old_of_new, int64_t k_new, size_t size)
+{
+    char *fresh = NULL;
+
+    if (old)
+        FKMI_TRY(fkmi_alloc(&fresh, k_new, size));
+    for (int64_t j = 0; old && j < k_new; j++)
+        if (old_of_new[j] >= 0)
+            memcpy(fresh + (size_t)j * size, (const char *)old + (size_t)old_of_new[j] * size, size);
+    memcpy(out, &fresh, sizeof fresh);
+    return FKM_OK;
+}
+
+/* Fresh prototypes' rows of an array that follows the prototypes themselves. */
+static void fill_fresh(void *reals, const struct fkmi_state *state, const struct fkmi_vector *vector, size_t real,
+                       const int64_t *old_of_new, int64_t k_new)
+{
+    for (int64_t j = 0; reals && j < k_new; j++)
+        if (old_of_new[j] < 0)
+            vector->load[state->dtype]((char *)reals + (size_t)(j * state->dim) * real, fkmi_state_point(state, j),
+                                       state->dim);
+}
+
+/* A shared theta keeps its moments in place 0, whichever prototype that is. */
+static bool shares_theta(const struct fkmi_trainer *trainer)
+{
+    if (!trainer->theta_m)
+        return false;
+    for (int64_t j = 1; j < trainer->k; j++)
+        if (trainer->theta_m[j] != 0 || trainer->theta_v[j] != 0)
+            return false;
+    return true;
+}
+
+static fkm_status lengthen(double **out, const double *old, int64_t n_old, int64_t n_new)
+{
+    *out = NULL;
+    if (!old)
+        return FKM_OK;
+    FKMI_TRY(fkmi_alloc(out, n_new, sizeof **out));
+    memcpy(*out, old, (size_t)(n_old < n_new ? n_old : n_new) * sizeof **out);
+    return FKM_OK;
+}
+
+fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_state *state, const int64_t *old_of_new,
+                              int64_t k_new)
+{
+    fkm_status status = FKM_OK;
+    const struct fkmi_trainer *old = trainer;
+    const size_t real = fkmi_real_size(old->real), row = (size_t)old->dim * real;
+    const size_t targets = (size_t)old->n_targets * sizeof(double);
+    const struct fkmi_vector *vector = &fkmi_kernels_best()->vector[old->real];
+    struct fkmi_trainer fresh = {.begun = old->begun, .step = old->step, .k = k_new, .dim = old->dim,
+                                 .n_classes = state->n_classes, .n_targets = old->n_targets, .real = old->real,
+                                 .unit = old->unit};
+
+    assert(k_new == state->k && old->dim == state->dim);
+    FKMI_TRY_GOTO(rearrange(&fresh.point_m, old->point_m, old_of_new, k_new, row));
+    FKMI_TRY_GOTO(rearrange(&fresh.point_v, old->point_v, old_of_new, k_new, row));
+    FKMI_TRY_GOTO(rearrange(&fresh.master, old->master, old_of_new, k_new, row));
+    FKMI_TRY_GOTO(rearrange(&fresh.anchor, old->anchor, old_of_new, k_new, row));
+    FKMI_TRY_GOTO(rearrange(&fresh.gradient, old->gradient, old_of_new, k_new, row));
+    FKMI_TRY_GOTO(rearrange(&fresh.touched, old->touched, old_of_new, k_new, sizeof *old->touched));
+    FKMI_TRY_GOTO(rearrange(&fresh.target_m, old->target_m, old_of_new, k_new, targets));
+    FKMI_TRY_GOTO(rearrange(&fresh.target_v, old->target_v, old_of_new, k_new, targets));
+    FKMI_TRY_GOTO(rearrange(&fresh.theta_m, old->theta_m, old_of_new, k_new, sizeof(double)));
+    FKMI_TRY_GOTO(rearrange(&fresh.theta_v, old->theta_v, old_of_new, k_new, sizeof(double)));
+    FKMI_TRY_GOTO(rearrange(&fresh.bias_m, old->bias_m, old_of_new, k_new, sizeof(double)));
+    FKMI_TRY_GOTO(rearrange(&fresh.bias_v, old->bias_v, old_of_new, k_new, sizeof(double)));
+    FKMI_TRY_GOTO(lengthen(&fresh.alpha_m, old->alpha_m, old->n_classes, state->n_classes));
+    FKMI_TRY_GOTO(lengthen(&fresh.alpha_v, old->alpha_v, old->n_classes, state->n_classes));
+    FKMI_TRY_GOTO(lengthen(&fresh.beta_m, old->beta_m, old->n_classes, state->n_classes));
+    FKMI_TRY_GOTO(lengthen(&fresh.beta_v, old->beta_v, old->n_classes, state->n_classes));
+    FKMI_TRY_GOTO(lengthen(&fresh.weight_m, old->weight_m, old->dim, old->dim));
+    FKMI_TRY_GOTO(lengthen(&fresh.weight_v, old->weight_v, old->dim, old->dim));
+    FKMI_TRY_GOTO(lengthen(&fresh.feature_std, old->feature_std, old->dim, old->dim));
+    FKMI_TRY_GOTO(lengthen(&fresh.target_mean, old->target_mean, old->n_targets, old->n_targets));
+    FKMI_TRY_GOTO(lengthen(&fresh.target_std, old->target_std, old->n_targets, old->n_targets));
+
+    fill_fresh(fresh.master, state, vector, real, old_of_new, k_new);
+    fill_fresh(fresh.anchor, state, vector, real, old_of_new, k_new);
+    if (shares_theta(old)) {
+        memset(fresh.theta_m, 0, (size_t)k_new * sizeof(double));
+        memset(fresh.theta_v, 0, (size_t)k_new * sizeof(double));
+        fresh.theta_m[0] = old->theta_m[0];
+        fresh.theta_v[0] = old->theta_v[0];
+    }
+    fkmi_trainer_free(trainer);
+    *trainer = fresh;
+    fresh = (struct fkmi_trainer){0};
+done:
+    fkmi_trainer_free(&fresh);
+    return status;
+}
