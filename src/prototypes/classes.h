@@ -17,6 +17,10 @@ int32_t fkmi_classes_find(const struct fkmi_classes *classes, int64_t label);
 fkm_status fkmi_classes_add(struct fkmi_classes *classes, int64_t label);
 /* Back to the first n slots; labels by slot are given. */
 fkm_status fkmi_classes_rebuild(struct fkmi_classes *classes, const int64_t *label_by_slot, int64_t n);
+/* Forgets the slots from n on. */
+void fkmi_classes_truncate(struct fkmi_classes *classes, int64_t n);
+/* label[i] = label of slot first + i, for all slots from first on. */
+void fkmi_classes_labels(const struct fkmi_classes *classes, int64_t first, int64_t *label);
 /* order[rank] = slot, ascending by label. */
 void fkmi_classes_rank(const int64_t *label_by_slot, int64_t n, int64_t *order);
 

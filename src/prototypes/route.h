@@ -11,11 +11,10 @@ struct fkmi_routing {
     double power;       /* p of 'scaled' */
     double temperature; /* the parameter */
     double scale;       /* s; 0 counts as 1 */
-    double phase1_sharpness; /* softmax_scaled before any gradient step: tau is this (.25) times temperature * s */
     const double *bias, *theta; /* by prototype, of the state */
 };
 struct fkmi_routing fkmi_routing_of(const fkm_params *params, const struct fkmi_state *state);
-/* tau of prototype j. */
+/* tau of prototype j: temperature * s * exp(theta_j). */
 double fkmi_routing_tau(const struct fkmi_routing *routing, int64_t j);
 /* Logits l_j of n candidates (index, distance), nearest first; n >= 1. 'hard' and 'mean' have none: 0. */
 void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int32_t *index, const double *distance,

@@ -12,6 +12,8 @@
  * of that coordinate, 0 without any. DESIGN.md section 5, Seeding. */
 fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space, const struct fkmi_rows *rows,
                      fkm_init init, int64_t k, struct fkmi_random random, void *points, int64_t *k_seeded);
+/* Distances up to this are rounding: the rows are equal. 0 but for cosine. */
+double fkmi_same_distance(const struct fkmi_space *space);
 /* Geometric information dispersion: max(1, min(n, ceil(3 sqrt(n) (1 - mean clip(sim(x, mean), 0, 1))))). */
 fkm_status fkmi_auto_k(struct fkm_context *context, const struct fkmi_space *space, const struct fkmi_rows *rows,
                        bool auto_scale, int64_t *k);

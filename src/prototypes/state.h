@@ -9,6 +9,9 @@
 
 #include "backends/backend.h"
 
+/* theta of phase 1: log(1/4), a routing sharper than the mean distance; fine-tuning begins at 0. */
+#define FKMI_THETA_PHASE1 (-1.3862943611198906)
+
 struct fkmi_state {
     fkm_dtype dtype;
     int64_t dim, k, n_classes, n_targets;
@@ -25,7 +28,7 @@ struct fkmi_state {
     double *strata;       /* n_classes x n_targets: centre of each stratum (regressor), else NULL */
     double *alpha, *beta, *threshold; /* n_classes (multi-label), else NULL */
     double *feature_weights;          /* dim, sum dim, or NULL */
-    double scale;                     /* s; 1 until known */
+    double scale;                     /* s; exactly 1 until known, 0 counts as 1 */
     int64_t k_capacity, class_capacity;
 };
 
@@ -33,7 +36,8 @@ struct fkmi_state {
 void fkmi_state_free(struct fkmi_state *state); /* frees the content and zeroes the struct */
 fkm_status fkmi_state_copy(struct fkmi_state *out, const struct fkmi_state *state);
 /* Appends a class with k prototypes (k x dim reals of state->dtype's real type, stored as dtype); masses 1, bias
- * 0, theta as the first prototype's (0 for the first). targets (k x n_targets) may be NULL. On failure the state
+ * 0, theta as the first prototype's (FKMI_THETA_PHASE1 for the first). Arrays by class that exist (strata, alpha,
+ * ...) grow with it, new places 0. targets (k x n_targets) may be NULL. On failure the state
  * is as it was. */
 fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t label,
                                 const void *points, const double *targets, int64_t k);
@@ -50,6 +54,9 @@ static inline void *fkmi_state_point(const struct fkmi_state *state, int64_t j)
 {
     return (char *)state->points + (size_t)(j * state->dim) * fkmi_dtype_size(state->dtype);
 }
+/* Unit length under the feature weights for cosine, where points lie on the sphere; nothing for other metrics.
+ * False, and the point (dim doubles) as it was, when it has no direction. */
+bool fkmi_point_normalise(const struct fkmi_space *space, double *point);
 struct fkmi_space fkmi_state_space(const struct fkmi_state *state, fkm_metric metric);
 
 #endif

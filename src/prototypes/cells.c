@@ -1,0 +1,164 @@
+/* cells.c — assignment to the nearest prototype of the row's own class, and the sums that follow.
+ *
+ * Without repulsion one scan of the whole view suffices. With it rows go in blocks, since each then carries two
+ * prototypes: its own class's nearest and the nearest of any other.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "prototypes/cells.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "prototypes/repel.h"
+
+static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t dim, bool masked)
+{
+    FKMI_TRY(fkmi_arena_take(arena, &sums->sum, k * dim, sizeof(double)));
+    FKMI_TRY(fkmi_arena_take(arena, &sums->mass, k, sizeof(double)));
+    if (masked)
+        FKMI_TRY(fkmi_arena_take(arena, &sums->ages, k * dim, sizeof(double)));
+    return FKM_OK;
+}
+
+static void clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t dim)
+{
+    if (!sums->sum)
+        return;
+    memset(sums->sum, 0, (size_t)(k * dim) * sizeof(double));
+    memset(sums->mass, 0, (size_t)k * sizeof(double));
+    if (sums->ages)
+        memset(sums->ages, 0, (size_t)(k * dim) * sizeof(double));
+}
+
+fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
+                           const fkm_params *params, const struct fkmi_state *state, const struct fkmi_rows *rows,
+                           bool push)
+{
+    const bool masked = rows->mask != NULL;
+
+    *cells = (struct fkmi_cells){.n = rows->n, .k = state->k, .dim = state->dim, .block = rows->n};
+    FKMI_TRY(fkmi_arena_take(arena, &cells->index, cells->n, sizeof(int32_t)));
+    FKMI_TRY(fkmi_arena_take(arena, &cells->distance, cells->n, sizeof(double)));
+    FKMI_TRY(take_sums(&cells->pull, arena, cells->k, cells->dim, masked));
+    cells->softly = params->assignment != FKM_ASSIGN_HARD;
+    if (cells->softly)
+        return fkmi_soft_take(&cells->soft, arena, context, state, cells->n);
+    if (!push)
+        return FKM_OK;
+    if (cells->block > params->batch_size)
+        cells->block = params->batch_size;
+    FKMI_TRY(take_sums(&cells->push, arena, cells->k, cells->dim, masked));
+    FKMI_TRY(fkmi_arena_take(arena, &cells->pair_index, 2 * cells->block, sizeof(int32_t)));
+    FKMI_TRY(fkmi_arena_take(arena, &cells->pair_distance, 2 * cells->block, sizeof(double)));
+    FKMI_TRY(fkmi_arena_take(arena, &cells->push_index, cells->block, sizeof(int32_t)));
+    return fkmi_arena_take(arena, &cells->push_factor, cells->block, sizeof(double));
+}
+
+static fkm_status gather_block(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
+                               const struct fkmi_state *state, const struct fkmi_space *space,
+                               const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *slot,
+                               int64_t first)
+{
+    const struct fkmi_backend *backend = context->backend;
+    const bool push = cells->push.sum != NULL;
+    int32_t *index = cells->index + first;
+    double *distance = cells->distance + first;
+    const struct fkmi_scan scan = {.kind = push ? FKMI_SCAN_OWN_OTHER : FKMI_SCAN_OWN, .slot = slot,
+                                   .class_begin = state->class_begin, .n_classes = state->n_classes,
+                                   .index = push ? cells->pair_index : index,
+                                   .distance = push ? cells->pair_distance : distance};
+
+    FKMI_TRY(backend->scan(context, rows, pack, &scan));
+    if (push) {
+        for (int64_t i = 0; i < rows->n; i++) {
+            index[i] = cells->pair_index[2 * i];
+            distance[i] = cells->pair_distance[2 * i];
+        }
+        fkmi_push_choose(params, rows->n, cells->pair_index, cells->pair_distance, cells->push_index,
+                         cells->push_factor);
+        FKMI_TRY(backend->accumulate(context, rows, space, cells->push_index, cells->push_factor, cells->k,
+                                     cells->push.sum, cells->push.mass, cells->push.ages));
+    }
+    if (cells->softly)
+        return FKM_OK;
+    return backend->accumulate(context, rows, space, index, NULL, cells->k, cells->pull.sum, cells->pull.mass,
+                               cells->pull.ages);
+}
+
+fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
+                             const struct fkmi_state *state, const struct fkmi_pack *pack,
+                             const struct fkmi_rows *rows, const int32_t *slot)
+{
+    const struct fkmi_space space = fkmi_state_space(state, params->metric);
+
+    clear_sums(&cells->pull, cells->k, cells->dim);
+    clear_sums(&cells->push, cells->k, cells->dim);
+    for (int64_t first = 0; first < cells->n; first += cells->block) {
+        const int64_t left = cells->n - first;
+        const struct fkmi_rows block = fkmi_rows_slice(rows, first, left < cells->block ? left : cells->block);
+        FKMI_TRY(gather_block(cells, context, params, state, &space, pack, &block, slot + first, first));
+    }
+    fkmi_cells_total(cells, rows);
+    if (cells->softly)
+        return fkmi_soft_gather(&cells->soft, cells, context, params, state, pack, rows, slot,
+                                fkmi_cells_scale(cells, state));
+    return FKM_OK;
+}
+
+double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state *state)
+{
+    const double mean = cells->weight > 0 ? cells->sum_distance / cells->weight : 0;
+
+    return state->scale == 1 && mean > 0 && isfinite(mean) ? mean : state->scale;
+}
+
+void fkmi_cells_total(struct fkmi_cells *cells, const struct fkmi_rows *rows)
+{
+    int64_t present = 0;
+
+    cells->weight = cells->sum_distance = 0;
+    for (int64_t i = 0; i < cells->n; i++) {
+        const double u = cells->index[i] >= 0 ? fkmi_row_weight(rows, i) : 0;
+        if (u > 0) {
+            cells->weight += u;
+            cells->sum_distance += u * cells->distance[i];
+            present++;
+        }
+    }
+    cells->row_weight = present > 0 ? cells->weight / (double)present : 0;
+}
+
+void fkmi_cells_moved(const struct fkmi_cells *cells, struct fkmi_moved *moved)
+{
+    moved->weight = cells->weight;
+    moved->sum_distance = cells->sum_distance;
+    moved->mean_distance = cells->weight > 0 ? cells->sum_distance / cells->weight : 0;
+}
+
+/* ---- points */
+
+fkm_status fkmi_state_pack(struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
+                           const struct fkmi_rows *rows, struct fkmi_pack **pack)
+{
+    const struct fkmi_space space = fkmi_state_space(state, params->metric);
+
+    return context->backend->pack(context, &space, state->dtype, state->points, state->k, rows->mask != NULL, pack);
+}
+
+void fkmi_point_load(const struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j, double *point)
+{
+    kernels->vector[FKMI_REAL_F64].load[state->dtype](point, fkmi_state_point(state, j), state->dim);
+}
+
+void fkmi_point_store(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j, const double *point)
+{
+    kernels->vector[FKMI_REAL_F64].store[state->dtype](fkmi_state_point(state, j), point, state->dim);
+}
+
+double fkmi_point_shift(const double *a, const double *b, int64_t dim)
+{
+    double square = 0;
+
+    for (int64_t d = 0; d < dim; d++)
+        square += (a[d] - b[d]) * (a[d] - b[d]);
+    return sqrt(square);
+}

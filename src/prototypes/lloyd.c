@@ -1,0 +1,195 @@
+/* lloyd.c — full passes: every prototype moves to the mean of its rows, until none moves far.
+ *
+ * A pass holds an index and a distance for each row, and the sums of the cells; never rows x prototypes. What a
+ * pass does besides its means stands in files of its own: repel.c, revive.c, swap.c, glvq.c, maintain.c.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <string.h>
+
+#include "prototypes/cells.h"
+#include "prototypes/glvq.h"
+#include "prototypes/maintain.h"
+#include "prototypes/repel.h"
+#include "prototypes/revive.h"
+#include "prototypes/targets.h"
+
+struct lloyd {
+    struct fkm_context *context;
+    const fkm_params *params;
+    struct fkmi_state *state;
+    struct fkmi_space space;
+    struct fkmi_phase1 *work;
+    const struct fkmi_rows *rows;
+    const int32_t *slot;
+    struct fkmi_cells cells;
+    double *means;   /* k x dim with repulsion: the means before the push; else NULL */
+    double *scratch; /* threads x 2 dim */
+    double *shift;   /* k */
+};
+
+static fkm_status take_memory(struct lloyd *l)
+{
+    struct fkmi_arena *arena = &l->work->arena;
+    const int64_t k = l->state->k, dim = l->state->dim;
+    const bool push = fkmi_repels(l->params, l->state) && l->params->repulsion == FKM_REPULSION_WINDOW;
+
+    fkmi_arena_reset(arena);
+    l->work->old_of_new = NULL;
+    FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, push));
+    if (l->cells.push.sum) {
+        FKMI_TRY(fkmi_arena_take(arena, &l->means, k * dim, sizeof(double)));
+        l->context->kernels->vector[FKMI_REAL_F64].load[l->state->dtype](l->means, l->state->points, k * dim);
+    }
+    FKMI_TRY(fkmi_arena_take(arena, &l->scratch, fkmi_pool_threads(l->context->pool) * 2 * dim, sizeof(double)));
+    return fkmi_arena_take(arena, &l->shift, k, sizeof(double));
+}
+
+/* A coordinate without mass stays. False when no coordinate has any. */
+static bool mean_of_cell(const struct lloyd *l, int64_t j, double *point)
+{
+    const struct fkmi_sums *pull = &l->cells.pull;
+    const int64_t dim = l->state->dim;
+    bool any = false;
+
+    for (int64_t d = 0; d < dim; d++) {
+        const double age = fkmi_sums_age(pull, dim, j, d);
+        if (age > 0) {
+            point[d] = pull->sum[j * dim + d] / age;
+            any = true;
+        }
+    }
+    return any && fkmi_point_normalise(&l->space, point);
+}
+
+/* The shift is that of the means: a pushed prototype is pulled back and pushed again in every pass. */
+static fkm_status move_to_means(void *job, int64_t begin, int64_t end, int thread)
+{
+    struct lloyd *l = job;
+    const int64_t dim = l->state->dim;
+    const struct fkmi_kernels *kernels = l->context->kernels;
+    double *point = l->scratch + thread * 2 * dim, *before = point + dim;
+
+    for (int64_t j = begin; j < end; j++) {
+        l->shift[j] = 0;
+        if (l->state->frozen[j])
+            continue;
+        if (l->means)
+            memcpy(before, l->means + j * dim, (size_t)dim * sizeof *before);
+        else
+            fkmi_point_load(l->state, kernels, j, before);
+        memcpy(point, before, (size_t)dim * sizeof *point);
+        if (!mean_of_cell(l, j, point))
+            continue;
+        if (l->means) {
+            l->shift[j] = fkmi_point_shift(point, before, dim);
+            memcpy(l->means + j * dim, point, (size_t)dim * sizeof *point);
+            fkmi_push_point(l->params, &l->cells.push, dim, j, l->cells.pull.mass[j], point);
+            (void)fkmi_point_normalise(&l->space, point);
+        }
+        fkmi_point_store(l->state, kernels, j, point);
+        if (!l->means) { /* as stored, so that half precision comes to rest */
+            fkmi_point_load(l->state, kernels, j, point);
+            l->shift[j] = fkmi_point_shift(point, before, dim);
+        }
+    }
+    return FKM_OK;
+}
+
+static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
+{
+    *moved = (struct fkmi_moved){0};
+    FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
+    FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
+    FKMI_TRY(fkmi_parallel(l->context->pool, l->state->k, 16, move_to_means, l));
+    fkmi_cells_moved(&l->cells, moved);
+    for (int64_t j = 0; j < l->state->k; j++)
+        moved->shift = fmax(moved->shift, l->shift[j]);
+    if (last)
+        return FKM_OK; /* a prototype moved now would end without rows */
+    return fkmi_revive(l->context, l->params, l->state, &l->cells, l->rows, l->slot, &moved->shift);
+}
+
+/* Passes until the shift is below tol; *stopped: the status of after_pass that ended them. */
+static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkmi_pass_fn *after_pass, void *user,
+                             int64_t *n_passes, fkm_status *stopped)
+{
+    for (int64_t round = 0; round < max_iters; round++) {
+        struct fkmi_moved moved;
+
+        FKMI_TRY(pass(l, round + 1 == max_iters, &moved));
+        ++*n_passes;
+        if (l->cells.weight > 0)
+            l->state->scale = moved.mean_distance > 0 ? moved.mean_distance : 1;
+        if (after_pass)
+            *stopped = after_pass(user, *n_passes, &moved);
+        if (*stopped != FKM_OK || moved.shift < tol || moved.shift == 0)
+            break;
+    }
+    return FKM_OK;
+}
+
+/* Masses, ages and targets as the last pass found them. */
+static fkm_status settle(struct lloyd *l, const double *values)
+{
+    struct fkmi_state *state = l->state;
+    const int64_t k = state->k, dim = state->dim, m = state->n_targets;
+    struct fkmi_cell_targets targets;
+
+    if (l->rows->mask)
+        FKMI_TRY(fkmi_state_need_ages(state));
+    memcpy(state->mass, l->cells.pull.mass, (size_t)k * sizeof(double));
+    for (int64_t j = 0; j < k && state->ages; j++)
+        for (int64_t d = 0; d < dim; d++)
+            state->ages[j * dim + d] = fkmi_sums_age(&l->cells.pull, dim, j, d);
+    if (!values || !state->targets)
+        return FKM_OK;
+    FKMI_TRY(fkmi_cell_targets_take(&targets, &l->work->arena, state));
+    fkmi_cell_targets_gather(&targets, l->params, state, &l->cells, l->rows, values, state->scale);
+    for (int64_t j = 0; j < k; j++)
+        if (targets.total[j] > 0 && !state->frozen[j])
+            memcpy(state->targets + j * m, targets.mean + j * m, (size_t)m * sizeof(double));
+    return FKM_OK;
+}
+
+/* min_weight counts in mean rows here, so that weights of any unit give the same model. */
+static fkm_status upkeep(struct lloyd *l)
+{
+    struct fkmi_upkeep room;
+    int64_t removed;
+
+    FKMI_TRY(fkmi_upkeep_take(&room, &l->work->arena, l->params, l->state));
+    return fkmi_upkeep_run(&room, l->context, l->params, l->state, l->params->min_weight * l->cells.row_weight,
+                           &removed);
+}
+
+fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
+                      struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,
+                      const double *values, int64_t max_iters, double tol, struct fkmi_random random,
+                      fkmi_pass_fn *after_pass, void *user, int64_t *n_passes)
+{
+    fkm_status status = FKM_OK, stopped = FKM_OK;
+    struct lloyd l = {.context = context, .params = params, .state = state, .work = work, .rows = rows, .slot = slot,
+                      .space = fkmi_state_space(state, params->metric)};
+
+    *n_passes = 0;
+    FKMI_TRY_GOTO(take_memory(&l));
+    FKMI_TRY_GOTO(run_passes(&l, max_iters, tol, after_pass, user, n_passes, &stopped));
+    if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
+        FKMI_TRY_GOTO(stopped);
+    FKMI_TRY_GOTO(settle(&l, values));
+    if (stopped == FKM_OK && fkmi_repels(params, state) && params->repulsion == FKM_REPULSION_GLVQ)
+        FKMI_TRY_GOTO(fkmi_glvq(context, params, state, rows, slot, random));
+    FKMI_TRY_GOTO(upkeep(&l));
+    status = stopped;
+done:
+    fkmi_arena_free(&work->arena); /* a model keeps no memory of the size of its rows */
+    return status;
+}
+
+void fkmi_phase1_free(struct fkmi_phase1 *work, const struct fkmi_backend *backend)
+{
+    if (work->pack)
+        backend->pack_free(work->pack);
+    fkmi_arena_free(&work->arena);
+    *work = (struct fkmi_phase1){0};
+}
