@@ -1,4 +1,5 @@
-/* cpu.c — the processor's features as the compiler's own runtime reports them (it asks the OS about registers).
+/* cpu.c — the processor's features as the compiler's own runtime reports them (it asks the OS about
+ * registers).
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/cpu.h"
 

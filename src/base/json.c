@@ -1,8 +1,8 @@
 /* json.c — strict JSON (RFC 8259): a reader without recursion, and a writer.
  *
  * The reader makes one pass: nodes in document order, a stack of open arrays and objects no deeper than
- * MOST_DEPTH, and one buffer for all strings, which cannot be longer than the document. Names that occur twice in
- * an object are found at the end by sorting, so a hostile document costs no quadratic time.
+ * MOST_DEPTH, and one buffer for all strings, which cannot be longer than the document. Names that occur
+ * twice in an object are found at the end by sorting, so a hostile document costs no quadratic time.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
 
@@ -56,14 +56,16 @@ static size_t character_bytes(const char *text, size_t length)
     if (first >= 0xe0 && first <= 0xef) {
         if (length < 3 || !continues(bytes + 1, 2))
             return 0;
-        if ((first == 0xe0 && bytes[1] < 0xa0) || (first == 0xed && bytes[1] > 0x9f)) /* overlong; surrogate */
+        if ((first == 0xe0 && bytes[1] < 0xa0) ||
+            (first == 0xed && bytes[1] > 0x9f)) /* overlong; surrogate */
             return 0;
         return 3;
     }
     if (first >= 0xf0 && first <= 0xf4) {
         if (length < 4 || !continues(bytes + 1, 3))
             return 0;
-        if ((first == 0xf0 && bytes[1] < 0x90) || (first == 0xf4 && bytes[1] > 0x8f)) /* overlong; > U+10FFFF */
+        if ((first == 0xf0 && bytes[1] < 0x90) ||
+            (first == 0xf4 && bytes[1] > 0x8f)) /* overlong; > U+10FFFF */
             return 0;
         return 4;
     }
@@ -309,9 +311,7 @@ static fkm_status read_value(struct json_reader *reader, const char *key, size_t
         reader->open[reader->depth++] = index;
         reader->at++;
         return FKM_OK;
-    case '"':
-        node->kind = FKMI_JSON_STRING;
-        return read_string(reader, &node->text);
+    case '"': node->kind = FKMI_JSON_STRING; return read_string(reader, &node->text);
     case 't':
     case 'f':
         node->kind = FKMI_JSON_BOOL;
@@ -421,8 +421,8 @@ static fkm_status refuse_duplicates(const struct json_reader *reader)
 
         if (reader->origins[a].parent == reader->origins[b].parent &&
             strcmp(json->nodes[a].key, json->nodes[b].key) == 0)
-            status = fkmi_fail(FKM_EDATA, "JSON, byte %zu: member '%.64s' occurs twice", reader->origins[b].at,
-                               json->nodes[b].key);
+            status = fkmi_fail(FKM_EDATA, "JSON, byte %zu: member '%.64s' occurs twice",
+                               reader->origins[b].at, json->nodes[b].key);
     }
     fkmi_free(members);
     return status;
@@ -463,8 +463,8 @@ void fkmi_json_free(struct fkmi_json *json)
     *json = (struct fkmi_json){0};
 }
 
-const struct fkmi_json_node *fkmi_json_member(const struct fkmi_json *json, const struct fkmi_json_node *object,
-                                              const char *key)
+const struct fkmi_json_node *fkmi_json_member(const struct fkmi_json *json,
+                                              const struct fkmi_json_node *object, const char *key)
 {
     const int32_t index = (int32_t)(object - json->nodes);
 
@@ -511,7 +511,8 @@ static void put_escaped(struct fkmi_json_writer *writer, const char *value)
     while (left > 0 && writer->status == FKM_OK) {
         size_t plain = 0;
 
-        while (plain < left && value[plain] != '"' && value[plain] != '\\' && (unsigned char)value[plain] >= 0x20) {
+        while (plain < left && value[plain] != '"' && value[plain] != '\\' &&
+               (unsigned char)value[plain] >= 0x20) {
             const size_t bytes = character_bytes(value + plain, left - plain);
 
             if (bytes == 0) {

@@ -70,7 +70,8 @@ static fkm_status count_in(size_t bytes)
 
     do {
         if (limit > 0 && (bytes > limit || held > limit - bytes))
-            return fkmi_fail(FKM_ENOMEM, "%zu bytes more than the %zu held would pass the memory limit of %zu", bytes,
+            return fkmi_fail(FKM_ENOMEM,
+                             "%zu bytes more than the %zu held would pass the memory limit of %zu", bytes,
                              held, limit);
     } while (!atomic_compare_exchange_weak(&memory.held, &held, held + bytes));
     held += bytes;
@@ -151,7 +152,8 @@ static fkm_status take(void **out, int64_t count, size_t size)
 
     *out = NULL;
     if (!total_of(count, size, &bytes, &total))
-        return fkmi_fail(FKM_ENOMEM, "%lld x %zu bytes are more than memory can hold", (long long)count, size);
+        return fkmi_fail(FKM_ENOMEM, "%lld x %zu bytes are more than memory can hold", (long long)count,
+                         size);
     if (told_to_fail())
         return fkmi_fail(FKM_ENOMEM, "out of memory: %zu bytes (told to fail)", bytes);
     FKMI_TRY(count_in(total));
@@ -280,7 +282,8 @@ fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count, s
 
     memcpy(out, &nothing, sizeof nothing);
     if (!total_of(count, size, &bytes, &total))
-        return fkmi_fail(FKM_ENOMEM, "%lld x %zu bytes are more than memory can hold", (long long)count, size);
+        return fkmi_fail(FKM_ENOMEM, "%lld x %zu bytes are more than memory can hold", (long long)count,
+                         size);
     bytes = total > ALIGNMENT ? total - ALIGNMENT : 0;
     if (bytes == 0)
         bytes = ALIGNMENT; /* two blocks never share an address */

@@ -1,9 +1,9 @@
 /* number.c — decimal numbers to and from text without looking at the locale.
  *
- * Most numbers in files have few digits: mantissa and power of ten are then exact, and one operation rounds once
- * (Clinger 1990). Where long double has 64 bits, 19 digits and powers up to 10^27 go the same way unless the
- * result lies too near the middle of two doubles. The rest goes to strtod as digits with an exponent: without a
- * decimal point there is nothing a locale could read differently.
+ * Most numbers in files have few digits: mantissa and power of ten are then exact, and one operation rounds
+ * once (Clinger 1990). Where long double has 64 bits, 19 digits and powers up to 10^27 go the same way unless
+ * the result lies too near the middle of two doubles. The rest goes to strtod as digits with an exponent:
+ * without a decimal point there is nothing a locale could read differently.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/number.h"
 
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_DIGITS    800 /* 767 decide any double; one more stands for all that follow */
+#define MOST_DIGITS    800    /* 767 decide any double; one more stands for all that follow */
 #define MOST_EXPONENT  100000 /* beyond it everything is 0 or infinite */
 #define EXACT_MANTISSA ((uint64_t)1 << 53)
 
@@ -153,7 +153,9 @@ static double slow_value(const struct decimal *decimal)
         text[n++] = '1';
         exponent--;
     }
-    exponent = exponent > MOST_EXPONENT ? MOST_EXPONENT : exponent < -MOST_EXPONENT ? -MOST_EXPONENT : exponent;
+    exponent = exponent > MOST_EXPONENT    ? MOST_EXPONENT
+               : exponent < -MOST_EXPONENT ? -MOST_EXPONENT
+                                           : exponent;
     snprintf(text + n, sizeof text - (size_t)n, "e%lld", (long long)exponent);
     return strtod(text, NULL);
 }

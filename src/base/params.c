@@ -1,7 +1,7 @@
-/* params.c — the one table of parameters: names, kinds, defaults, valid values, help, and where each one lives.
+/* params.c — the one table of parameters: names, kinds, defaults, valid values, help, and where each lives.
  *
- * Everything that reads, writes, checks or explains a parameter walks this table, so a new parameter is a field
- * of fkm_params, a value in FKM_PARAMS_INIT and a row here.
+ * Everything that reads, writes, checks or explains a parameter walks this table, so a new parameter is a
+ * field of fkm_params, a value in FKM_PARAMS_INIT and a row here.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/params.h"
 
@@ -21,8 +21,8 @@ struct param {
     size_t offset;
     enum storage storage;
     double least, most;
-    bool above, below;   /* least, most themselves are not valid */
-    const char *word;    /* a word the value may be, "auto" or "none"; it stands for word_value */
+    bool above, below; /* least, most themselves are not valid */
+    const char *word;  /* a word the value may be, "auto" or "none"; it stands for word_value */
     double word_value;
     bool word_negative; /* every negative value means the word */
 };
@@ -35,7 +35,7 @@ struct param {
 #define LARGE      1e18 /* below INT64_MAX, and exact */
 #define INT32_MOST 2147483647.0
 
-#define ROW(name_, field_, kind_, storage_, standard_, tasks_, help_)                                         \
+#define ROW(name_, field_, kind_, storage_, standard_, tasks_, help_)                                        \
     .info.name = name_, .info.kind = kind_, .info.standard = standard_, .info.tasks = tasks_,                \
     .info.help = help_, .offset = offsetof(fkm_params, field_), .storage = storage_
 #define CHOICE(name_, field_, choices_, standard_, tasks_, help_)                                            \
@@ -62,10 +62,12 @@ static const struct param params_table[] = {
     CHOICE("distance", metric, METRICS, "cosine", ALL_TASKS, "how far a row is from a prototype"),
     CHOICE("dtype", dtype, "float32|float16|bfloat16|float64", "float32", ALL_TASKS,
            "storage of prototypes; sums are float32, or float64 for float64"),
-    CHOICE("init_mode", init, "kmeans++|random", "kmeans++", ALL_TASKS, "how the first prototypes are chosen"),
+    CHOICE("init_mode", init, "kmeans++|random", "kmeans++", ALL_TASKS,
+           "how the first prototypes are chosen"),
     CHOICE("soft_type", soft, SOFTS, "scaled", ALL_TASKS,
            "how the nearest prototypes share a row; 'hard' and 'mean' have no gradients"),
-    REAL("temperature", temperature, "1", "> 0", ALL_TASKS, "divides distances for 'softmax_scaled'", POSITIVE),
+    REAL("temperature", temperature, "1", "> 0", ALL_TASKS, "divides distances for 'softmax_scaled'",
+         POSITIVE),
     WHOLE("top_k", top_k, IN_INT32, "5", ">= 1, or -1 for all", ALL_TASKS, "prototypes blended at inference",
           AT_LEAST_1_INT32, .word_value = -1),
     WHOLE("top_k_train", top_k_train, IN_INT32, "auto", ">= 1", ALL_TASKS,
@@ -76,26 +78,30 @@ static const struct param params_table[] = {
          "weigh features by how well they separate"),
     WHOLE("negative_sampling", negative_sampling, IN_INT64, "none", ">= 1", CLASSIFY,
           "classes sampled for each gradient batch; 'none': all", AT_LEAST_1, OR_WORD("none", 0)),
-    REAL("diversity_reg", diversity_reg, "0", ">= 0", ALL_TASKS, "penalty on prototypes of a class being alike",
-         NOT_NEGATIVE),
+    REAL("diversity_reg", diversity_reg, "0", ">= 0", ALL_TASKS,
+         "penalty on prototypes of a class being alike", NOT_NEGATIVE),
     REAL("l2_reg", l2_reg, "0", ">= 0", ALL_TASKS, "penalty on leaving the end of phase 1", NOT_NEGATIVE),
     BOOL("use_faiss", use_faiss, "false", ALL_TASKS, "approximate search for the nearest prototypes"),
-    BOOL("use_compile", use_compile, "false", ALL_TASKS, "kernels fitted to this model's shape; same results"),
+    BOOL("use_compile", use_compile, "false", ALL_TASKS,
+         "kernels fitted to this model's shape; same results"),
     WHOLE("random_state", seed, IN_UINT64, "42", ">= 0", ALL_TASKS, "the seed of all random choices"),
-    WHOLE("batch_size", batch_size, IN_INT64, "10240", ">= 1", ALL_TASKS, "rows worked on at a time", AT_LEAST_1),
-    WHOLE("finetune_batch_size", finetune_batch_size, IN_INT64, "256", ">= 1", ALL_TASKS, "rows per gradient step",
+    WHOLE("batch_size", batch_size, IN_INT64, "10240", ">= 1", ALL_TASKS, "rows worked on at a time",
           AT_LEAST_1),
+    WHOLE("finetune_batch_size", finetune_batch_size, IN_INT64, "256", ">= 1", ALL_TASKS,
+          "rows per gradient step", AT_LEAST_1),
     REAL("learning_rate", learning_rate, "auto", "> 0", ALL_TASKS,
-         "of gradient steps, relative to the spread of the prototypes; 'auto': 0.03, or what the search finds",
-         POSITIVE, OR_WORD("auto", 0)),
+         "of gradient steps, in spreads of the prototypes; 'auto': 0.03, or what the search finds", POSITIVE,
+         OR_WORD("auto", 0)),
     CHOICE("missing", missing, "error|mask", "error", ALL_TASKS, "what a NaN in a row means"),
     WHOLE("k_init", k_init, IN_INT32, "3", ">= 1", CLUSTER | CLASSIFY | MULTILABEL,
           "clusters, or prototypes per class or tag; 'auto': by the spread of the rows", AT_LEAST_1_INT32,
           OR_WORD("auto", FKM_K_AUTO)),
-    WHOLE("k_max", k_max, IN_INT64, "none", ">= 1", ALL_TASKS, "most prototypes of the whole model", AT_LEAST_1,
-          OR_WORD("none", 0)),
-    BOOL("auto_scale", auto_scale, "false", ALL_TASKS, "'auto' counts measure distances in units of the variance"),
-    REAL("min_weight", min_weight, "0.001", ">= 0", ALL_TASKS, "lighter prototypes are removed", NOT_NEGATIVE),
+    WHOLE("k_max", k_max, IN_INT64, "none", ">= 1", ALL_TASKS, "most prototypes of the whole model",
+          AT_LEAST_1, OR_WORD("none", 0)),
+    BOOL("auto_scale", auto_scale, "false", ALL_TASKS,
+         "'auto' counts measure distances in units of the variance"),
+    REAL("min_weight", min_weight, "0.001", ">= 0", ALL_TASKS, "lighter prototypes are removed",
+         NOT_NEGATIVE),
     REAL("truncation_threshold", truncation_threshold, "0.0001", ">= 0", ALL_TASKS,
          "smaller coordinates become 0 in sparse models", NOT_NEGATIVE),
     BOOL("sparse", sparse, "false", ALL_TASKS, "keep prototypes sparse (truncation_threshold)"),
@@ -106,8 +112,8 @@ static const struct param params_table[] = {
     REAL("percentile_threshold", percentile_threshold, "none", "in [0, 1]", ALL_TASKS,
          "merge distance as a quantile of the distances between prototypes", .least = 0, .most = 1,
          OR_NEGATIVE("none")),
-    REAL("decay", decay, "1", "in (0, 1]", ALL_TASKS, "masses are multiplied by this before each batch", .least = 0,
-         .above = true, .most = 1),
+    REAL("decay", decay, "1", "in (0, 1]", ALL_TASKS, "masses are multiplied by this before each batch",
+         .least = 0, .above = true, .most = 1),
     REAL("repulsion_factor", repulsion_factor, "0.05", ">= 0", CLASSIFY,
          "how strongly rows push prototypes of other classes away", NOT_NEGATIVE),
     CHOICE("repulsion_mode", repulsion, "window|glvq", "window", CLASSIFY, "which rows push, and how much"),
@@ -115,24 +121,27 @@ static const struct param params_table[] = {
            "how phase 1 shares a row among prototypes"),
     REAL("lambda_penalty", lambda_penalty, "0.1", ">= 0", CLASSIFY,
          "similarity lost by prototypes of other classes in soft assignment", NOT_NEGATIVE),
-    REAL("label_smoothing", label_smoothing, "0", "in [0, 1)", CLASSIFY, "probability spread over all classes",
-         .least = 0, .most = 1, .below = true),
+    REAL("label_smoothing", label_smoothing, "0", "in [0, 1)", CLASSIFY,
+         "probability spread over all classes", .least = 0, .most = 1, .below = true),
     BOOL("prototype_scale", prototype_scale, "false", CLASSIFY | REGRESS,
          "a temperature and a bias for each prototype"),
-    REAL("noise", noise, "0", ">= 0", ALL_TASKS, "noise on rows in training, in standard deviations of the feature",
-         NOT_NEGATIVE),
+    REAL("noise", noise, "0", ">= 0", ALL_TASKS,
+         "noise on rows in training, in standard deviations of the feature", NOT_NEGATIVE),
     BOOL("normalize_prototypes", normalize_prototypes, "true", ALL_TASKS,
          "cosine: prototypes have length 1 after each gradient step"),
-    REAL("asl_gamma_neg", asl_gamma_neg, "4", ">= 0", MULTILABEL, "focus of the loss on hard negatives", NOT_NEGATIVE),
-    REAL("asl_gamma_pos", asl_gamma_pos, "1", ">= 0", MULTILABEL, "focus of the loss on hard positives", NOT_NEGATIVE),
-    REAL("asl_clip", asl_clip, "0.05", "in [0, 1)", MULTILABEL, "negatives less probable than this are ignored",
-         .least = 0, .most = 1, .below = true),
-    WHOLE("k_targets", k_targets, IN_INT32, "20", ">= 1", REGRESS, "strata of the targets; 'auto': by their spread",
-          AT_LEAST_1_INT32, OR_WORD("auto", FKM_K_AUTO)),
+    REAL("asl_gamma_neg", asl_gamma_neg, "4", ">= 0", MULTILABEL, "focus of the loss on hard negatives",
+         NOT_NEGATIVE),
+    REAL("asl_gamma_pos", asl_gamma_pos, "1", ">= 0", MULTILABEL, "focus of the loss on hard positives",
+         NOT_NEGATIVE),
+    REAL("asl_clip", asl_clip, "0.05", "in [0, 1)", MULTILABEL,
+         "negatives less probable than this are ignored", .least = 0, .most = 1, .below = true),
+    WHOLE("k_targets", k_targets, IN_INT32, "20", ">= 1", REGRESS,
+          "strata of the targets; 'auto': by their spread", AT_LEAST_1_INT32, OR_WORD("auto", FKM_K_AUTO)),
     WHOLE("k_features", k_features, IN_INT32, "10", ">= 1", REGRESS,
           "prototypes in each stratum; 'auto': by the spread of its rows", AT_LEAST_1_INT32,
           OR_WORD("auto", FKM_K_AUTO)),
-    CHOICE("target_distance", target_metric, METRICS, "euclidean", REGRESS, "how targets are clustered into strata"),
+    CHOICE("target_distance", target_metric, METRICS, "euclidean", REGRESS,
+           "how targets are clustered into strata"),
     CHOICE("target_assignment", target_assignment, SOFTS, "scaled", REGRESS,
            "how a prototype gets its target from its rows"),
 };
@@ -235,9 +244,7 @@ static void print_value(const fkm_params *params, const struct param *param, cha
         else
             snprintf(text, size, "%d", read_int32(params, param));
         return;
-    case IN_UINT64:
-        snprintf(text, size, "%llu", (unsigned long long)read_int64(params, param));
-        return;
+    case IN_UINT64: snprintf(text, size, "%llu", (unsigned long long)read_int64(params, param)); return;
     case IN_INT32:
     case IN_INT64:
         if (param->word && (double)read_int64(params, param) == param->word_value)
@@ -265,8 +272,8 @@ static fkm_status refuse_value(const struct param *param, const char *value, boo
     size_t length = 0;
 
     if (param->storage != IN_CHOICE)
-        return fkmi_fail(FKM_EINVAL, "%s is %s%.64s%s; it must be %s%s%s%s", param->info.name, mark, value, mark,
-                         param->info.valid, param->word ? " or '" : "", param->word ? param->word : "",
+        return fkmi_fail(FKM_EINVAL, "%s is %s%.64s%s; it must be %s%s%s%s", param->info.name, mark, value,
+                         mark, param->info.valid, param->word ? " or '" : "", param->word ? param->word : "",
                          param->word ? "'" : "");
     for (const char *from = param->info.choices; *from && length + 3 < sizeof valid; from++) {
         if (*from == '|') {
@@ -318,14 +325,18 @@ static fkm_status take_fields(fkm_params *out, const fkm_params *params)
     const size_t size = params->struct_size;
 
     if (size > sizeof *out)
-        return fkmi_fail(FKM_EINVAL, "params.struct_size is %zu, this library knows %zu bytes: it is older than its caller",
-                         size, sizeof *out);
+        return fkmi_fail(
+            FKM_EINVAL,
+            "params.struct_size is %zu, this library knows %zu bytes: it is older than its caller", size,
+            sizeof *out);
     if (size <= sizeof size)
-        return fkmi_fail(FKM_EINVAL, "params.struct_size is %zu; begin with FKM_PARAMS_INIT (%zu)", size, sizeof *out);
+        return fkmi_fail(FKM_EINVAL, "params.struct_size is %zu; begin with FKM_PARAMS_INIT (%zu)", size,
+                         sizeof *out);
     *out = standard;
     for (size_t i = 0; i < N_PARAMS; i++)
         if (params_table[i].offset + field_size(&params_table[i]) <= size)
-            write_field(out, &params_table[i], field_in(params, &params_table[i]), field_size(&params_table[i]));
+            write_field(out, &params_table[i], field_in(params, &params_table[i]),
+                        field_size(&params_table[i]));
     return FKM_OK;
 }
 
@@ -369,7 +380,8 @@ static fkm_status find(const char *name, const struct param **out)
             return FKM_OK;
         }
         if (length < sizeof names)
-            length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", i > 0 ? ", " : "", known);
+            length +=
+                (size_t)snprintf(names + length, sizeof names - length, "%s%s", i > 0 ? ", " : "", known);
     }
     return fkmi_fail(FKM_EINVAL, "there is no parameter '%.64s'; valid: %s", name, names);
 }
@@ -380,7 +392,8 @@ static fkm_status find_in(const fkm_params *params, const char *name, const stru
         return fkmi_fail(FKM_EINVAL, "params is NULL");
     FKMI_TRY(find(name, out));
     if ((*out)->offset + field_size(*out) > params->struct_size)
-        return fkmi_fail(FKM_EINVAL, "params.struct_size is %zu, too small to hold %s; begin with FKM_PARAMS_INIT (%zu)",
+        return fkmi_fail(FKM_EINVAL,
+                         "params.struct_size is %zu, too small to hold %s; begin with FKM_PARAMS_INIT (%zu)",
                          params->struct_size, name, sizeof *params);
     return FKM_OK;
 }
@@ -489,15 +502,18 @@ fkm_status fkm_params_get(const fkm_params *params, const char *name, char *text
     FKMI_TRY(check_field(params, param));
     print_value(params, param, value, sizeof value);
     if (strlen(value) >= size)
-        return fkmi_fail(FKM_EINVAL, "%s is '%s': that needs %zu bytes, there are %zu", name, value, strlen(value) + 1,
-                         size);
+        return fkmi_fail(FKM_EINVAL, "%s is '%s': that needs %zu bytes, there are %zu", name, value,
+                         strlen(value) + 1, size);
     memcpy(text, value, strlen(value) + 1);
     return FKM_OK;
 }
 
 size_t fkm_param_count(void) { return N_PARAMS; }
 
-const fkm_param_info *fkm_param_at(size_t index) { return index < N_PARAMS ? &params_table[index].info : NULL; }
+const fkm_param_info *fkm_param_at(size_t index)
+{
+    return index < N_PARAMS ? &params_table[index].info : NULL;
+}
 
 /* ---- names of values */
 

@@ -1,4 +1,5 @@
-/* random.c — Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011).
+/* random.c — Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
+ * 2011).
  *
  * A draw takes one block of the cipher: number n of a stream is a function of the stream's key and n alone.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -10,8 +11,8 @@
 #define ROUNDS     10
 #define MULTIPLY_0 0xd2511f53u
 #define MULTIPLY_1 0xcd9e8d57u
-#define WEYL_0     0x9e3779b9u /* golden ratio */
-#define WEYL_1     0xbb67ae85u /* sqrt(3) - 1 */
+#define WEYL_0     0x9e3779b9u         /* golden ratio */
+#define WEYL_1     0xbb67ae85u         /* sqrt(3) - 1 */
 #define SPLITS     0xa0761d6478bd642fu /* keys of sub-streams are no numbers of the stream */
 
 void fkmi_philox(uint64_t key, uint64_t counter_high, uint64_t counter_low, uint32_t out[4])

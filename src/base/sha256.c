@@ -39,7 +39,8 @@ static void mix_block(uint32_t state[8], const unsigned char *block)
     }
     for (int t = 0; t < 64; t++) {
         const uint32_t choice = (e & f) ^ (~e & g), majority = (a & b) ^ (a & c) ^ (b & c);
-        const uint32_t first = h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + choice + round_words[t] + words[t];
+        const uint32_t first =
+            h + (turn(e, 6) ^ turn(e, 11) ^ turn(e, 25)) + choice + round_words[t] + words[t];
         const uint32_t second = (turn(a, 2) ^ turn(a, 13) ^ turn(a, 22)) + majority;
 
         h = g;
@@ -63,8 +64,8 @@ static void mix_block(uint32_t state[8], const unsigned char *block)
 
 void fkmi_sha256_begin(struct fkmi_sha256 *hash)
 {
-    *hash = (struct fkmi_sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c,
-                                           0x1f83d9ab, 0x5be0cd19}};
+    *hash = (struct fkmi_sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
+                                           0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
 }
 
 void fkmi_sha256_add(struct fkmi_sha256 *hash, const void *bytes, size_t length)

@@ -5,8 +5,8 @@
  * nothing; the caller closes the job and waits until nobody is inside. Idle threads look for work for some
  * microseconds before they sleep, since the next call often follows at once.
  *
- * The lowest failing block is the same for any number of threads: blocks are claimed in ascending order, and only
- * blocks above one that has failed are skipped.
+ * The lowest failing block is the same for any number of threads: blocks are claimed in ascending order, and
+ * only blocks above one that has failed are skipped.
  * SPDX-License-Identifier: Apache-2.0 */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_getaffinity */
@@ -82,7 +82,10 @@ static void pause_a_little(void)
 #endif
 }
 
-static bool there_is_work(uint64_t state, uint64_t seen) { return (state & OPEN) && state / GENERATION != seen; }
+static bool there_is_work(uint64_t state, uint64_t seen)
+{
+    return (state & OPEN) && state / GENERATION != seen;
+}
 static bool all_have_left(uint64_t state, uint64_t unused)
 {
     (void)unused;
@@ -122,7 +125,10 @@ static void note_failure(struct fkmi_pool *pool, int64_t block, fkm_status statu
     pthread_mutex_unlock(&pool->lock);
 }
 
-static int64_t end_of(int64_t begin, int64_t block, int64_t n) { return n - begin < block ? n : begin + block; }
+static int64_t end_of(int64_t begin, int64_t block, int64_t n)
+{
+    return n - begin < block ? n : begin + block;
+}
 
 static void work_on_blocks(struct fkmi_pool *pool, int thread)
 {
@@ -177,8 +183,8 @@ static void leave(struct fkmi_pool *pool)
     }
 }
 
-/* False when the pool ends. n_asleep rises before the state is read, and the caller reads n_asleep after it has
- * changed the state: one of the two sees the other. */
+/* False when the pool ends. n_asleep rises before the state is read, and the caller reads n_asleep after it
+ * has changed the state: one of the two sees the other. */
 static bool sleep_until_work(struct fkmi_pool *pool, uint64_t seen)
 {
     bool quit;

@@ -1,9 +1,9 @@
-/* rows.c — checks a batch once, so that nothing behind it meets a NaN, a wrong width or a ragged row; and loads
- * single rows.
+/* rows.c — checks a batch once, so that nothing behind it meets a NaN, a wrong width or a ragged row; and
+ * loads single rows.
  *
- * The check is a full pass over the data on every call. It looks at bits: the magnitudes of floats are ordered
- * like their bit patterns, so "too large, infinite or NaN" is one integer comparison, which vectorises. Only a
- * block that fails it is looked at again, value by value.
+ * The check is a full pass over the data on every call. It looks at bits: the magnitudes of floats are
+ * ordered like their bit patterns, so "too large, infinite or NaN" is one integer comparison, which
+ * vectorises. Only a block that fails it is looked at again, value by value.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "data/rows.h"
 
@@ -20,21 +20,25 @@
 static fkm_status check_shape(const fkm_batch *batch, int64_t expected_dim)
 {
     if (batch->struct_size != sizeof *batch)
-        return fkmi_fail(FKM_EINVAL, "batch.struct_size is %zu, this library expects %zu; begin with FKM_BATCH_INIT",
+        return fkmi_fail(FKM_EINVAL,
+                         "batch.struct_size is %zu, this library expects %zu; begin with FKM_BATCH_INIT",
                          batch->struct_size, sizeof *batch);
     if (batch->n_rows < 1)
         return fkmi_fail(FKM_EINVAL, "batch has %lld rows", (long long)batch->n_rows);
     if (batch->n_cols < 1)
         return fkmi_fail(FKM_EINVAL, "batch has %lld columns", (long long)batch->n_cols);
     if (expected_dim > 0 && batch->n_cols != expected_dim)
-        return fkmi_fail(FKM_EINVAL, "batch has %lld columns, the model expects %lld", (long long)batch->n_cols,
-                         (long long)expected_dim);
+        return fkmi_fail(FKM_EINVAL, "batch has %lld columns, the model expects %lld",
+                         (long long)batch->n_cols, (long long)expected_dim);
     if ((unsigned)batch->dtype >= FKMI_N_DTYPES)
-        return fkmi_fail(FKM_EINVAL, "batch.dtype is %d; valid: 0 to %d", (int)batch->dtype, FKMI_N_DTYPES - 1);
+        return fkmi_fail(FKM_EINVAL, "batch.dtype is %d; valid: 0 to %d", (int)batch->dtype,
+                         FKMI_N_DTYPES - 1);
     if (batch->x && (batch->values || batch->indptr || batch->indices))
-        return fkmi_fail(FKM_EINVAL, "batch has both dense rows (x) and sparse rows (values, indptr, indices)");
+        return fkmi_fail(FKM_EINVAL,
+                         "batch has both dense rows (x) and sparse rows (values, indptr, indices)");
     if (!batch->x && !batch->indptr)
-        return fkmi_fail(FKM_EINVAL, "batch has neither dense rows (x) nor sparse rows (values, indptr, indices)");
+        return fkmi_fail(FKM_EINVAL,
+                         "batch has neither dense rows (x) nor sparse rows (values, indptr, indices)");
     return FKM_OK;
 }
 
@@ -43,11 +47,11 @@ static fkm_status check_dense_shape(const fkm_batch *batch)
     const int64_t stride = batch->row_stride ? batch->row_stride : batch->n_cols;
 
     if (stride < batch->n_cols)
-        return fkmi_fail(FKM_EINVAL, "batch.row_stride is %lld, less than its %lld columns", (long long)stride,
-                         (long long)batch->n_cols);
+        return fkmi_fail(FKM_EINVAL, "batch.row_stride is %lld, less than its %lld columns",
+                         (long long)stride, (long long)batch->n_cols);
     if (stride > PTRDIFF_MAX / (int64_t)sizeof(double) / batch->n_rows)
-        return fkmi_fail(FKM_EINVAL, "batch of %lld x %lld values is larger than memory", (long long)batch->n_rows,
-                         (long long)stride);
+        return fkmi_fail(FKM_EINVAL, "batch of %lld x %lld values is larger than memory",
+                         (long long)batch->n_rows, (long long)stride);
     return FKM_OK;
 }
 
@@ -56,19 +60,19 @@ static fkm_status check_sparse_shape(const fkm_batch *batch)
     const int64_t *indptr = batch->indptr;
 
     if (batch->n_cols > INT32_MAX)
-        return fkmi_fail(FKM_EINVAL, "sparse rows have %lld columns; at most %d are possible", (long long)batch->n_cols,
-                         INT32_MAX);
+        return fkmi_fail(FKM_EINVAL, "sparse rows have %lld columns; at most %d are possible",
+                         (long long)batch->n_cols, INT32_MAX);
     if (batch->mask)
         return fkmi_fail(FKM_EUNSUPPORTED, "a mask needs dense rows; these are sparse");
     if (indptr[0] != 0)
         return fkmi_fail(FKM_EINVAL, "indptr[0] is %lld; it must be 0", (long long)indptr[0]);
     for (int64_t i = 0; i < batch->n_rows; i++)
         if (indptr[i + 1] < indptr[i])
-            return fkmi_fail(FKM_EINVAL, "indptr[%lld] is %lld, less than the %lld before it", (long long)i + 1,
-                             (long long)indptr[i + 1], (long long)indptr[i]);
+            return fkmi_fail(FKM_EINVAL, "indptr[%lld] is %lld, less than the %lld before it",
+                             (long long)i + 1, (long long)indptr[i + 1], (long long)indptr[i]);
     if (indptr[batch->n_rows] > 0 && (!batch->values || !batch->indices))
-        return fkmi_fail(FKM_EINVAL, "sparse rows have %lld values, but %s is NULL", (long long)indptr[batch->n_rows],
-                         batch->values ? "indices" : "values");
+        return fkmi_fail(FKM_EINVAL, "sparse rows have %lld values, but %s is NULL",
+                         (long long)indptr[batch->n_rows], batch->values ? "indices" : "values");
     return FKM_OK;
 }
 
@@ -89,8 +93,8 @@ static fkm_status check_weight(const float *weight, int64_t n)
 
 /* ---- values: fast answers over a run of them */
 
-/* True when a magnitude lies above `most` (of the same type, as bits). The difference of two numbers below the
- * sign bit borrows exactly when the second is larger. */
+/* True when a magnitude lies above `most` (of the same type, as bits). The difference of two numbers below
+ * the sign bit borrows exactly when the second is larger. */
 #define DEFINE_ANY_BEYOND(name, word, sign)                                                                  \
     static bool name(const void *values, int64_t n, word most)                                               \
     {                                                                                                        \
@@ -116,24 +120,29 @@ static bool any_value_bad(const void *values, fkm_dtype dtype, int64_t n)
     uint64_t most_64;
 
     switch (dtype) {
-    case FKM_DTYPE_F16: return any_beyond_16(values, n, 0x7bff); /* 65504: only infinities and NaN lie above */
+    case FKM_DTYPE_F16:
+        return any_beyond_16(values, n, 0x7bff); /* 65504: only infinities and NaN lie above */
     case FKM_DTYPE_BF16: return any_beyond_16(values, n, fkmi_bf16_of_f32(most_float));
     case FKM_DTYPE_F64:
         memcpy(&most_64, &most_double, sizeof most_64);
         return any_beyond_64(values, n, most_64);
-    default:
-        memcpy(&most_32, &most_float, sizeof most_32);
-        return any_beyond_32(values, n, most_32);
+    default: memcpy(&most_32, &most_float, sizeof most_32); return any_beyond_32(values, n, most_32);
     }
 }
 
+/* In [0, 1]: no sign, no borrow. True for -0 too, which a second look then accepts. */
 static bool any_mask_bad(const float *mask, int64_t n)
 {
-    bool bad = false;
+    const uint32_t one = 0x3f800000u;
+    uint32_t borrows = 0;
 
-    for (int64_t j = 0; j < n; j++)
-        bad |= !(mask[j] >= 0.0f && mask[j] <= 1.0f);
-    return bad;
+    for (int64_t j = 0; j < n; j++) {
+        uint32_t bits;
+
+        memcpy(&bits, mask + j, sizeof bits);
+        borrows |= bits | (one - bits);
+    }
+    return (borrows & 0x80000000u) != 0;
 }
 
 /* ---- values: the whole batch */
@@ -142,7 +151,7 @@ struct check_job {
     const fkm_batch *batch;
     int64_t stride;
     fkm_missing missing;
-    float *mask; /* FKM_MISSING_MASK, second pass: receives the mask; else NULL */
+    float *mask;   /* FKM_MISSING_MASK, second pass: receives the mask; else NULL */
     bool *has_nan; /* FKM_MISSING_MASK, first pass: one for each block */
     int64_t rows_per_block;
 };
@@ -159,11 +168,12 @@ static bool is_bad(double value) { return !(fabs(value) <= FKMI_MOST_VALUE); }
 static fkm_status refuse_value(double value, int64_t row, int64_t column, const char *cure)
 {
     if (isnan(value))
-        return fkmi_fail(FKM_EINVAL, "row %lld, column %lld is NaN%s", (long long)row, (long long)column, cure);
+        return fkmi_fail(FKM_EINVAL, "row %lld, column %lld is NaN%s", (long long)row, (long long)column,
+                         cure);
     if (isinf(value))
         return fkmi_fail(FKM_EINVAL, "row %lld, column %lld is infinite", (long long)row, (long long)column);
-    return fkmi_fail(FKM_EINVAL, "row %lld, column %lld is %g; values beyond %g would overflow", (long long)row,
-                     (long long)column, value, FKMI_MOST_VALUE);
+    return fkmi_fail(FKM_EINVAL, "row %lld, column %lld is %g; values beyond %g would overflow",
+                     (long long)row, (long long)column, value, FKMI_MOST_VALUE);
 }
 
 static fkm_status check_mask(const fkm_batch *batch, int64_t begin, int64_t end)
@@ -242,9 +252,9 @@ static fkm_status check_sparse_rows(void *argument, int64_t begin, int64_t end, 
     const struct check_job *job = argument;
     const fkm_batch *batch = job->batch;
     const int64_t first = batch->indptr[begin], last = batch->indptr[end];
-    const bool bad_values =
-        last > first && any_value_bad((const char *)batch->values + (size_t)first * fkmi_dtype_size(batch->dtype),
-                                      batch->dtype, last - first);
+    const bool bad_values = last > first && any_value_bad((const char *)batch->values +
+                                                              (size_t)first * fkmi_dtype_size(batch->dtype),
+                                                          batch->dtype, last - first);
 
     (void)thread;
     for (int64_t row = begin; row < end; row++) {
@@ -255,8 +265,8 @@ static fkm_status check_sparse_rows(void *argument, int64_t begin, int64_t end, 
             const double value = bad_values ? fkmi_dtype_get(batch->values, batch->dtype, at) : 0.0;
 
             if (column < 0 || column >= batch->n_cols)
-                return fkmi_fail(FKM_EINVAL, "row %lld has column %lld; columns are 0 to %lld", (long long)row,
-                                 (long long)column, (long long)batch->n_cols - 1);
+                return fkmi_fail(FKM_EINVAL, "row %lld has column %lld; columns are 0 to %lld",
+                                 (long long)row, (long long)column, (long long)batch->n_cols - 1);
             if (column <= before)
                 return fkmi_fail(FKM_EINVAL, "row %lld has column %lld after %lld; columns must ascend",
                                  (long long)row, (long long)column, (long long)before);
@@ -270,7 +280,8 @@ static fkm_status check_sparse_rows(void *argument, int64_t begin, int64_t end, 
 
 static int64_t rows_per_block(int64_t values_per_row)
 {
-    return values_per_row >= VALUES_PER_BLOCK ? 1 : VALUES_PER_BLOCK / (values_per_row > 0 ? values_per_row : 1);
+    return values_per_row >= VALUES_PER_BLOCK ? 1
+                                              : VALUES_PER_BLOCK / (values_per_row > 0 ? values_per_row : 1);
 }
 
 static fkm_status check_sparse(const fkm_batch *batch, struct fkmi_pool *pool)
@@ -281,7 +292,8 @@ static fkm_status check_sparse(const fkm_batch *batch, struct fkmi_pool *pool)
     return fkmi_parallel(pool, batch->n_rows, rows_per_block(mean), check_sparse_rows, &job);
 }
 
-static fkm_status check_dense(const fkm_batch *batch, fkm_missing missing, struct fkmi_pool *pool, float **owned_mask)
+static fkm_status check_dense(const fkm_batch *batch, fkm_missing missing, struct fkmi_pool *pool,
+                              float **owned_mask)
 {
     struct check_job job = {.batch = batch,
                             .stride = batch->row_stride ? batch->row_stride : batch->n_cols,
@@ -308,8 +320,8 @@ done:
     return status;
 }
 
-fkm_status fkmi_rows_check(struct fkmi_rows *rows, const fkm_batch *batch, int64_t expected_dim, fkm_missing missing,
-                           struct fkmi_pool *pool, float **owned_mask)
+fkm_status fkmi_rows_check(struct fkmi_rows *rows, const fkm_batch *batch, int64_t expected_dim,
+                           fkm_missing missing, struct fkmi_pool *pool, float **owned_mask)
 {
     *rows = (struct fkmi_rows){0};
     *owned_mask = NULL;

@@ -6,8 +6,8 @@
 
 #include "base/memory.h"
 
-static fkm_status create(const fkm_source_functions *functions, const struct fkmi_source_words *words, void *self,
-                         bool foreign, fkm_source **out)
+static fkm_status create(const fkm_source_functions *functions, const struct fkmi_source_words *words,
+                         void *self, bool foreign, fkm_source **out)
 {
     static const struct fkmi_source_words silent;
     fkm_source *source;
@@ -40,7 +40,9 @@ fkm_status fkm_source_create(const fkm_source_functions *functions, void *self, 
                          functions->struct_size, sizeof *functions);
     if (!functions->next || !functions->seek || !functions->tell)
         return fkmi_fail(FKM_EINVAL, "fkm_source_functions.%s is NULL",
-                         !functions->next ? "next" : !functions->seek ? "seek" : "tell");
+                         !functions->next   ? "next"
+                         : !functions->seek ? "seek"
+                                            : "tell");
     return create(functions, NULL, self, true, out);
 }
 
@@ -124,7 +126,8 @@ const char *fkm_source_class_name(const fkm_source *source, int64_t index)
 
 const char *fkm_source_column_name(const fkm_source *source, int64_t index)
 {
-    return source && source->words.column_name && index >= 0 ? source->words.column_name(source->self, index) : NULL;
+    return source && source->words.column_name && index >= 0 ? source->words.column_name(source->self, index)
+                                                             : NULL;
 }
 
 const char *fkm_source_note(const fkm_source *source)

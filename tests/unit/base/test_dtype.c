@@ -1,5 +1,5 @@
-/* test_dtype.c — all 65536 halves of both kinds, and rounding against the nearest representable number found by
- * search.
+/* test_dtype.c — all 65536 halves of both kinds, and rounding against the nearest representable number found
+ * by search.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/dtype.h"
 
@@ -22,8 +22,8 @@ static double meaning(uint16_t half, int exponent_bits)
     return sign * ldexp(fraction + (1 << fraction_bits), exponent - bias - fraction_bits);
 }
 
-/* The positive half nearest to value >= 0, ties to even: halves ascend with their bits. Infinity stands where the
- * next power of two would. */
+/* The positive half nearest to value >= 0, ties to even: halves ascend with their bits. Infinity stands where
+ * the next power of two would. */
 static uint16_t nearest(double value, int exponent_bits)
 {
     const int fraction_bits = 15 - exponent_bits;
@@ -93,8 +93,10 @@ static void check_rounding(double value)
     fkmi_dtype_set(&half, FKM_DTYPE_BF16, 0, value);
     CHECK_INT(nearest(fabs(value), 8) | (signbit(value) ? 0x8000 : 0), half);
     if (isfinite((float)value)) {
-        CHECK_INT(nearest(fabs((double)(float)value), 5) | (signbit(value) ? 0x8000 : 0), fkmi_f16_of_f32((float)value));
-        CHECK_INT(nearest(fabs((double)(float)value), 8) | (signbit(value) ? 0x8000 : 0), fkmi_bf16_of_f32((float)value));
+        CHECK_INT(nearest(fabs((double)(float)value), 5) | (signbit(value) ? 0x8000 : 0),
+                  fkmi_f16_of_f32((float)value));
+        CHECK_INT(nearest(fabs((double)(float)value), 8) | (signbit(value) ? 0x8000 : 0),
+                  fkmi_bf16_of_f32((float)value));
     }
 }
 
@@ -105,7 +107,8 @@ TEST(numbers_round_to_the_nearest_half_with_ties_to_even)
     for (int exponent_bits = 5; exponent_bits <= 8; exponent_bits += 3) {
         const int infinity = exponent_bits == 5 ? 0x7c00 : 0x7f80;
 
-        for (int half = 0; half < infinity - 1; half++) { /* the middle of two neighbours, and a hair beside it */
+        for (int half = 0; half < infinity - 1;
+             half++) { /* the middle of two neighbours, and a hair beside it */
             const double below = meaning((uint16_t)half, exponent_bits);
             const double middle = (below + meaning((uint16_t)(half + 1), exponent_bits)) / 2;
 

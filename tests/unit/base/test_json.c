@@ -1,5 +1,5 @@
-/* test_json.c — what RFC 8259 allows is read, everything else is refused with its place; what is written reads
- * back.
+/* test_json.c — what RFC 8259 allows is read, everything else is refused with its place; what is written
+ * reads back.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
 
@@ -19,7 +19,8 @@ TEST(a_document_becomes_nodes_in_order)
     const struct fkmi_json_node *node;
     int64_t whole;
 
-    CHECK_OK(parse(&json, " {\"a\": [1, -2.5e1, []], \"b\": {\"c\": \"x\", \"d\": null}, \"e\": true, \"f\":false} "));
+    CHECK_OK(parse(
+        &json, " {\"a\": [1, -2.5e1, []], \"b\": {\"c\": \"x\", \"d\": null}, \"e\": true, \"f\":false} "));
     CHECK_INT(10, json.n_nodes);
     CHECK_INT(FKMI_JSON_OBJECT, json.nodes[0].kind);
     CHECK_INT(4, json.nodes[0].n_children);
@@ -49,9 +50,27 @@ TEST(a_document_becomes_nodes_in_order)
 
 TEST(values_of_every_kind_may_be_a_document)
 {
-    static const char *const right[] = {"0",    "-0",      "1.5",   "1e5", "1E-5", "true",       "false", "null",
-                                        "\"\"", "\"\\\"\"", "[]",   "{}",  "[ ]",  "{ }",        "[[]]",  "\t\r\n 1 ",
-                                        "{\"\":1}", "\"\xc3\xa9\"", "\"\xf0\x9f\x98\x80\"", "[1,2]", "\"\x7f\""};
+    static const char *const right[] = {"0",
+                                        "-0",
+                                        "1.5",
+                                        "1e5",
+                                        "1E-5",
+                                        "true",
+                                        "false",
+                                        "null",
+                                        "\"\"",
+                                        "\"\\\"\"",
+                                        "[]",
+                                        "{}",
+                                        "[ ]",
+                                        "{ }",
+                                        "[[]]",
+                                        "\t\r\n 1 ",
+                                        "{\"\":1}",
+                                        "\"\xc3\xa9\"",
+                                        "\"\xf0\x9f\x98\x80\"",
+                                        "[1,2]",
+                                        "\"\x7f\""};
     struct fkmi_json json;
 
     for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
@@ -63,15 +82,77 @@ TEST(values_of_every_kind_may_be_a_document)
 
 TEST(everything_else_is_refused)
 {
-    static const char *const wrong[] = {
-        "", " ", "01", "+1", "1.", ".5", "1e", "1e+", "-", "--1", "0x1", "1e999", "NaN", "Infinity", "tru", "nul", "True",
-        "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{", "}", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "{a:1}",
-        "{1:1}", "{\"a\" 1}", "{\"a\":1 \"b\":2}", "[}", "{]", "[1}", "{\"a\":1]", "1 2", "[] []", "\"", "\"a", "\"\\\"",
-        "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"",
-        "\"\\ud800\\ud800\"", "\"\t\"", "\"\n\"", "\"\x01\"", "\"\x80\"", "\"\xc0\x80\"", "\"\xc3\"", "\"\xe0\x80\x80\"",
-        "\"\xed\xa0\x80\"", "\"\xf0\x80\x80\x80\"", "\"\xf4\x90\x80\x80\"", "\"\xf5\x80\x80\x80\"", "\"\xff\"",
-        "\xef\xbb\xbf" "1", "/**/1", "'a'", "[1]x", "{\"a\":1,\"a\":2}", "{\"x\":{\"a\":1,\"b\":2,\"a\":3}}",
-        "{\"a\":1,\"\\u0061\":2}"};
+    static const char *const wrong[] = {"",
+                                        " ",
+                                        "01",
+                                        "+1",
+                                        "1.",
+                                        ".5",
+                                        "1e",
+                                        "1e+",
+                                        "-",
+                                        "--1",
+                                        "0x1",
+                                        "1e999",
+                                        "NaN",
+                                        "Infinity",
+                                        "tru",
+                                        "nul",
+                                        "True",
+                                        "[",
+                                        "]",
+                                        "[1",
+                                        "[1,",
+                                        "[1,]",
+                                        "[,1]",
+                                        "[1 2]",
+                                        "{",
+                                        "}",
+                                        "{\"a\"",
+                                        "{\"a\":",
+                                        "{\"a\":1",
+                                        "{\"a\":1,}",
+                                        "{a:1}",
+                                        "{1:1}",
+                                        "{\"a\" 1}",
+                                        "{\"a\":1 \"b\":2}",
+                                        "[}",
+                                        "{]",
+                                        "[1}",
+                                        "{\"a\":1]",
+                                        "1 2",
+                                        "[] []",
+                                        "\"",
+                                        "\"a",
+                                        "\"\\\"",
+                                        "\"\\x\"",
+                                        "\"\\u12\"",
+                                        "\"\\u12g4\"",
+                                        "\"\\u0000\"",
+                                        "\"\\ud800\"",
+                                        "\"\\udc00\"",
+                                        "\"\\ud800\\u0041\"",
+                                        "\"\\ud800\\ud800\"",
+                                        "\"\t\"",
+                                        "\"\n\"",
+                                        "\"\x01\"",
+                                        "\"\x80\"",
+                                        "\"\xc0\x80\"",
+                                        "\"\xc3\"",
+                                        "\"\xe0\x80\x80\"",
+                                        "\"\xed\xa0\x80\"",
+                                        "\"\xf0\x80\x80\x80\"",
+                                        "\"\xf4\x90\x80\x80\"",
+                                        "\"\xf5\x80\x80\x80\"",
+                                        "\"\xff\"",
+                                        "\xef\xbb\xbf"
+                                        "1",
+                                        "/**/1",
+                                        "'a'",
+                                        "[1]x",
+                                        "{\"a\":1,\"a\":2}",
+                                        "{\"x\":{\"a\":1,\"b\":2,\"a\":3}}",
+                                        "{\"a\":1,\"\\u0061\":2}"};
     const size_t before = fkmi_memory_held();
     struct fkmi_json json;
 
@@ -224,7 +305,8 @@ TEST(a_writer_grows_and_remembers_its_first_failure)
 
 TEST(running_out_of_memory_leaks_nothing)
 {
-    const char *text = "{\"a\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30]}";
+    const char *text =
+        "{\"a\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30]}";
     const size_t before = fkmi_memory_held();
     struct fkmi_json json;
     fkm_status status = FKM_ENOMEM;

@@ -1,4 +1,5 @@
-/* test_memory.c — blocks are zero, aligned, counted, limited, and fail on demand; arenas reuse what they hold.
+/* test_memory.c — blocks are zero, aligned, counted, limited, and fail on demand; arenas reuse what they
+ * hold.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 

@@ -67,20 +67,48 @@ TEST(values_are_set_by_name_and_read_back)
 {
     static const struct {
         const char *name, *value, *back;
-    } cases[] = {
-        {"task", "regressor", NULL}, {"distance", "l1", NULL}, {"dtype", "bfloat16", NULL}, {"dtype", "float64", NULL},
-        {"init_mode", "random", NULL}, {"soft_type", "softmax_scaled", NULL}, {"temperature", "0.25", NULL},
-        {"temperature", "1e-3", "0.001"}, {"top_k", "-1", NULL}, {"top_k", "16", NULL}, {"top_k_train", "12", NULL},
-        {"top_k_train", "auto", NULL}, {"idw_power", "2.5", NULL}, {"auto_feature_weights", "1", "true"},
-        {"auto_feature_weights", "0", "false"}, {"negative_sampling", "100", NULL}, {"negative_sampling", "none", NULL},
-        {"diversity_reg", "0.01", NULL}, {"use_compile", "true", NULL}, {"random_state", "18446744073709551615", NULL},
-        {"random_state", "0", NULL}, {"batch_size", "1000000000000", NULL}, {"learning_rate", "0.05", NULL},
-        {"learning_rate", "auto", NULL}, {"missing", "mask", NULL}, {"k_init", "auto", NULL}, {"k_init", "7", NULL},
-        {"k_max", "none", NULL}, {"k_max", "5", NULL}, {"merge_threshold", "0", NULL}, {"merge_threshold", "none", NULL},
-        {"percentile_threshold", "1", NULL}, {"percentile_threshold", "none", NULL}, {"decay", "0.99", NULL},
-        {"repulsion_mode", "glvq", NULL}, {"assignment", "linear", NULL}, {"label_smoothing", "0.1", NULL},
-        {"asl_clip", "0", NULL}, {"k_targets", "auto", NULL}, {"k_features", "3", NULL}, {"target_distance", "cosine", NULL},
-        {"target_assignment", "hard", NULL}};
+    } cases[] = {{"task", "regressor", NULL},
+                 {"distance", "l1", NULL},
+                 {"dtype", "bfloat16", NULL},
+                 {"dtype", "float64", NULL},
+                 {"init_mode", "random", NULL},
+                 {"soft_type", "softmax_scaled", NULL},
+                 {"temperature", "0.25", NULL},
+                 {"temperature", "1e-3", "0.001"},
+                 {"top_k", "-1", NULL},
+                 {"top_k", "16", NULL},
+                 {"top_k_train", "12", NULL},
+                 {"top_k_train", "auto", NULL},
+                 {"idw_power", "2.5", NULL},
+                 {"auto_feature_weights", "1", "true"},
+                 {"auto_feature_weights", "0", "false"},
+                 {"negative_sampling", "100", NULL},
+                 {"negative_sampling", "none", NULL},
+                 {"diversity_reg", "0.01", NULL},
+                 {"use_compile", "true", NULL},
+                 {"random_state", "18446744073709551615", NULL},
+                 {"random_state", "0", NULL},
+                 {"batch_size", "1000000000000", NULL},
+                 {"learning_rate", "0.05", NULL},
+                 {"learning_rate", "auto", NULL},
+                 {"missing", "mask", NULL},
+                 {"k_init", "auto", NULL},
+                 {"k_init", "7", NULL},
+                 {"k_max", "none", NULL},
+                 {"k_max", "5", NULL},
+                 {"merge_threshold", "0", NULL},
+                 {"merge_threshold", "none", NULL},
+                 {"percentile_threshold", "1", NULL},
+                 {"percentile_threshold", "none", NULL},
+                 {"decay", "0.99", NULL},
+                 {"repulsion_mode", "glvq", NULL},
+                 {"assignment", "linear", NULL},
+                 {"label_smoothing", "0.1", NULL},
+                 {"asl_clip", "0", NULL},
+                 {"k_targets", "auto", NULL},
+                 {"k_features", "3", NULL},
+                 {"target_distance", "cosine", NULL},
+                 {"target_assignment", "hard", NULL}};
     fkm_params params = FKM_PARAMS_INIT;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -117,9 +145,11 @@ TEST(invalid_values_are_named_with_what_is_valid)
     check_refused("top_k_train", "-1", "top_k_train is -1; it must be >= 1 or 'auto'");
     check_refused("batch_size", "0", "batch_size is 0; it must be >= 1");
     check_refused("random_state", "-1", "random_state is '-1'; it must be >= 0");
-    check_refused("random_state", "18446744073709551616", "random_state is '18446744073709551616'; it must be >= 0");
+    check_refused("random_state", "18446744073709551616",
+                  "random_state is '18446744073709551616'; it must be >= 0");
     check_refused("label_smoothing", "1", "label_smoothing is 1; it must be in [0, 1)");
-    check_refused("percentile_threshold", "1.5", "percentile_threshold is 1.5; it must be in [0, 1] or 'none'");
+    check_refused("percentile_threshold", "1.5",
+                  "percentile_threshold is 1.5; it must be in [0, 1] or 'none'");
     check_refused("decay", "0", "decay is 0; it must be in (0, 1]");
     check_refused("sparse", "yes", "sparse is 'yes'; it must be true or false");
     check_refused("missing", "drop", "missing is 'drop'; valid: error, mask");

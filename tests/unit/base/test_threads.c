@@ -1,4 +1,5 @@
-/* test_threads.c — every block once, the same failure for any number of threads, nesting, callers at once, forks.
+/* test_threads.c — every block once, the same failure for any number of threads, nesting, callers at once,
+ * forks.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/threads.h"
 
@@ -31,7 +32,8 @@ static fkm_status count_visits(void *argument, int64_t begin, int64_t end, int t
     struct count_job *job = argument;
     const int64_t full = begin + job->block;
 
-    if (begin % job->block != 0 || end != (full < job->n ? full : job->n) || thread < 0 || thread >= job->n_threads)
+    if (begin % job->block != 0 || end != (full < job->n ? full : job->n) || thread < 0 ||
+        thread >= job->n_threads)
         atomic_fetch_add(&job->wrong, 1);
     for (int64_t i = begin; i < end; i++)
         job->visits[i]++;
@@ -152,7 +154,8 @@ TEST(the_lowest_failing_block_reaches_the_caller)
             char expected[32];
 
             snprintf(expected, sizeof expected, "block at %lld", (long long)job.from);
-            CHECK_STATUS(job.from % 20 == 0 ? FKM_EDATA : FKM_EIO, fkmi_parallel(pool, 100000, 10, fail_from, &job));
+            CHECK_STATUS(job.from % 20 == 0 ? FKM_EDATA : FKM_EIO,
+                         fkmi_parallel(pool, 100000, 10, fail_from, &job));
             CHECK_TEXT(expected, fkm_last_error());
             CHECK(atomic_load(&job.ran) >= job.from / 10 + 1);
             CHECK(atomic_load(&job.ran) < 5000); /* the rest was skipped */

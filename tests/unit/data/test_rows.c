@@ -34,7 +34,8 @@ static fkm_batch dense(int64_t n, int64_t dim, const float *x)
     return batch;
 }
 
-static fkm_batch sparse(int64_t n, int64_t dim, const float *values, const int64_t *indptr, const int32_t *indices)
+static fkm_batch sparse(int64_t n, int64_t dim, const float *values, const int64_t *indptr,
+                        const int32_t *indices)
 {
     fkm_batch batch = FKM_BATCH_INIT;
 
@@ -146,7 +147,8 @@ TEST(one_bad_value_is_found_wherever_it_is)
     for (int round = 0; round < 400; round++) {
         const fkm_dtype dtype = dtypes[round % 4];
         const int64_t n = 1 + fkmi_random_below(&random, round < 300 ? 40 : 3000);
-        const int64_t dim = 1 + fkmi_random_below(&random, 65), stride = dim + fkmi_random_below(&random, 2) * 3;
+        const int64_t dim = 1 + fkmi_random_below(&random, 65),
+                      stride = dim + fkmi_random_below(&random, 2) * 3;
         const int64_t row = fkmi_random_below(&random, n), column = fkmi_random_below(&random, dim);
         fkm_batch batch = dense(n, dim, (const float *)x);
         struct fkmi_rows rows;
@@ -376,7 +378,8 @@ TEST(rows_are_loaded_as_the_formulas_say)
         const enum fkmi_real real = round & 4 ? FKMI_REAL_F64 : FKMI_REAL_F32;
         const bool cosine = round & 8, masked = round & 16, weighted = round & 32;
         const int64_t dim = 1 + fkmi_random_below(&random, MOST_DIM);
-        double storage[N * MOST_DIM], weights[MOST_DIM], expected[MOST_DIM], out[MOST_DIM], x[MOST_DIM], active, sum;
+        double storage[N * MOST_DIM], weights[MOST_DIM], expected[MOST_DIM], out[MOST_DIM], x[MOST_DIM],
+            active, sum;
         float mask[N * MOST_DIM], *owned;
         const struct fkmi_space space = {.metric = cosine ? FKM_METRIC_COSINE : FKM_METRIC_EUCLIDEAN,
                                          .dim = dim,
@@ -390,7 +393,9 @@ TEST(rows_are_loaded_as_the_formulas_say)
         for (int64_t j = 0; j < N * dim; j++) {
             mask[j] = (float)fkmi_random_below(&random, 3) / 2;
             fkmi_dtype_set(storage, dtype, j,
-                           masked && mask[j] == 0 ? (double)NAN : j < dim ? 0 : fkmi_random_normal(&random));
+                           masked && mask[j] == 0 ? (double)NAN
+                           : j < dim              ? 0
+                                                  : fkmi_random_normal(&random));
         }
         for (int64_t j = 0; j < dim; j++)
             weights[j] = fkmi_random_uniform(&random) + 0.1;

@@ -52,8 +52,11 @@ static fkm_status tell(void *self, char *position, size_t size)
 
 static void close_counter(void *self) { ((struct counter *)self)->closed++; }
 
-static const fkm_source_functions functions = {
-    .struct_size = sizeof(fkm_source_functions), .next = next, .seek = seek, .tell = tell, .close = close_counter};
+static const fkm_source_functions functions = {.struct_size = sizeof(fkm_source_functions),
+                                               .next = next,
+                                               .seek = seek,
+                                               .tell = tell,
+                                               .close = close_counter};
 
 TEST(rows_positions_and_the_end)
 {
@@ -156,7 +159,8 @@ static const char *no_note(const void *self)
 
 TEST(words_of_a_reader)
 {
-    const struct fkmi_source_words words = {.class_count = two, .class_name = name, .column_name = name, .note = no_note};
+    const struct fkmi_source_words words = {
+        .class_count = two, .class_name = name, .column_name = name, .note = no_note};
     struct counter counter = {0};
     fkm_source *source;
 
