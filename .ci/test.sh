@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh — everything that decides whether a change is good: the tests as shipped and under AddressSanitizer and
 # UBSan, the threads under ThreadSanitizer, the fuzz targets from their seeds, the build without options.
-# Results lie in build/results; the last line counts them. FUZZ_SECONDS per target, JOBS at a time.
+# Results lie in build/results. FUZZ_SECONDS per target, JOBS at a time.
 # SPDX-License-Identifier: Apache-2.0
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -46,29 +46,33 @@ thread_tests() { # builds only the tests whose name says thread
 }
 
 fuzz_one() { # program
-    local name scratch seconds=$fuzz_seconds
+    local name scratch seeds
     name=$(basename "$1")
     scratch=$results/$name
+    seeds=fuzz/seeds/${name#fuzz_}
     mkdir -p "$scratch/corpus"
-    local seeds=(fuzz/seeds/"${name#fuzz_}")
-    [ -d "${seeds[0]}" ] || { echo "FAILED $name: no seeds in ${seeds[0]}" | tee -a "$results/steps.txt"; return 1; }
-    if "$1" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$scratch/" "$scratch/corpus" "${seeds[@]}" >"$scratch/log" 2>&1; then
-        echo "ok $name ($(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/log") inputs)"
+    if [ ! -d "$seeds" ]; then
+        echo "FAILED $name: no seeds in $seeds" | tee -a "$results/steps.txt"
+    elif "$1" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$scratch/" "$scratch/corpus" "$seeds" >"$scratch/log" 2>&1; then
+        echo "   $(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/log") inputs"
+        echo "ok $name" | tee -a "$results/steps.txt"
     else
         tail -n 60 "$scratch/log"
-        echo "FAILED $name: see $scratch"
-    fi | tee -a "$results/steps.txt"
+        echo "FAILED $name: see $scratch" | tee -a "$results/steps.txt"
+    fi
 }
 
 fuzz() {
-    local program
+    local program n=0
     for program in build/fuzz/fuzz/fuzz_*; do
         [ -f "$program" ] && [ -x "$program" ] || continue
         while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
         fuzz_one "$program" &
+        n=$((n + 1))
     done
     wait
+    [ $n -gt 0 ]
 }
 
 # ThreadSanitizer cannot place its shadow under the widest address randomisation.
@@ -79,7 +83,7 @@ step build-release build release && run_tests release
 step build-asan-ubsan build asan-ubsan && run_tests asan-ubsan
 step build-tsan thread_tests && run_tests tsan "${steady[@]}"
 if .ci/has_fuzzer.sh; then
-    step build-fuzz build fuzz && fuzz
+    step build-fuzz build fuzz && { fuzz || echo 'FAILED fuzz: there are no targets' | tee -a "$results/steps.txt"; }
 else
     echo "skipped fuzz: no clang-14 with libFuzzer" | tee -a "$results/steps.txt"
 fi
