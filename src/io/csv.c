@@ -58,15 +58,16 @@ static fkm_status put_feature(struct csv *csv, int32_t column, const struct fkmi
     struct fkmi_gather *gather = &csv->gather;
     const int64_t j = csv->columns.role[column], at = gather->n_rows * gather->n_cols + j;
     double value;
+    const bool is_number = fkmi_parse_double(field->text, field->length, &value);
 
-    if (fkmi_parse_double(field->text, field->length, &value) && !isnan(value)) {
+    if (is_number && !isnan(value)) {
         if (isinf(value))
             return field_is_not(csv, column, field, "a finite number");
         if (!fkmi_gather_put(gather->values, gather->dtype, at, value))
             return field_is_not(csv, column, field, "within the range of float32");
         return FKM_OK;
     }
-    if (!fkmi_csv_missing(field->text, field->length))
+    if (!is_number && !fkmi_csv_missing(field->text, field->length))
         return field_is_not(csv, column, field, "a finite number");
     if (csv->missing == FKM_MISSING_ERROR)
         return field_fail(csv, column, "the value is missing");

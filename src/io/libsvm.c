@@ -423,7 +423,7 @@ static fkm_status decide_base_and_width(struct libsvm *libsvm, const fkm_source_
         base_by = !look_for_base ? "XMC header" : found.zero ? "an index 0 was found" : "no index 0 was found";
     }
     if (everything) {
-        width = found.largest - libsvm->base + 1;
+        width = found.largest < 0 ? 0 : found.largest - libsvm->base + 1;
         width_by = "largest index of a first pass";
     }
     if (width < 1 || width > INT32_MAX)
