@@ -15,7 +15,11 @@ struct fkm_context {
     struct fkmi_pool *pool;
     const struct fkmi_backend *backend;
     const struct fkmi_kernels *kernels;
+    struct fkmi_scratch *scratch; /* memory of finished calls, kept for the next ones; NULL: none is kept */
 };
+/* Memory for one call: *out receives at least `bytes` bytes, not cleared, 64-byte aligned. Any thread. */
+fkm_status fkmi_scratch_take(struct fkm_context *context, size_t bytes, void *out);
+void fkmi_scratch_give(struct fkm_context *context, void *memory); /* NULL is fine */
 
 enum fkmi_scan_kind {
     FKMI_SCAN_NEAREST,   /* width 1: the nearest prototype */

@@ -1,0 +1,150 @@
+/* context.c — where work runs: threads, kernels, a backend, and scratch memory that outlives the calls using it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "backends/backend.h"
+
+#include <pthread.h>
+#include <string.h>
+
+/* ---- scratch: a few blocks of memory handed from call to call */
+
+#define BLOCKS_KEPT   8
+#define HEADER_BYTES  64
+
+struct header { /* before the memory of a block */
+    size_t bytes;
+};
+struct fkmi_scratch {
+    pthread_mutex_t lock;
+    struct header *kept[BLOCKS_KEPT]; /* NULL: a free place */
+};
+_Static_assert(sizeof(struct header) <= HEADER_BYTES, "the header must leave memory aligned");
+
+/* The smallest kept block that is large enough, or NULL. */
+static struct header *take_kept(struct fkmi_scratch *scratch, size_t bytes)
+{
+    struct header *found = NULL;
+    int at = -1;
+
+    pthread_mutex_lock(&scratch->lock);
+    for (int i = 0; i < BLOCKS_KEPT; i++) {
+        struct header *block = scratch->kept[i];
+        if (block && block->bytes >= bytes && (at < 0 || block->bytes < scratch->kept[at]->bytes))
+            at = i;
+    }
+    if (at >= 0) {
+        found = scratch->kept[at];
+        scratch->kept[at] = NULL;
+    }
+    pthread_mutex_unlock(&scratch->lock);
+    return found;
+}
+
+/* Keeps the block; returns the block that has to go for it, or NULL. */
+static struct header *keep(struct fkmi_scratch *scratch, struct header *block)
+{
+    struct header *gone = block;
+    int at = 0;
+
+    pthread_mutex_lock(&scratch->lock);
+    for (int i = 0; i < BLOCKS_KEPT && scratch->kept[at]; i++)
+        if (!scratch->kept[i] || scratch->kept[i]->bytes < scratch->kept[at]->bytes)
+            at = i;
+    if (!scratch->kept[at] || scratch->kept[at]->bytes < block->bytes) {
+        gone = scratch->kept[at];
+        scratch->kept[at] = block;
+    }
+    pthread_mutex_unlock(&scratch->lock);
+    return gone;
+}
+
+fkm_status fkmi_scratch_take(struct fkm_context *context, size_t bytes, void *out)
+{
+    struct header *block = context->scratch ? take_kept(context->scratch, bytes) : NULL;
+    void *memory;
+
+    if (!block) {
+        if (bytes > (size_t)INT64_MAX - HEADER_BYTES)
+            return fkmi_fail(FKM_ENOMEM, "scratch memory of %zu bytes is more than there can be", bytes);
+        FKMI_TRY(fkmi_alloc(&block, (int64_t)(bytes + HEADER_BYTES), 1));
+        block->bytes = bytes;
+    }
+    memory = (char *)block + HEADER_BYTES;
+    memcpy(out, &memory, sizeof memory);
+    return FKM_OK;
+}
+
+void fkmi_scratch_give(struct fkm_context *context, void *memory)
+{
+    struct header *block = memory ? (struct header *)(void *)((char *)memory - HEADER_BYTES) : NULL;
+
+    if (block)
+        fkmi_free(context->scratch ? keep(context->scratch, block) : block);
+}
+
+static fkm_status scratch_create(struct fkmi_scratch **out)
+{
+    FKMI_TRY(fkmi_alloc(out, 1, sizeof **out));
+    if (pthread_mutex_init(&(*out)->lock, NULL) != 0) {
+        fkmi_free(*out);
+        *out = NULL;
+        return fkmi_fail(FKM_ENOMEM, "cannot create a lock");
+    }
+    return FKM_OK;
+}
+
+static void scratch_free(struct fkmi_scratch *scratch)
+{
+    if (!scratch)
+        return;
+    for (int i = 0; i < BLOCKS_KEPT; i++)
+        fkmi_free(scratch->kept[i]);
+    pthread_mutex_destroy(&scratch->lock);
+    fkmi_free(scratch);
+}
+
+/* ---- contexts */
+
+fkm_status fkm_context_create(const fkm_context_options *options, fkm_context **out)
+{
+    const fkm_context_options standard = FKM_CONTEXT_OPTIONS_INIT;
+    fkm_context *context = NULL;
+    fkm_status status = FKM_OK;
+
+    if (!out)
+        return fkmi_fail(FKM_EINVAL, "out is NULL");
+    *out = NULL;
+    if (!options)
+        options = &standard;
+    if (options->struct_size != sizeof *options)
+        return fkmi_fail(FKM_EINVAL, "options.struct_size is %zu, expected %zu; begin with FKM_CONTEXT_OPTIONS_INIT",
+                         options->struct_size, sizeof *options);
+    if (options->n_threads < -1)
+        return fkmi_fail(FKM_EINVAL, "n_threads is %d; valid: -1 or more", (int)options->n_threads);
+    if (options->device && strncmp(options->device, "cuda", 4) == 0)
+        return fkmi_fail(FKM_EUNSUPPORTED, "device is %s: this build has no CUDA backend", options->device);
+    if (options->device && strcmp(options->device, "cpu") != 0)
+        return fkmi_fail(FKM_EINVAL, "device is \"%s\"; valid: cpu", options->device);
+
+    fkmi_memory_set_limit(options->memory_limit);
+    FKMI_TRY_GOTO(fkmi_alloc(&context, 1, sizeof *context));
+    context->backend = &fkmi_backend_cpu;
+    context->kernels = fkmi_kernels_best();
+    FKMI_TRY_GOTO(scratch_create(&context->scratch));
+    FKMI_TRY_GOTO(fkmi_pool_create(options->n_threads, &context->pool));
+    *out = context;
+    context = NULL;
+done:
+    fkm_context_free(context);
+    return status;
+}
+
+void fkm_context_free(fkm_context *context)
+{
+    if (!context)
+        return;
+    fkmi_pool_free(context->pool);
+    scratch_free(context->scratch);
+    fkmi_free(context);
+}
+
+int32_t fkm_context_threads(const fkm_context *context) { return fkmi_pool_threads(context->pool); }

@@ -1,0 +1,203 @@
+/* accumulate.c — sums of the rows assigned to each prototype.
+ *
+ * Rows are grouped by prototype first (a counting sort, which keeps their order), so each sum has one writer, needs
+ * no lock and adds in row order whatever the number of threads. Few prototypes are shared out by columns as well.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "backends/cpu/cpu.h"
+
+#define ITEMS_WANTED     16  /* pieces of work for the threads */
+#define COLUMNS_AT_LEAST 32  /* dense columns worth a piece of their own */
+#define ROWS_AHEAD       2   /* rows fetched while one is added */
+
+struct accumulate_job {
+    const struct fkmi_rows *rows;
+    const struct fkmi_space *space;
+    const struct fkmi_kernels *kernels;
+    const double *factor;
+    const double *scale; /* dense cosine without a mask: 1 / norm by row of the view; else NULL */
+    double *scales;
+    const int64_t *begin, *row; /* rows of prototype j: row[begin[j] .. begin[j + 1]) */
+    int64_t columns_per_item, n_chunks;
+    double *sum, *ages;
+    char *scratch; /* by thread: two rows of reals */
+    size_t scratch_per_thread;
+};
+
+static double weight_of(const struct accumulate_job *job, int64_t i)
+{
+    return fkmi_row_weight(job->rows, i) * (job->factor ? job->factor[i] : 1.0);
+}
+
+static const char *dense_row(const struct fkmi_rows *rows, int64_t i, int64_t column)
+{
+    return (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride + column) * fkmi_dtype_size(rows->dtype);
+}
+
+/* Rows lie anywhere, so the processor cannot guess the next one. */
+static void fetch_row(const struct fkmi_rows *rows, int64_t i, int64_t column, int64_t n)
+{
+    const char *at = dense_row(rows, i, column), *end = at + (size_t)n * fkmi_dtype_size(rows->dtype);
+
+    for (; at < end; at += 64)
+        __builtin_prefetch(at);
+}
+
+static void add_dense(const struct accumulate_job *job, int64_t j, int64_t column, int64_t n, char *scratch)
+{
+    const struct fkmi_rows *rows = job->rows;
+    const bool wide = rows->dtype == FKM_DTYPE_F64;
+    /* rows that hold reals are added where they lie; f64 rows of an f32 model are seen as f32 */
+    const bool in_place = wide ? job->space->real == FKMI_REAL_F64 : rows->dtype == FKM_DTYPE_F32;
+    const struct fkmi_vector *vector = &job->kernels->vector[in_place && !wide ? FKMI_REAL_F32 : job->space->real];
+    double *sum = job->sum + j * rows->dim + column;
+
+    for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++) {
+        const int64_t i = job->row[at];
+        const void *x = dense_row(rows, i, column);
+
+        if (at + ROWS_AHEAD < job->begin[j + 1])
+            fetch_row(rows, job->row[at + ROWS_AHEAD], column, n);
+        if (!in_place) {
+            vector->load[rows->dtype](scratch, x, n);
+            x = scratch;
+        }
+        vector->add_f64(sum, x, weight_of(job, i) * (job->scale ? job->scale[i] : 1.0), n);
+    }
+}
+
+static void add_masked(const struct accumulate_job *job, int64_t j, char *scratch)
+{
+    const struct fkmi_rows *rows = job->rows;
+    const struct fkmi_vector *vector = &job->kernels->vector[job->space->real];
+    char *x = scratch, *m = scratch + job->scratch_per_thread / 2;
+
+    for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++) {
+        const int64_t i = job->row[at];
+        const double u = weight_of(job, i);
+
+        fkmi_row_load(rows, job->space, i, x);
+        vector->load[FKM_DTYPE_F32](m, rows->mask + fkmi_row(rows, i) * rows->dim, rows->dim);
+        vector->transform(x, x, NULL, m, rows->dim);
+        vector->add_f64(job->sum + j * rows->dim, x, u, rows->dim);
+        if (job->ages)
+            vector->add_f64(job->ages + j * rows->dim, m, u, rows->dim);
+    }
+}
+
+static void add_sparse(const struct accumulate_job *job, int64_t j)
+{
+    const struct fkmi_rows *rows = job->rows;
+    const bool narrow = job->space->real == FKMI_REAL_F32 && rows->dtype == FKM_DTYPE_F64;
+    double *sum = job->sum + j * rows->dim;
+
+    for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++) {
+        const int64_t i = job->row[at], row = fkmi_row(rows, i);
+        const double scale = weight_of(job, i) * fkmi_row_scale(rows, job->space, i);
+
+        for (int64_t e = rows->indptr[row]; e < rows->indptr[row + 1]; e++) {
+            const double v = rows->dtype == FKM_DTYPE_F32 ? (double)((const float *)rows->values)[e]
+                                                          : fkmi_dtype_get(rows->values, rows->dtype, e);
+            sum[rows->indices[e]] += scale * (narrow ? (double)(float)v : v);
+        }
+    }
+}
+
+static fkm_status add_items(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct accumulate_job *job = argument;
+    const int64_t dim = job->rows->dim;
+    char *scratch = job->scratch + (size_t)thread * job->scratch_per_thread;
+
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t j = item / job->n_chunks, column = item % job->n_chunks * job->columns_per_item;
+        const int64_t n = dim - column < job->columns_per_item ? dim - column : job->columns_per_item;
+
+        if (fkmi_rows_sparse(job->rows))
+            add_sparse(job, j);
+        else if (job->rows->mask)
+            add_masked(job, j, scratch);
+        else
+            add_dense(job, j, column, n, scratch);
+        if (job->ages && !job->rows->mask) {
+            double aged = 0;
+            for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++)
+                aged += weight_of(job, job->row[at]);
+            for (int64_t d = column; d < column + n; d++)
+                job->ages[j * dim + d] += aged;
+        }
+    }
+    return FKM_OK;
+}
+
+static fkm_status find_scales(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct accumulate_job *job = argument;
+
+    (void)thread;
+    for (int64_t i = begin; i < end; i++)
+        job->scales[i] = fkmi_row_scale(job->rows, job->space, i);
+    return FKM_OK;
+}
+
+/* Groups rows by prototype and adds up their masses; rows of index -1 are left out. */
+static void group_rows(const struct accumulate_job *job, const int32_t *index, int64_t k, int64_t *begin, int64_t *row,
+                       double *mass)
+{
+    memset(begin, 0, (size_t)(k + 2) * sizeof *begin);
+    for (int64_t i = 0; i < job->rows->n; i++)
+        if (index[i] >= 0)
+            begin[index[i] + 2]++;
+    for (int64_t j = 0; j < k; j++)
+        begin[j + 2] += begin[j + 1];
+    for (int64_t i = 0; i < job->rows->n; i++) /* begin[j + 1] walks from the first row of j to the first of j + 1 */
+        if (index[i] >= 0) {
+            row[begin[index[i] + 1]++] = i;
+            mass[index[i]] += weight_of(job, i);
+        }
+}
+
+fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
+                               const struct fkmi_space *space, const int32_t *index, const double *factor, int64_t k,
+                               double *sum, double *mass, double *ages)
+{
+    const int n_threads = fkmi_pool_threads(context->pool);
+    const bool plain = !rows->mask && !fkmi_rows_sparse(rows), scaled = plain && space->metric == FKM_METRIC_COSINE;
+    struct accumulate_job job = {.rows = rows, .space = space, .kernels = context->kernels, .factor = factor,
+                                 .columns_per_item = rows->dim, .n_chunks = 1, .sum = sum, .ages = ages};
+    struct fkmi_carve carve = {NULL, 0};
+    int64_t *begin = NULL, *row = NULL;
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
+    if (plain && k < ITEMS_WANTED) {
+        const int64_t chunks = (ITEMS_WANTED - 1) / k + 1, columns = (rows->dim - 1) / chunks + 1;
+
+        job.columns_per_item = columns < COLUMNS_AT_LEAST ? COLUMNS_AT_LEAST
+                                                          : (columns + COLUMNS_AT_LEAST - 1) / COLUMNS_AT_LEAST * COLUMNS_AT_LEAST;
+        job.n_chunks = (rows->dim - 1) / job.columns_per_item + 1;
+    }
+    job.scratch_per_thread = 2 * (((size_t)rows->dim * sizeof(double) + 63) & ~(size_t)63);
+    for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
+        begin = fkmi_carve(&carve, k + 2, sizeof *begin);
+        row = fkmi_carve(&carve, rows->n, sizeof *row);
+        job.scales = fkmi_carve(&carve, scaled ? rows->n : 0, sizeof *job.scales);
+        job.scratch = fkmi_carve(&carve, n_threads, job.scratch_per_thread);
+        if (pass == 0) {
+            FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
+            carve = (struct fkmi_carve){memory, 0};
+        }
+    }
+    group_rows(&job, index, k, begin, row, mass);
+    job.begin = begin;
+    job.row = row;
+    if (scaled) {
+        FKMI_TRY_GOTO(fkmi_parallel(context->pool, rows->n, 256, find_scales, &job));
+        job.scale = job.scales;
+    }
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, k * job.n_chunks, (k * job.n_chunks - 1) / 64 + 1, add_items, &job));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}

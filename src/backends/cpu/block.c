@@ -1,0 +1,285 @@
+/* block.c — lays rows out for tiles and says what their scores mean.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "backends/cpu/cpu.h"
+
+static const double no_bias[64]; /* also read as floats */
+
+static fkm_dtype dtype_of(enum fkmi_real real) { return real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32; }
+
+static bool rows_need_staging(const struct fkmi_pack *pack, const struct fkmi_rows *rows)
+{
+    return pack->centre || pack->map || rows->mask || rows->dtype != dtype_of(pack->space.real);
+}
+
+void fkmi_block_carve(struct fkmi_block *block, struct fkmi_carve *carve, const struct fkmi_pack *pack,
+                      const struct fkmi_rows *rows, int64_t n, int64_t n_entries)
+{
+    const size_t real = fkmi_real_size(pack->space.real);
+    const int64_t per_tile = pack->tile->rows, n_tiles = (n - 1) / per_tile + 1;
+
+    *block = (struct fkmi_block){.sparse = fkmi_rows_sparse(rows), .masked = rows->mask != NULL};
+    block->facts = fkmi_carve(carve, n, sizeof *block->facts);
+    if (block->sparse) {
+        block->values = fkmi_carve(carve, n, sizeof *block->values);
+        block->indices = fkmi_carve(carve, n, sizeof *block->indices);
+        block->n_entries = fkmi_carve(carve, n, sizeof *block->n_entries);
+        block->value_memory = fkmi_carve(carve, rows_need_staging(pack, rows) ? n_entries : 0, real);
+        return;
+    }
+    block->x = fkmi_carve(carve, n_tiles * per_tile * pack->dim, real);
+    if (rows_need_staging(pack, rows))
+        block->staging = fkmi_carve(carve, per_tile * pack->dim, real);
+    if (block->masked) {
+        block->m = fkmi_carve(carve, n_tiles * per_tile * pack->dim, real);
+        block->staging_m = fkmi_carve(carve, per_tile * pack->dim, real);
+    }
+}
+
+/* ---- facts */
+
+/* `terms` were added up for a score; a map, a centre and the direct distance itself cost a few roundings more. */
+static double rounding_of(const struct fkmi_pack *pack, int64_t terms)
+{
+    return (double)(terms + 32) * (pack->space.real == FKMI_REAL_F64 ? 0x1p-53 : 0x1p-24);
+}
+
+static bool is_unusual(const struct fkmi_pack *pack, double square)
+{
+    const bool f64 = pack->space.real == FKMI_REAL_F64;
+
+    return !(square < (f64 ? 1e280 : 1e30)) || (square > 0 && square < (f64 ? 1e-280 : 1e-24));
+}
+
+static struct fkmi_row_facts facts_of(const struct fkmi_pack *pack, double square, double factor, int64_t terms)
+{
+    const bool l1 = pack->space.metric == FKM_METRIC_L1;
+
+    return (struct fkmi_row_facts){
+        .square = square,
+        .size = l1 ? sqrt((double)terms * square) : sqrt(square), /* sum |x| <= sqrt(n sum x^2) */
+        .factor = factor,
+        .rounding = rounding_of(pack, terms),
+        .unusual = !l1 && (pack->unusual || is_unusual(pack, square)),
+    };
+}
+
+double fkmi_score_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score)
+{
+    const double error = 2 * facts->rounding; /* this score's and the rival's */
+    double distance, norm;
+
+    switch (pack->space.metric) {
+    case FKM_METRIC_EUCLIDEAN: /* a rival at most as far has a norm of at most |x| + |x - c| */
+        distance = fmax(facts->square - 2 * score, 0.0) + 8 * facts->rounding * facts->size * facts->size;
+        norm = fmin(facts->size + sqrt(distance), pack->norm);
+        return score - error * (facts->size * norm + norm * norm / 2 + distance / 2);
+    case FKM_METRIC_L1: return score - error * (fabs(score) + 4 * facts->size);
+    default: return score - 4 * error * facts->size;
+    }
+}
+
+/* ---- sparse rows */
+
+static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
+                            int64_t at, int64_t i, int64_t *n_staged)
+{
+    const enum fkmi_real real = pack->space.real;
+    const size_t size = fkmi_real_size(real);
+    const int64_t row = fkmi_row(rows, i), first = rows->indptr[row], n = rows->indptr[row + 1] - first;
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const int32_t *indices = n > 0 ? rows->indices + first : NULL;
+    const void *values = n > 0 ? (const char *)rows->values + (size_t)first * fkmi_dtype_size(rows->dtype) : NULL;
+    double square = 0, by_centre = 0, l1 = 0;
+
+    if (rows_need_staging(pack, rows) && n > 0) {
+        char *staged = block->value_memory + (size_t)*n_staged * size;
+
+        vector->load[rows->dtype](staged, values, n);
+        for (int64_t e = 0; pack->map && e < n; e++)
+            if (real == FKMI_REAL_F64)
+                ((double *)(void *)staged)[e] *= ((double *)(void *)pack->map)[indices[e]];
+            else
+                ((float *)(void *)staged)[e] *= ((float *)(void *)pack->map)[indices[e]];
+        values = staged;
+        *n_staged += n;
+    }
+    block->values[at] = values;
+    block->indices[at] = indices;
+    block->n_entries[at] = n;
+    for (int64_t e = 0; e < n; e++) {
+        const double v = real == FKMI_REAL_F64 ? ((const double *)values)[e] : (double)((const float *)values)[e];
+
+        square += v * v;
+        l1 += fabs(v);
+        if (pack->centre) /* values are root w x: another root w makes w x centre */
+            by_centre += v * pack->wide_centre[indices[e]] *
+                         (pack->feature_weights ? sqrt(pack->feature_weights[indices[e]]) : 1.0);
+    }
+    block->facts[at] = facts_of(pack, square, pack->factor, n);
+    if (pack->space.metric == FKM_METRIC_COSINE)
+        block->facts[at].factor = 1;
+    if (pack->space.metric == FKM_METRIC_L1)
+        block->facts[at].size = l1;
+    if (pack->centre) {
+        block->facts[at].square = fmax(square - 2 * by_centre + pack->centre_norm2, 0.0);
+        block->facts[at].size += sqrt(pack->centre_norm2);
+    }
+}
+
+/* ---- dense rows */
+
+static const void *dense_row(const struct fkmi_rows *rows, int64_t i)
+{
+    return (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+}
+
+static void load_masked_row(const struct fkmi_pack *pack, const struct fkmi_rows *rows, int64_t i, char *staged,
+                            char *mask, struct fkmi_row_facts *facts)
+{
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const fkm_metric metric = pack->space.metric;
+    bool present;
+    double factor = fkmi_row_active(rows, &pack->space, i, mask, &present), square;
+
+    if (metric == FKM_METRIC_COSINE)
+        factor = factor > 0 ? 1 : 0;
+    fkmi_row_load(rows, &pack->space, i, staged);
+    vector->load[FKM_DTYPE_F32](mask, rows->mask + fkmi_row(rows, i) * rows->dim, pack->dim);
+    if (pack->centre || pack->map)
+        vector->transform(staged, staged, pack->centre, pack->map, pack->dim);
+    square = vector->dot(staged, staged, mask, pack->dim);
+    if (metric != FKM_METRIC_L1)
+        vector->transform(staged, staged, NULL, mask, pack->dim);
+    *facts = facts_of(pack, square, factor, 2 * pack->dim);
+}
+
+static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
+                            const int64_t *picked, int64_t first, int64_t t)
+{
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const size_t row_size = (size_t)pack->dim * fkmi_real_size(pack->space.real);
+    const int64_t begin = t * pack->tile->rows, left = block->n - begin;
+    const int n = left < pack->tile->rows ? (int)left : pack->tile->rows;
+    const bool l1 = pack->space.metric == FKM_METRIC_L1;
+    const void *x[32], *m[32];
+
+    assert(n <= 32);
+    for (int r = 0; r < n; r++) {
+        const int64_t i = picked ? picked[begin + r] : first + begin + r;
+        char *staged = block->staging ? block->staging + (size_t)r * row_size : NULL;
+
+        x[r] = staged ? staged : dense_row(rows, i);
+        if (block->masked) {
+            m[r] = block->staging_m + (size_t)r * row_size;
+            load_masked_row(pack, rows, i, staged, block->staging_m + (size_t)r * row_size, &block->facts[begin + r]);
+            continue;
+        }
+        if (staged) {
+            const void *from = dense_row(rows, i);
+
+            if (rows->dtype != dtype_of(pack->space.real)) {
+                vector->load[rows->dtype](staged, from, pack->dim);
+                from = staged;
+            }
+            vector->transform(staged, from, pack->centre, pack->map, pack->dim);
+        }
+        block->facts[begin + r] = facts_of(pack, l1 && !pack->map ? 0.0 : vector->dot(x[r], x[r], NULL, pack->dim),
+                                           pack->space.metric == FKM_METRIC_COSINE ? 1.0 : pack->factor, pack->dim);
+    }
+    pack->tile->pack(x, n, pack->dim, pack->tile->rows, block->x + (size_t)(t * pack->tile->rows) * row_size);
+    if (block->masked)
+        pack->tile->pack(m, n, pack->dim, pack->tile->rows, block->m + (size_t)(t * pack->tile->rows) * row_size);
+}
+
+void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
+                     const int64_t *picked, int64_t first, int64_t n)
+{
+    int64_t n_staged = 0;
+
+    block->n = n;
+    block->n_tiles = (n - 1) / pack->tile->rows + 1;
+    for (int64_t i = 0; block->sparse && i < n; i++)
+        load_sparse_row(block, pack, rows, i, picked ? picked[i] : first + i, &n_staged);
+    for (int64_t t = 0; !block->sparse && t < block->n_tiles; t++)
+        load_dense_tile(block, pack, rows, picked, first, t);
+}
+
+/* ---- scores */
+
+/* Under a mask: x.c - sum m c^2 / 2, and x.c / sqrt(sum m c^2). */
+static void join_masked(const struct fkmi_pack *pack, void *scores, const void *squares)
+{
+    const int n = pack->tile->rows * pack->tile->cols;
+    const bool cosine = pack->space.metric == FKM_METRIC_COSINE;
+
+#define JOIN(real, root)                                                                                     \
+    do {                                                                                                     \
+        real *s = scores;                                                                                    \
+        const real *q = squares;                                                                             \
+        for (int i = 0; i < n; i++)                                                                          \
+            s[i] = cosine ? (q[i] > 0 ? s[i] / root(q[i]) : 0) : s[i] - q[i] / 2;                            \
+    } while (0)
+    if (pack->space.real == FKMI_REAL_F64)
+        JOIN(double, sqrt);
+    else
+        JOIN(float, sqrtf);
+#undef JOIN
+}
+
+static void scale_scores(const struct fkmi_pack *pack, int64_t panel, float *scores)
+{
+    const int rows = pack->tile->rows, cols = pack->tile->cols;
+    const float *scale = (const float *)(const void *)pack->scale + panel * cols; /* half storage: reals are f32 */
+
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < cols; j++)
+            scores[r * cols + j] *= scale[j];
+}
+
+static void sparse_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, const char *panel,
+                          const char *bias, char *scores)
+{
+    const struct fkmi_tile *tile = pack->tile;
+    const size_t row_size = (size_t)tile->cols * fkmi_real_size(pack->space.real);
+
+    for (int r = 0; r < tile->rows && t * tile->rows + r < block->n; r++) {
+        const int64_t i = t * tile->rows + r;
+
+        if (pack->space.metric == FKM_METRIC_L1)
+            tile->l1_sparse(block->values[i], block->indices[i], block->n_entries[i], NULL, panel, bias,
+                            scores + (size_t)r * row_size);
+        else
+            tile->dot_sparse(block->values[i], block->indices[i], block->n_entries[i], panel, bias,
+                             scores + (size_t)r * row_size);
+    }
+}
+
+void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
+                       void *scores, void *other)
+{
+    const struct fkmi_tile *tile = pack->tile;
+    const size_t real = fkmi_real_size(pack->space.real);
+    const size_t x_at = (size_t)(t * tile->rows * pack->dim) * real, lane = (size_t)(panel * tile->cols);
+    const char *panel_at = pack->panels + lane * (size_t)pack->dim * fkmi_dtype_size(pack->panel_dtype);
+
+    if (block->sparse)
+        sparse_scores(block, pack, t, panel_at, pack->sparse_bias + lane * real, scores);
+    else if (pack->space.metric == FKM_METRIC_L1 && block->masked)
+        tile->l1_weighted(block->x + x_at, block->m + x_at, panel_at, pack->dim, scores);
+    else if (pack->space.metric == FKM_METRIC_L1)
+        tile->l1(block->x + x_at, panel_at, pack->dim, scores);
+    else if (block->masked) {
+        const struct fkmi_tile *reals = &pack->kernels->tile[dtype_of(pack->space.real)];
+
+        tile->dot(block->x + x_at, panel_at, no_bias, pack->dim, scores);
+        reals->dot(block->m + x_at, pack->squares + lane * (size_t)pack->dim * real, no_bias, pack->dim, other);
+        join_masked(pack, scores, other);
+    } else
+        tile->dot(block->x + x_at, panel_at, pack->bias + lane * real, pack->dim, scores);
+    if (pack->scale && !block->masked)
+        scale_scores(pack, panel, scores);
+}

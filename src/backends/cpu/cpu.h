@@ -1,0 +1,180 @@
+/* cpu.h — the inside of the CPU backend: a pack, rows laid out for tiles, short lists of candidates, and direct
+ * distances.
+ *
+ * A tile gives scores, of which the largest is the nearest prototype: x.c - |c|^2/2, cos, or -|x - c|. Scores are
+ * fast and a little inexact, so a scan keeps every prototype whose score lies within the rounding bound of the
+ * best and lets direct distances decide. The answer is then the one that direct distances to all prototypes would
+ * give, however rows and prototypes were cut into blocks.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_BACKENDS_CPU_H
+#define FKMI_BACKENDS_CPU_H
+
+#include "backends/backend.h"
+
+/* Rows and prototypes go through the same map before they meet in a tile: euclidean root w (x - centre), cosine
+ * root w x, l1 w x. Prototypes of cosine also become unit vectors. */
+struct fkmi_pack {
+    struct fkmi_space space; /* feature_weights points into this pack */
+    struct fkmi_space wide;  /* the same in f64 */
+    fkm_dtype dtype, panel_dtype;
+    int64_t dim, k, n_panels;
+    bool masked, centred;
+    const struct fkmi_kernels *kernels;
+    const struct fkmi_tile *tile;
+    double factor;       /* dim / sum of the feature weights */
+    double norm;         /* largest norm of a mapped prototype (euclidean) */
+    double centre_norm2; /* of the mapped centre */
+    bool unusual;        /* prototypes so large or small that scores could overflow or vanish */
+    void *points;        /* k x dim, dtype: as given */
+    char *panels;        /* n_panels x dim x cols, panel_dtype */
+    char *squares;       /* masked euclidean and cosine: the same of squares, reals */
+    char *bias;          /* n_panels x cols reals, for dense rows */
+    char *sparse_bias;   /* and for sparse rows */
+    char *scale;         /* cosine in half storage: 1 / norm by prototype (reals); else NULL */
+    double *size;        /* k: sum w c^2, or sum w |c| for l1, unmapped */
+    char *centre, *map;  /* dim reals each, or NULL: the map is map (x - centre) */
+    char *weights;       /* dim reals, or NULL */
+    double *feature_weights, *wide_centre; /* dim, or NULL */
+    void *memory;        /* holds all of the above */
+    size_t capacity;
+};
+fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
+                         const void *points, int64_t k, bool masked, struct fkmi_pack **pack);
+void fkmi_cpu_pack_free(struct fkmi_pack *pack);
+
+static inline const struct fkmi_vector *fkmi_pack_vector(const struct fkmi_pack *pack)
+{
+    return &pack->kernels->vector[pack->space.real];
+}
+
+/* Memory cut from one block, front to back; with base NULL it only counts. */
+struct fkmi_carve {
+    char *base;
+    size_t used;
+};
+static inline void *fkmi_carve(struct fkmi_carve *carve, int64_t count, size_t size)
+{
+    void *at = carve->base ? carve->base + carve->used : NULL;
+
+    carve->used += ((size_t)count * size + 63) & ~(size_t)63;
+    return at;
+}
+
+/* ---- one row and the prototypes, directly (direct.c) */
+
+struct fkmi_direct {
+    const struct fkmi_pack *pack;
+    const struct fkmi_rows *rows;
+    int64_t i;        /* row of the view */
+    bool wide_always, has_wide;
+    const void *x, *a; /* dense: reals and active weights (NULL: ones) */
+    double factor;
+    double *values; /* sparse: the row's values, and its size as pack->size */
+    const int32_t *indices;
+    int64_t n;
+    double row_size;
+    char *x_memory, *a_memory, *c_memory;      /* dim reals each */
+    double *wide_x, *wide_a, *wide_c, wide_factor; /* dim each */
+    bool wide_weighted;
+};
+void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, const struct fkmi_pack *pack,
+                       const struct fkmi_rows *rows, int64_t most_entries);
+/* From now on distances are those of row i. wide: in f64 from the start. */
+void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide);
+/* The distance of the row to prototype j: >= 0, finite whenever f64 can hold it. */
+double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j);
+
+/* ---- rows laid out for tiles (block.c) */
+
+/* What turns a row's scores into distances and bounds their error. */
+struct fkmi_row_facts {
+    double square;   /* |mapped row|^2 under the mask */
+    double size;     /* bounds what the row adds to scores: its norm, or sum |x| for l1 */
+    double factor;   /* distances are multiplied by this */
+    double rounding; /* error of a score, relative to the size of what was added */
+    bool unusual;    /* scores could overflow or vanish: use direct distances */
+};
+
+struct fkmi_block {
+    int64_t n, n_tiles;
+    char *x, *m; /* dense: n_tiles x dim x rows reals; m is the mask */
+    const void **values; /* sparse: entries by row */
+    const int32_t **indices;
+    int64_t *n_entries;
+    char *value_memory;
+    struct fkmi_row_facts *facts;
+    char *staging, *staging_m; /* rows x dim reals */
+    bool sparse, masked;
+};
+/* Room for up to `n` rows with at most n_entries entries together. */
+void fkmi_block_carve(struct fkmi_block *block, struct fkmi_carve *carve, const struct fkmi_pack *pack,
+                      const struct fkmi_rows *rows, int64_t n, int64_t n_entries);
+/* Lays out rows picked[0 .. n) of the view, or first .. first + n when picked is NULL. */
+void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
+                     const int64_t *picked, int64_t first, int64_t n);
+/* Scores of tile t against a panel, rows x cols reals; other is room for as many again. */
+void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
+                       void *scores, void *other);
+/* The distance a score stands for. */
+static inline double fkmi_score_distance(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
+                                         double score)
+{
+    double distance;
+
+    switch (pack->space.metric) {
+    case FKM_METRIC_EUCLIDEAN: distance = facts->square - 2 * score; break;
+    case FKM_METRIC_L1: distance = -score; break;
+    default:
+        distance = facts->size > 0 ? 1 - score / facts->size : 1.0;
+        distance = distance < 2 ? distance : 2.0;
+    }
+    return distance > 0 ? distance * facts->factor : 0.0;
+}
+/* Prototypes scoring at most this are farther than one that scores `score`. */
+double fkmi_score_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score);
+
+/* ---- the best few of a row (shortlist.c) */
+
+struct fkmi_candidate {
+    double score;
+    int32_t index;
+};
+#define FKMI_RIVALS 8
+/* The `most` best, as a heap with the worst on top, and rivals within rounding of the worst of them. */
+struct fkmi_shortlist {
+    double threshold; /* scores up to this cannot win */
+    int64_t n;
+    int32_t n_rivals;
+    bool crowded; /* more rivals than fit: only direct distances to all can tell */
+    struct fkmi_candidate rival[FKMI_RIVALS];
+    struct fkmi_candidate *best;
+};
+void fkmi_shortlist_start(struct fkmi_shortlist *list, struct fkmi_candidate *best);
+void fkmi_shortlist_offer(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                          const struct fkmi_row_facts *facts, double score, int64_t index);
+/* Offers what another list of the same row kept. */
+void fkmi_shortlist_merge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                          const struct fkmi_row_facts *facts, const struct fkmi_shortlist *other);
+/* Prototypes [begin, end) but for [skip_begin, skip_end). */
+struct fkmi_range {
+    int64_t begin, end, skip_begin, skip_end;
+};
+/* Direct distances decide among what the list kept, or, when that cannot be enough, among the whole range. The
+ * list is exact from then on. */
+void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
+                          const struct fkmi_range *range);
+/* The same without any scores. */
+void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
+                                const struct fkmi_range *range);
+/* Joins two exact lists. */
+void fkmi_shortlist_join(struct fkmi_shortlist *list, int64_t most, const struct fkmi_shortlist *other);
+/* Writes an exact list to `width` places, nearest first. */
+void fkmi_shortlist_write(struct fkmi_shortlist *list, int64_t width, int32_t *index, double *distance);
+
+fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows, const struct fkmi_pack *pack,
+                         const struct fkmi_scan *scan);
+fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
+                               const struct fkmi_space *space, const int32_t *index, const double *factor, int64_t k,
+                               double *sum, double *mass, double *ages);
+
+#endif

@@ -1,0 +1,164 @@
+/* direct.c — the distance of one row to one prototype, from x - c.
+ *
+ * Dense rows use the vector loops in the model's real type, and f64 where that overflows. Sparse rows visit their
+ * entries only: what lies outside them is the prototype's own size, known since it was packed.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
+#include "backends/cpu/cpu.h"
+
+void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, const struct fkmi_pack *pack,
+                       const struct fkmi_rows *rows, int64_t most_entries)
+{
+    const size_t real = fkmi_real_size(pack->space.real);
+
+    *direct = (struct fkmi_direct){.pack = pack, .rows = rows};
+    if (fkmi_rows_sparse(rows)) {
+        direct->values = fkmi_carve(carve, most_entries, sizeof(double));
+        return;
+    }
+    direct->x_memory = fkmi_carve(carve, pack->dim, real);
+    direct->a_memory = fkmi_carve(carve, pack->dim, real);
+    direct->c_memory = fkmi_carve(carve, pack->dim, real);
+    direct->wide_x = fkmi_carve(carve, pack->dim, sizeof(double));
+    direct->wide_a = fkmi_carve(carve, pack->dim, sizeof(double));
+    direct->wide_c = fkmi_carve(carve, pack->dim, sizeof(double));
+}
+
+static double factor_of(fkm_metric metric, double factor)
+{
+    if (metric == FKM_METRIC_COSINE) /* a cosine has no scale; only a row without active features is special */
+        return factor > 0 ? 1.0 : 0.0;
+    return factor;
+}
+
+static double weight_of(const struct fkmi_pack *pack, int64_t d)
+{
+    return pack->feature_weights ? pack->feature_weights[d] : 1.0;
+}
+
+static void begin_sparse_row(struct fkmi_direct *direct)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const struct fkmi_rows *rows = direct->rows;
+    const int64_t row = fkmi_row(rows, direct->i), first = rows->indptr[row];
+    double *values = direct->values;
+
+    direct->n = rows->indptr[row + 1] - first;
+    direct->factor = factor_of(pack->space.metric, pack->factor);
+    direct->row_size = 0;
+    if (direct->n == 0)
+        return;
+    direct->indices = rows->indices + first;
+    pack->kernels->vector[FKMI_REAL_F64].load[rows->dtype](
+        values, (const char *)rows->values + (size_t)first * fkmi_dtype_size(rows->dtype), direct->n);
+    for (int64_t e = 0; e < direct->n; e++) {
+        if (pack->space.real == FKMI_REAL_F32) /* the row as the model sees it */
+            values[e] = (double)(float)values[e];
+        direct->row_size += weight_of(pack, direct->indices[e]) * values[e] * values[e];
+    }
+}
+
+void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const struct fkmi_rows *rows = direct->rows;
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const bool same = fkmi_dtype_size(rows->dtype) == fkmi_real_size(pack->space.real);
+    bool present;
+
+    direct->i = i;
+    direct->wide_always = wide;
+    direct->has_wide = false;
+    if (fkmi_rows_sparse(rows)) {
+        begin_sparse_row(direct);
+        return;
+    }
+    if (rows->mask) {
+        fkmi_row_load(rows, &pack->space, i, direct->x_memory);
+        direct->factor = fkmi_row_active(rows, &pack->space, i, direct->a_memory, &present);
+        direct->a = direct->a_memory;
+        direct->x = direct->x_memory;
+    } else {
+        direct->x = (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+        direct->a = pack->weights;
+        direct->factor = pack->factor;
+        if (!same) {
+            vector->load[rows->dtype](direct->x_memory, direct->x, pack->dim);
+            direct->x = direct->x_memory;
+        }
+    }
+    direct->factor = factor_of(pack->space.metric, direct->factor);
+}
+
+static double sparse_distance(const struct fkmi_direct *direct, int64_t j)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const size_t size = fkmi_dtype_size(pack->dtype);
+    const char *point = (const char *)pack->points + (size_t)(j * pack->dim) * size;
+    const bool cosine = pack->space.metric == FKM_METRIC_COSINE, l1 = pack->space.metric == FKM_METRIC_L1;
+    double near = 0, covered = 0; /* over the row's entries: the distance, or the product; the prototype's size */
+    double distance;
+
+    for (int64_t e = 0; e < direct->n; e++) {
+        const int64_t d = direct->indices[e];
+        const double v = direct->values[e], w = weight_of(pack, d);
+        const double c = pack->dtype == FKM_DTYPE_F32 ? (double)((const float *)(const void *)point)[d]
+                                                      : fkmi_dtype_get(point, pack->dtype, d);
+
+        near += cosine ? w * v * c : l1 ? w * fabs(v - c) : w * (v - c) * (v - c);
+        covered += l1 ? w * fabs(c) : w * c * c;
+    }
+    if (!cosine)
+        distance = near + fmax(pack->size[j] - covered, 0.0);
+    else if (direct->row_size > 0 && pack->size[j] > 0)
+        distance = 1 - near / (sqrt(direct->row_size) * sqrt(pack->size[j]));
+    else
+        distance = 1;
+    if (cosine)
+        distance = fmin(distance, 2.0);
+    return distance > 0 ? distance * direct->factor : 0.0;
+}
+
+static double wide_distance(struct fkmi_direct *direct, int64_t j)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F64];
+    const size_t size = fkmi_dtype_size(pack->dtype);
+
+    if (!direct->has_wide) {
+        bool present;
+
+        /* from the reals, so that f32 models see the same row here as elsewhere */
+        vector->load[pack->space.real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32](direct->wide_x, direct->x,
+                                                                                        pack->dim);
+        direct->wide_factor =
+            factor_of(pack->space.metric, fkmi_row_active(direct->rows, &pack->wide, direct->i, direct->wide_a, &present));
+        direct->wide_weighted = present;
+        direct->has_wide = true;
+    }
+    vector->load[pack->dtype](direct->wide_c, (const char *)pack->points + (size_t)(j * pack->dim) * size, pack->dim);
+    return vector->distance[pack->space.metric](direct->wide_x, direct->wide_c,
+                                                direct->wide_weighted ? direct->wide_a : NULL, pack->dim) *
+           direct->wide_factor;
+}
+
+double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const size_t size = fkmi_dtype_size(pack->dtype);
+    const void *c = (const char *)pack->points + (size_t)(j * pack->dim) * size;
+    double distance;
+
+    if (fkmi_rows_sparse(direct->rows))
+        return sparse_distance(direct, j);
+    if (direct->wide_always)
+        return wide_distance(direct, j);
+    if (size != fkmi_real_size(pack->space.real)) {
+        vector->load[pack->dtype](direct->c_memory, c, pack->dim);
+        c = direct->c_memory;
+    }
+    distance = vector->distance[pack->space.metric](direct->x, c, direct->a, pack->dim) * direct->factor;
+    return isfinite(distance) ? distance : wide_distance(direct, j);
+}

@@ -1,0 +1,393 @@
+/* pack.c — lays prototypes out for tiles: mapped, in panels of `cols`, dimension-major, with their biases; and
+ * keeps them as given for direct distances.
+ *
+ * Euclidean scores x.c - |c|^2/2 cancel when all points lie far from the origin. When the mean of the prototypes
+ * is large beside their spread, it is subtracted from prototypes and rows alike.
+ *
+ * Panels are in the storage type where that is exact: no weights, no centre, no normalising; else they are reals.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "backends/cpu/cpu.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#define DIMS_PER_CHUNK 256
+#define DIMS_PER_MEAN  64
+#define FAR_FROM_ORIGIN 4.0 /* |mean|^2 over the mean square distance to it, from which centring pays */
+
+static const double zeros[DIMS_PER_CHUNK]; /* also read as floats */
+
+struct pack_job {
+    struct fkmi_pack *pack;
+    const void *points; /* as given by the caller */
+    /* measured first, by euclidean only */
+    double *mean, *squares; /* dim; by chunk of DIMS_PER_MEAN */
+    char *scratch;
+    size_t scratch_per_thread;
+};
+
+struct thread_scratch {
+    char *staged;     /* cols x DIMS_PER_CHUNK reals */
+    char *transposed; /* DIMS_PER_CHUNK x cols reals */
+    double *wide;     /* DIMS_PER_CHUNK */
+};
+
+static void carve_thread(struct thread_scratch *scratch, struct fkmi_carve *carve, const struct fkmi_pack *pack)
+{
+    const size_t real = fkmi_real_size(pack->space.real);
+
+    scratch->staged = fkmi_carve(carve, (int64_t)pack->tile->cols * DIMS_PER_CHUNK, real);
+    scratch->transposed = fkmi_carve(carve, (int64_t)pack->tile->cols * DIMS_PER_CHUNK, real);
+    scratch->wide = fkmi_carve(carve, DIMS_PER_CHUNK, sizeof(double));
+}
+
+static struct thread_scratch scratch_of(const struct pack_job *job, int thread)
+{
+    struct fkmi_carve carve = {job->scratch + (size_t)thread * job->scratch_per_thread, 0};
+    struct thread_scratch scratch;
+
+    carve_thread(&scratch, &carve, job->pack);
+    return scratch;
+}
+
+static const char *point_at(const struct pack_job *job, int64_t j, int64_t d)
+{
+    return (const char *)job->points + (size_t)(j * job->pack->dim + d) * fkmi_dtype_size(job->pack->dtype);
+}
+
+static void scale_reals(enum fkmi_real real, void *x, int64_t n, double scale)
+{
+    float *f32 = x;
+    double *f64 = x;
+
+    if (real == FKMI_REAL_F64)
+        for (int64_t i = 0; i < n; i++)
+            f64[i] *= scale;
+    else
+        for (int64_t i = 0; i < n; i++)
+            f32[i] = (float)((double)f32[i] * scale);
+}
+
+static void square_reals(enum fkmi_real real, void *x, int64_t n)
+{
+    float *f32 = x;
+    double *f64 = x;
+
+    if (real == FKMI_REAL_F64)
+        for (int64_t i = 0; i < n; i++)
+            f64[i] *= f64[i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            f32[i] *= f32[i];
+}
+
+static void set_real(enum fkmi_real real, void *array, int64_t i, double value)
+{
+    if (real == FKMI_REAL_F64)
+        ((double *)array)[i] = value;
+    else
+        ((float *)array)[i] = (float)value;
+}
+
+/* ---- is the mean far from the origin? */
+
+static fkm_status measure_chunks(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct pack_job *job = argument;
+    const struct fkmi_pack *pack = job->pack;
+    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F64];
+    const struct thread_scratch scratch = scratch_of(job, thread);
+
+    for (int64_t chunk = begin; chunk < end; chunk++) {
+        const int64_t d = chunk * DIMS_PER_MEAN, left = pack->dim - d, n = left < DIMS_PER_MEAN ? left : DIMS_PER_MEAN;
+
+        memset(job->mean + d, 0, (size_t)n * sizeof *job->mean);
+        job->squares[chunk] = 0;
+        for (int64_t j = 0; j < pack->k; j++) {
+            vector->load[pack->dtype](scratch.wide, point_at(job, j, d), n);
+            vector->add_f64(job->mean + d, scratch.wide, 1.0, n);
+            job->squares[chunk] += vector->dot(scratch.wide, scratch.wide, NULL, n);
+        }
+    }
+    return FKM_OK;
+}
+
+static fkm_status measure(struct fkm_context *context, struct pack_job *job)
+{
+    struct fkmi_pack *pack = job->pack;
+    const int64_t n_chunks = (pack->dim - 1) / DIMS_PER_MEAN + 1;
+    double mean_square = 0, mean_norm2 = 0;
+
+    FKMI_TRY(fkmi_parallel(context->pool, n_chunks, 1, measure_chunks, job));
+    for (int64_t chunk = 0; chunk < n_chunks; chunk++)
+        mean_square += job->squares[chunk] / (double)pack->k;
+    for (int64_t d = 0; d < pack->dim; d++) {
+        job->mean[d] /= (double)pack->k;
+        mean_norm2 += job->mean[d] * job->mean[d];
+    }
+    pack->centred = mean_norm2 > FAR_FROM_ORIGIN * (mean_square - mean_norm2);
+    return FKM_OK;
+}
+
+/* ---- where everything lies */
+
+static fkm_dtype panel_dtype_of(const struct fkmi_pack *pack, const double *weights)
+{
+    const bool half = pack->dtype == FKM_DTYPE_F16 || pack->dtype == FKM_DTYPE_BF16;
+    /* bf16 prototypes that were not made unit vectors reach where products overflow; f16 ones cannot */
+    const bool needs_norm = pack->space.metric == FKM_METRIC_COSINE && pack->dtype == FKM_DTYPE_BF16;
+
+    if (pack->space.real == FKMI_REAL_F64)
+        return FKM_DTYPE_F64;
+    return half && !weights && !pack->centred && !needs_norm ? pack->dtype : FKM_DTYPE_F32;
+}
+
+static bool panels_are_stored(const struct fkmi_pack *pack)
+{
+    return fkmi_dtype_size(pack->panel_dtype) < fkmi_real_size(pack->space.real);
+}
+
+static void carve_pack(struct fkmi_pack *pack, struct fkmi_carve *carve, bool weighted)
+{
+    const size_t real = fkmi_real_size(pack->space.real);
+    const int64_t cols = pack->tile->cols, lanes = pack->n_panels * cols, dim = pack->dim;
+    const bool squares = pack->masked && pack->space.metric != FKM_METRIC_L1;
+
+    pack->points = fkmi_carve(carve, pack->k * dim, fkmi_dtype_size(pack->dtype));
+    pack->panels = fkmi_carve(carve, lanes * dim, fkmi_dtype_size(pack->panel_dtype));
+    pack->squares = squares ? fkmi_carve(carve, lanes * dim, real) : NULL;
+    pack->bias = fkmi_carve(carve, lanes, real);
+    pack->sparse_bias = fkmi_carve(carve, lanes, real);
+    pack->scale = pack->space.metric == FKM_METRIC_COSINE && panels_are_stored(pack) ? fkmi_carve(carve, lanes, real)
+                                                                                     : NULL;
+    pack->size = fkmi_carve(carve, pack->k, sizeof *pack->size);
+    pack->centre = pack->centred ? fkmi_carve(carve, dim, real) : NULL;
+    pack->wide_centre = pack->centred ? fkmi_carve(carve, dim, sizeof(double)) : NULL;
+    pack->map = weighted ? fkmi_carve(carve, dim, real) : NULL;
+    pack->weights = weighted ? fkmi_carve(carve, dim, real) : NULL;
+    pack->feature_weights = weighted ? fkmi_carve(carve, dim, sizeof(double)) : NULL;
+}
+
+/* Centre, weights and the map, as reals. */
+static void fill_map(struct fkmi_pack *pack, const double *weights, const double *mean)
+{
+    const enum fkmi_real real = pack->space.real;
+    double sum = 0;
+
+    pack->factor = 1;
+    pack->centre_norm2 = 0;
+    for (int64_t d = 0; pack->centred && d < pack->dim; d++) {
+        set_real(real, pack->centre, d, mean[d]);
+        pack->wide_centre[d] = real == FKMI_REAL_F64 ? mean[d] : (double)(float)mean[d];
+        pack->centre_norm2 += (weights ? weights[d] : 1.0) * pack->wide_centre[d] * pack->wide_centre[d];
+    }
+    for (int64_t d = 0; weights && d < pack->dim; d++) {
+        pack->feature_weights[d] = weights[d];
+        set_real(real, pack->weights, d, weights[d]);
+        set_real(real, pack->map, d, pack->space.metric == FKM_METRIC_L1 ? weights[d] : sqrt(weights[d]));
+        sum += weights[d];
+    }
+    if (weights)
+        pack->factor = sum > 0 ? (double)pack->dim / sum : 0.0;
+}
+
+/* ---- panels */
+
+/* sum w c^2 of prototype j, or sum w |c| for l1, in f64. */
+static double measure_point(const struct pack_job *job, const struct thread_scratch *scratch, int64_t j)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F64];
+    double size = 0;
+
+    for (int64_t d = 0; d < pack->dim; d += DIMS_PER_CHUNK) {
+        const int64_t n = pack->dim - d < DIMS_PER_CHUNK ? pack->dim - d : DIMS_PER_CHUNK;
+        const double *w = pack->feature_weights ? pack->feature_weights + d : NULL;
+
+        vector->load[pack->dtype](scratch->wide, point_at(job, j, d), n);
+        size += pack->space.metric == FKM_METRIC_L1
+                    ? vector->distance[FKM_METRIC_L1](scratch->wide, zeros, w, n)
+                    : vector->dot(scratch->wide, scratch->wide, w, n);
+    }
+    return size;
+}
+
+/* Prototype j's coordinates d .. d + n as the panel holds them, in reals. */
+static void stage_point(const struct pack_job *job, int64_t j, int64_t d, int64_t n, void *staged)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const size_t real = fkmi_real_size(pack->space.real), at = (size_t)d * real;
+    const bool to_unit = pack->space.metric == FKM_METRIC_COSINE && !pack->scale;
+
+    vector->load[pack->dtype](staged, point_at(job, j, d), n);
+    if (to_unit && pack->size[j] > 0) /* first, while an extreme prototype still fits */
+        scale_reals(pack->space.real, staged, n, 1 / sqrt(pack->size[j]));
+    if (pack->centre || pack->map)
+        vector->transform(staged, staged, pack->centre ? pack->centre + at : NULL, pack->map ? pack->map + at : NULL,
+                          n);
+}
+
+static void pack_panel(const struct pack_job *job, const struct thread_scratch *scratch, int64_t panel)
+{
+    struct fkmi_pack *pack = job->pack;
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const enum fkmi_real real = pack->space.real;
+    const size_t real_size = fkmi_real_size(real), stored_size = fkmi_dtype_size(pack->panel_dtype);
+    const int cols = pack->tile->cols;
+    const int64_t first = panel * cols, left = pack->k - first;
+    const int n_points = left < cols ? (int)left : cols;
+    double norm2[64] = {0}, by_centre[64] = {0}, l1[64] = {0};
+    const void *row[64];
+
+    assert(cols <= 64);
+    for (int j = 0; j < n_points; j++) {
+        row[j] = scratch->staged + (size_t)(j * DIMS_PER_CHUNK) * real_size;
+        pack->size[first + j] = measure_point(job, scratch, first + j);
+    }
+    for (int64_t d = 0; d < pack->dim; d += DIMS_PER_CHUNK) {
+        const int64_t n = pack->dim - d < DIMS_PER_CHUNK ? pack->dim - d : DIMS_PER_CHUNK;
+        const size_t at = (size_t)((panel * pack->dim + d) * cols);
+
+        for (int j = 0; j < n_points; j++) {
+            char *staged = scratch->staged + (size_t)(j * DIMS_PER_CHUNK) * real_size;
+
+            stage_point(job, first + j, d, n, staged);
+            norm2[j] += vector->dot(staged, staged, NULL, n);
+            if (pack->centre) /* the map is in `staged`: root w (c - centre); times root w centre */
+                by_centre[j] += vector->dot(pack->centre + (size_t)d * real_size, staged,
+                                            pack->map ? pack->map + (size_t)d * real_size : NULL, n);
+            if (pack->space.metric == FKM_METRIC_L1)
+                l1[j] += vector->distance[FKM_METRIC_L1](staged, zeros, NULL, n);
+        }
+        if (panels_are_stored(pack)) {
+            pack->tile->pack(row, n_points, n, cols, scratch->transposed);
+            vector->store[pack->panel_dtype](pack->panels + at * stored_size, scratch->transposed, n * cols);
+        } else
+            pack->tile->pack(row, n_points, n, cols, pack->panels + at * stored_size);
+        if (pack->squares) {
+            for (int j = 0; j < n_points; j++)
+                square_reals(real, scratch->staged + (size_t)(j * DIMS_PER_CHUNK) * real_size, n);
+            pack->tile->pack(row, n_points, n, cols, pack->squares + at * real_size);
+        }
+    }
+    for (int j = 0; j < cols; j++) {
+        const bool euclidean = pack->space.metric == FKM_METRIC_EUCLIDEAN;
+
+        set_real(real, pack->bias, first + j, euclidean ? -norm2[j] / 2 : 0.0);
+        set_real(real, pack->sparse_bias, first + j, euclidean ? -norm2[j] / 2 - by_centre[j] : -l1[j]);
+        if (pack->scale)
+            set_real(real, pack->scale, first + j,
+                     j < n_points && pack->size[first + j] > 0 ? 1 / sqrt(pack->size[first + j]) : 0.0);
+    }
+}
+
+static fkm_status pack_panels(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct pack_job *job = argument;
+    const struct thread_scratch scratch = scratch_of(job, thread);
+    const struct fkmi_pack *pack = job->pack;
+
+    for (int64_t panel = begin; panel < end; panel++) {
+        const int64_t first = panel * pack->tile->cols, left = pack->k - first;
+        const int64_t n = left < pack->tile->cols ? left : pack->tile->cols;
+
+        pack_panel(job, &scratch, panel);
+        memcpy((char *)pack->points + (size_t)(first * pack->dim) * fkmi_dtype_size(pack->dtype),
+               point_at(job, first, 0), (size_t)(n * pack->dim) * fkmi_dtype_size(pack->dtype));
+    }
+    return FKM_OK;
+}
+
+/* The largest norm a mapped euclidean prototype has, and whether scores can be trusted with such norms. */
+static void find_norm(struct fkmi_pack *pack)
+{
+    const bool f64 = pack->space.real == FKMI_REAL_F64;
+    double most = 0;
+
+    for (int64_t j = 0; j < pack->k; j++) {
+        const double bias = f64 ? ((double *)(void *)pack->bias)[j] : (double)((float *)(void *)pack->bias)[j];
+
+        if (!(-2 * bias <= most))
+            most = -2 * bias;
+    }
+    pack->norm = sqrt(most);
+    pack->unusual = pack->space.metric == FKM_METRIC_EUCLIDEAN &&
+                    (!(most < (f64 ? 1e280 : 1e30)) || (most > 0 && most < (f64 ? 1e-280 : 1e-24)));
+}
+
+fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
+                         const void *points, int64_t k, bool masked, struct fkmi_pack **pack)
+{
+    const struct fkmi_kernels *kernels = context->kernels;
+    const int n_threads = fkmi_pool_threads(context->pool);
+    struct fkmi_pack next = {
+        .space = *space, .wide = *space, .dtype = dtype, .dim = space->dim, .k = k, .masked = masked,
+        .kernels = kernels, .memory = *pack ? (*pack)->memory : NULL, .capacity = *pack ? (*pack)->capacity : 0};
+    struct pack_job job = {.pack = &next, .points = points};
+    struct thread_scratch scratch;
+    struct fkmi_carve carve = {NULL, 0};
+    struct fkmi_pack *fresh = NULL;
+    void *memory = NULL, *grown = NULL;
+    fkm_status status = FKM_OK;
+
+    assert(k >= 1 && space->dim >= 1);
+    next.wide.real = FKMI_REAL_F64;
+    next.tile = &kernels->tile[space->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32];
+    next.n_panels = (k - 1) / next.tile->cols + 1;
+
+    carve_thread(&scratch, &carve, &next);
+    job.scratch_per_thread = carve.used;
+    carve.used *= (size_t)n_threads;
+    fkmi_carve(&carve, next.dim, sizeof(double));
+    fkmi_carve(&carve, (next.dim - 1) / DIMS_PER_MEAN + 1, sizeof(double));
+    FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
+    carve = (struct fkmi_carve){memory, job.scratch_per_thread * (size_t)n_threads};
+    job.scratch = memory;
+    job.mean = fkmi_carve(&carve, next.dim, sizeof(double));
+    job.squares = fkmi_carve(&carve, (next.dim - 1) / DIMS_PER_MEAN + 1, sizeof(double));
+
+    if (space->metric == FKM_METRIC_EUCLIDEAN)
+        FKMI_TRY_GOTO(measure(context, &job));
+    next.panel_dtype = panel_dtype_of(&next, space->feature_weights);
+    next.tile = &kernels->tile[next.panel_dtype];
+    carve = (struct fkmi_carve){NULL, 0};
+    carve_pack(&next, &carve, space->feature_weights != NULL);
+    if (!*pack)
+        FKMI_TRY_GOTO(fkmi_alloc(&fresh, 1, sizeof *fresh));
+    if (carve.used > next.capacity || !next.memory) {
+        FKMI_TRY_GOTO(fkmi_alloc(&grown, (int64_t)carve.used, 1));
+        next.memory = grown;
+        next.capacity = carve.used;
+    }
+
+    /* From here on nothing fails: the old content may be overwritten. */
+    carve = (struct fkmi_carve){next.memory, 0};
+    carve_pack(&next, &carve, space->feature_weights != NULL);
+    fill_map(&next, space->feature_weights, job.mean);
+    next.space.feature_weights = next.wide.feature_weights = next.feature_weights;
+    status = fkmi_parallel(context->pool, next.n_panels, 1, pack_panels, &job);
+    assert(status == FKM_OK);
+    find_norm(&next);
+    if (grown && *pack)
+        fkmi_free((*pack)->memory);
+    if (fresh)
+        *pack = fresh;
+    **pack = next;
+    fresh = NULL;
+    grown = NULL;
+done:
+    fkmi_free(grown);
+    fkmi_free(fresh);
+    fkmi_scratch_give(context, memory);
+    return status;
+}
+
+void fkmi_cpu_pack_free(struct fkmi_pack *pack)
+{
+    if (!pack)
+        return;
+    fkmi_free(pack->memory);
+    fkmi_free(pack);
+}

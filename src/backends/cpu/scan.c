@@ -1,0 +1,621 @@
+/* scan.c — rows against packed prototypes, with the epilogue the caller asked for.
+ *
+ * Work is cut into cells: some rows, small enough to stay in L2 when laid out, against some panels. For each panel
+ * and each tile of rows, the scores of a tile go to a scratch that never leaves L1; the epilogue reads them there.
+ * When there are few rows, the panels are cut too, and the lists of the parts are merged in order. Where a tile
+ * would be mostly padding (a few rows, a few prototypes) direct distances are computed at once.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "backends/cpu/cpu.h"
+#include "base/cpu.h"
+
+#define FEW_PROTOTYPES 12 /* up to here, direct distances cost no more than a tile */
+#define FEW_ROWS       3
+#define TILES_PER_CELL 40
+#define LIST_BYTES_PER_CELL ((int64_t)4 << 20)
+#define CELLS_WANTED   8
+#define WORK_PER_CELL  ((int64_t)1 << 18) /* multiplications that are worth another thread */
+
+enum epilogue { LISTS, CLASSES, ALL };
+
+/* Rows of one class, for scans of the row's own class. */
+struct group {
+    int64_t begin, n; /* in job->picked */
+    int32_t slot;     /* -1: no class */
+};
+
+struct scan_job {
+    const struct fkmi_rows *rows;
+    const struct fkmi_pack *pack;
+    enum epilogue epilogue;
+    int64_t most, width, stride; /* candidates kept; places written; places from row to row */
+    int32_t *index;
+    double *distance;
+    const int32_t *slot;        /* to skip (own == false) or to search (own) */
+    const int64_t *class_begin; /* NULL: all prototypes */
+    int64_t n_classes;
+    const int64_t *picked; /* rows by class, with groups; else NULL */
+    const struct group *groups;
+    int64_t rows_per_cell, n_parts;
+    bool direct;
+    int64_t most_entries, most_cell_entries; /* sparse: of a row, of a cell */
+    char *scratch;
+    size_t scratch_per_thread;
+    /* n_parts > 1: by row and part */
+    struct fkmi_shortlist *lists;
+    struct fkmi_row_facts *facts;
+};
+
+/* What a cell needs besides its rows. */
+struct cell_scratch {
+    struct fkmi_block block;
+    struct fkmi_direct direct;
+    struct fkmi_shortlist *lists;
+    struct fkmi_candidate *candidates;
+    char *threshold; /* reals by row */
+    char *scores, *other;
+};
+
+static void carve_cell(struct cell_scratch *scratch, struct fkmi_carve *carve, const struct scan_job *job)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const struct fkmi_tile *tile = pack->tile;
+    const size_t real = fkmi_real_size(pack->space.real);
+    const int64_t n = job->rows_per_cell, own_lists = job->epilogue == LISTS && job->n_parts == 1 ? n : 0;
+
+    *scratch = (struct cell_scratch){0};
+    fkmi_direct_carve(&scratch->direct, carve, pack, job->rows, job->most_entries);
+    scratch->lists = fkmi_carve(carve, own_lists, sizeof *scratch->lists);
+    scratch->candidates = fkmi_carve(carve, own_lists * job->most, sizeof *scratch->candidates);
+    if (job->direct)
+        return;
+    fkmi_block_carve(&scratch->block, carve, pack, job->rows, n, job->most_cell_entries);
+    scratch->threshold = fkmi_carve(carve, ((n - 1) / tile->rows + 1) * tile->rows, real);
+    scratch->scores = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, real);
+    scratch->other = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, real);
+}
+
+static struct cell_scratch scratch_of(const struct scan_job *job, int thread)
+{
+    struct fkmi_carve carve = {job->scratch + (size_t)thread * job->scratch_per_thread, 0};
+    struct cell_scratch scratch;
+
+    carve_cell(&scratch, &carve, job);
+    return scratch;
+}
+
+static int64_t row_at(const struct scan_job *job, int64_t first, int64_t i)
+{
+    return job->picked ? job->picked[first + i] : first + i;
+}
+
+static struct fkmi_range range_of(const struct scan_job *job, int64_t row)
+{
+    struct fkmi_range range = {0, job->pack->k, 0, 0};
+
+    if (!job->class_begin || job->epilogue != LISTS)
+        return range;
+    if (job->picked) {
+        const int32_t slot = job->slot[row];
+        return (struct fkmi_range){slot < 0 ? 0 : job->class_begin[slot], slot < 0 ? 0 : job->class_begin[slot + 1], 0, 0};
+    }
+    if (job->slot[row] >= 0) {
+        range.skip_begin = job->class_begin[job->slot[row]];
+        range.skip_end = job->class_begin[job->slot[row] + 1];
+    }
+    return range;
+}
+
+static double score_at(enum fkmi_real real, const void *scores, int64_t i)
+{
+    return real == FKMI_REAL_F64 ? ((const double *)scores)[i] : (double)((const float *)scores)[i];
+}
+
+/* Rounded down, so that a threshold in f32 lets through what the list would keep. */
+static void set_threshold(enum fkmi_real real, void *thresholds, int64_t i, double threshold)
+{
+    float narrow = (float)threshold;
+
+    if (real == FKMI_REAL_F64)
+        ((double *)thresholds)[i] = threshold;
+    else
+        ((float *)thresholds)[i] = (double)narrow > threshold ? nextafterf(narrow, -INFINITY) : narrow;
+}
+
+/* Bits of the lanes of a panel that hold prototypes [begin, end). */
+static uint32_t lanes_between(int64_t panel, int cols, int64_t begin, int64_t end)
+{
+    const int64_t first = panel * cols;
+    const int64_t low = begin > first ? begin - first : 0, high = end - first < cols ? end - first : cols;
+
+    if (low >= high)
+        return 0;
+    return (uint32_t)((((uint64_t)1 << high) - 1) & ~(((uint64_t)1 << low) - 1));
+}
+
+/* ---- the epilogues, on the scores of tile t against a panel */
+
+static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
+                       int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const enum fkmi_real real = pack->space.real;
+    const int rows = pack->tile->rows, cols = pack->tile->cols;
+    const bool skips = job->class_begin && !job->picked;
+    char *threshold = scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real);
+    uint32_t lanes[32], hit = pack->tile->above(scratch->scores, threshold, lanes);
+
+    for (; hit; hit &= hit - 1) {
+        const int r = __builtin_ctz(hit);
+        const int64_t i = t * rows + r;
+        struct fkmi_shortlist *list = &lists[i * list_stride];
+        uint32_t bits = lanes[r] & allowed;
+
+        if (skips) {
+            const struct fkmi_range range = range_of(job, row_at(job, first, i));
+            bits &= ~lanes_between(panel, cols, range.skip_begin, range.skip_end);
+        }
+        if (!bits)
+            continue;
+        for (; bits; bits &= bits - 1) {
+            const int j = __builtin_ctz(bits);
+            const double score = score_at(real, scratch->scores, (int64_t)r * cols + j);
+
+            if (score > list->threshold)
+                fkmi_shortlist_offer(list, job->most, pack, &scratch->block.facts[i], score, panel * cols + j);
+        }
+        set_threshold(real, threshold, r, list->threshold);
+    }
+}
+
+/* The best score of each class so far stands in the output. */
+static void classes_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first, int64_t t,
+                            int64_t panel, int64_t first_class)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int rows = pack->tile->rows, cols = pack->tile->cols;
+    const int64_t left = pack->k - panel * cols, n = left < cols ? left : cols;
+
+    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
+        double *best = job->distance + row_at(job, first, i) * job->stride;
+        int32_t *index = job->index ? job->index + row_at(job, first, i) * job->stride : NULL;
+        int64_t c = first_class;
+
+        for (int64_t j = 0; j < n; j++) {
+            const double score = score_at(pack->space.real, scratch->scores, r * cols + j);
+
+            while (panel * cols + j >= job->class_begin[c + 1])
+                c++;
+            if (score > best[c]) {
+                best[c] = score;
+                if (index)
+                    index[c] = (int32_t)(panel * cols + j);
+            }
+        }
+    }
+}
+
+static void all_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first, int64_t t,
+                        int64_t panel)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int rows = pack->tile->rows, cols = pack->tile->cols;
+    const int64_t left = pack->k - panel * cols, n = left < cols ? left : cols;
+
+    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
+        double *distance = job->distance + row_at(job, first, i) * job->stride + panel * cols;
+
+        for (int64_t j = 0; j < n; j++)
+            distance[j] = fkmi_score_distance(pack, &scratch->block.facts[i],
+                                              score_at(pack->space.real, scratch->scores, r * cols + j));
+    }
+}
+
+/* ---- cells */
+
+static void start_classes(const struct scan_job *job, int64_t first, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < job->n_classes; c++) {
+            job->distance[row_at(job, first, i) * job->stride + c] = -INFINITY;
+            if (job->index)
+                job->index[row_at(job, first, i) * job->stride + c] = -1;
+        }
+}
+
+/* From best scores to distances. */
+static void finish_classes(const struct scan_job *job, const struct fkmi_row_facts *facts, int64_t first, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double *best = job->distance + row_at(job, first, i) * job->stride;
+
+        for (int64_t c = 0; c < job->n_classes; c++) {
+            const bool empty = job->class_begin[c] == job->class_begin[c + 1];
+            best[c] = empty ? (double)INFINITY : fkmi_score_distance(job->pack, &facts[i], best[c]);
+        }
+    }
+}
+
+/* CLASSES and ALL for a row whose scores mean nothing. */
+static void replace_row(const struct scan_job *job, struct fkmi_direct *direct, int64_t row)
+{
+    double *distance = job->distance + row * job->stride;
+    int32_t *index = job->index ? job->index + row * job->stride : NULL;
+
+    fkmi_direct_row(direct, row, true);
+    for (int64_t j = 0, c = 0; j < job->pack->k; j++) {
+        const double d = fkmi_direct_distance(direct, j);
+
+        if (job->epilogue == ALL) {
+            distance[j] = d;
+            continue;
+        }
+        while (j >= job->class_begin[c + 1])
+            c++;
+        if (j == job->class_begin[c] || d < distance[c]) {
+            distance[c] = d;
+            if (index)
+                index[c] = (int32_t)j;
+        }
+    }
+}
+
+static void scan_tiles(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
+                       int64_t list_stride, int64_t first, int64_t panel_begin, int64_t panel_end,
+                       const struct fkmi_range *range)
+{
+    const struct fkmi_pack *pack = job->pack;
+    int64_t first_class = 0;
+
+    for (int64_t panel = panel_begin; panel < panel_end; panel++) {
+        const uint32_t allowed = lanes_between(panel, pack->tile->cols, range->begin, range->end);
+
+        while (job->epilogue == CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
+            first_class++;
+        for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
+            fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
+            if (job->epilogue == LISTS)
+                offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed);
+            else if (job->epilogue == CLASSES)
+                classes_of_tile(job, scratch, first, t, panel, first_class);
+            else
+                all_of_tile(job, scratch, first, t, panel);
+        }
+    }
+}
+
+static void write_list(const struct scan_job *job, struct fkmi_shortlist *list, int64_t row)
+{
+    fkmi_shortlist_write(list, job->width, job->index ? job->index + row * job->stride : NULL,
+                         job->distance + row * job->stride);
+}
+
+/* Lists for rows first .. first + n against panels [panel_begin, panel_end), every row by direct distances. */
+static void judge_cell(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
+                       int64_t list_stride, int64_t first, int64_t n, int64_t panel_begin, int64_t panel_end)
+{
+    const int64_t cols = job->pack->tile->cols;
+
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t row = row_at(job, first, i);
+        struct fkmi_range range = range_of(job, row);
+
+        range.begin = range.begin > panel_begin * cols ? range.begin : panel_begin * cols;
+        range.end = range.end < panel_end * cols ? range.end : panel_end * cols;
+        if (range.begin < range.end)
+            fkmi_direct_row(&scratch->direct, row, false);
+        fkmi_shortlist_judge_range(&lists[i * list_stride], job->most, &scratch->direct, &range);
+    }
+}
+
+static void start_lists(const struct scan_job *job, struct cell_scratch *scratch, int64_t n)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int64_t rows = pack->tile->rows, n_padded = ((n - 1) / rows + 1) * rows;
+
+    for (int64_t i = 0; i < n; i++)
+        if (job->n_parts == 1)
+            fkmi_shortlist_start(&scratch->lists[i], scratch->candidates + i * job->most);
+    for (int64_t i = 0; scratch->threshold && i < n_padded; i++) /* nothing beats what pads the last tile */
+        set_threshold(pack->space.real, scratch->threshold, i, i < n ? -INFINITY : INFINITY);
+}
+
+static bool few_prototypes(const struct scan_job *job, const struct fkmi_range *range, int64_t n)
+{
+    const int64_t n_allowed = range->end - range->begin;
+
+    if (fkmi_rows_sparse(job->rows)) /* a sparse row has no tile to share */
+        return n_allowed <= 2;
+    return n_allowed <= FEW_PROTOTYPES || n <= FEW_ROWS;
+}
+
+/* What is left to do once a cell has seen its panels. */
+static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
+                        int64_t first, int64_t n, int64_t part)
+{
+    if (job->epilogue == CLASSES)
+        finish_classes(job, scratch->block.facts, first, n);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t row = row_at(job, first, i);
+        const struct fkmi_row_facts *facts = &scratch->block.facts[i];
+
+        if (job->epilogue != LISTS) {
+            if (facts->unusual)
+                replace_row(job, &scratch->direct, row);
+        } else if (job->n_parts > 1) {
+            if (part == 0) /* every part has the same facts */
+                job->facts[row] = *facts;
+        } else {
+            const struct fkmi_range range = range_of(job, row);
+
+            fkmi_direct_row(&scratch->direct, row, facts->unusual);
+            fkmi_shortlist_judge(&lists[i], job->most, &scratch->direct, &range);
+            write_list(job, &lists[i], row);
+        }
+    }
+}
+
+static void run_cell(const struct scan_job *job, struct cell_scratch *scratch, int64_t cell)
+{
+    const int64_t part = cell % job->n_parts, block = cell / job->n_parts, cols = job->pack->tile->cols;
+    const int64_t first = job->groups ? job->groups[block].begin : block * job->rows_per_cell;
+    const int64_t left = job->rows->n - first;
+    const int64_t n = job->groups ? job->groups[block].n : left < job->rows_per_cell ? left : job->rows_per_cell;
+    const struct fkmi_range range =
+        job->groups ? range_of(job, row_at(job, first, 0)) : (struct fkmi_range){0, job->pack->k, 0, 0};
+    const int64_t panel_begin = range.begin / cols, n_panels = (range.end + cols - 1) / cols - panel_begin;
+    const int64_t begin = panel_begin + n_panels * part / job->n_parts;
+    const int64_t end = panel_begin + n_panels * (part + 1) / job->n_parts;
+    const bool shared = job->n_parts > 1;
+    struct fkmi_shortlist *lists = shared ? job->lists + first * job->n_parts + part : scratch->lists;
+
+    if (job->epilogue == LISTS)
+        start_lists(job, scratch, n);
+    if (job->epilogue == CLASSES)
+        start_classes(job, first, n);
+    if (job->direct || (job->groups && few_prototypes(job, &range, n))) {
+        judge_cell(job, scratch, lists, job->n_parts, first, n, begin, end);
+        for (int64_t i = 0; !shared && i < n; i++)
+            write_list(job, &lists[i], row_at(job, first, i));
+        return;
+    }
+    fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first, n);
+    scan_tiles(job, scratch, lists, job->n_parts, first, begin, end, &range);
+    finish_rows(job, scratch, lists, first, n, part);
+}
+
+static fkm_status run_cells(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct scan_job *job = argument;
+    struct cell_scratch scratch = scratch_of(job, thread);
+
+    for (int64_t cell = begin; cell < end; cell++)
+        run_cell(job, &scratch, cell);
+    return FKM_OK;
+}
+
+/* Joins the parts of each row. */
+static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct scan_job *job = argument;
+    struct cell_scratch scratch = scratch_of(job, thread);
+
+    for (int64_t row = begin; row < end; row++) {
+        struct fkmi_shortlist *lists = job->lists + row * job->n_parts;
+        const struct fkmi_range range = range_of(job, row);
+
+        for (int64_t part = 1; part < job->n_parts; part++)
+            if (job->direct)
+                fkmi_shortlist_join(&lists[0], job->most, &lists[part]);
+            else
+                fkmi_shortlist_merge(&lists[0], job->most, job->pack, &job->facts[row], &lists[part]);
+        if (!job->direct) {
+            fkmi_direct_row(&scratch.direct, row, job->facts[row].unusual);
+            fkmi_shortlist_judge(&lists[0], job->most, &scratch.direct, &range);
+        }
+        write_list(job, &lists[0], row);
+    }
+    return FKM_OK;
+}
+
+/* ---- cutting the work */
+
+/* Rows that stay in half of L2 when laid out, in whole tiles; fewer when that gives every thread something. */
+static int64_t rows_per_cell_of(const struct scan_job *job)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int64_t rows = pack->tile->rows;
+    const int64_t row_bytes = pack->dim * (int64_t)fkmi_real_size(pack->space.real) * (job->rows->mask ? 2 : 1);
+    const int64_t list_bytes = job->most * (int64_t)sizeof(struct fkmi_candidate);
+    const int64_t by_cells = (job->rows->n - 1) / CELLS_WANTED / rows + 1;
+    int64_t tiles = fkmi_rows_sparse(job->rows) ? TILES_PER_CELL
+                                                : (int64_t)fkmi_cpu_l2_bytes() / 2 / (row_bytes * rows);
+
+    if (tiles > LIST_BYTES_PER_CELL / (list_bytes * rows))
+        tiles = LIST_BYTES_PER_CELL / (list_bytes * rows);
+    tiles = tiles > by_cells ? by_cells : tiles;
+    tiles = tiles > TILES_PER_CELL ? TILES_PER_CELL : tiles;
+    return (tiles > 1 ? tiles : 1) * rows;
+}
+
+/* Few rows against many prototypes: the panels are shared out as well. */
+static int64_t parts_of(const struct scan_job *job, int64_t n_cells)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int64_t work = job->rows->n * pack->dim < INT64_MAX / pack->k ? job->rows->n * pack->dim * pack->k : INT64_MAX;
+    int64_t parts = CELLS_WANTED / 2 / n_cells;
+
+    if (job->epilogue != LISTS || job->picked)
+        return 1;
+    if (parts > work / n_cells / WORK_PER_CELL)
+        parts = work / n_cells / WORK_PER_CELL;
+    if (parts > pack->n_panels)
+        parts = pack->n_panels;
+    return parts > 1 ? parts : 1;
+}
+
+static void count_entries(struct scan_job *job, int64_t n_blocks)
+{
+    const struct fkmi_rows *rows = job->rows;
+
+    for (int64_t block = 0; fkmi_rows_sparse(rows) && block < n_blocks; block++) {
+        const int64_t first = job->groups ? job->groups[block].begin : block * job->rows_per_cell;
+        const int64_t n = job->groups ? job->groups[block].n : job->rows_per_cell;
+        int64_t sum = 0;
+
+        for (int64_t i = 0; i < n && first + i < rows->n; i++) {
+            const int64_t row = fkmi_row(rows, row_at(job, first, i)), entries = rows->indptr[row + 1] - rows->indptr[row];
+
+            sum += entries;
+            if (entries > job->most_entries)
+                job->most_entries = entries;
+        }
+        if (sum > job->most_cell_entries)
+            job->most_cell_entries = sum;
+    }
+}
+
+static fkm_status run(struct fkm_context *context, struct scan_job *job, int64_t n_groups)
+{
+    const int n_threads = fkmi_pool_threads(context->pool);
+    const int64_t n = job->rows->n;
+    const int64_t n_blocks = job->groups ? n_groups : (n - 1) / job->rows_per_cell + 1;
+    struct cell_scratch measured;
+    struct fkmi_carve carve = {NULL, 0};
+    struct fkmi_candidate *candidates;
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
+    job->n_parts = parts_of(job, n_blocks);
+    count_entries(job, n_blocks);
+    for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
+        const int64_t n_lists = job->epilogue == LISTS && job->n_parts > 1 ? n * job->n_parts : 0;
+
+        job->lists = n_lists ? fkmi_carve(&carve, n_lists, sizeof *job->lists) : NULL;
+        candidates = fkmi_carve(&carve, n_lists * job->most, sizeof *candidates);
+        job->facts = fkmi_carve(&carve, n_lists ? n : 0, sizeof *job->facts);
+        if (pass == 0) {
+            struct fkmi_carve cell = {NULL, 0};
+
+            carve_cell(&measured, &cell, job);
+            job->scratch_per_thread = cell.used;
+            FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used + cell.used * (size_t)n_threads, &memory));
+            carve = (struct fkmi_carve){memory, 0};
+            continue;
+        }
+        job->scratch = (char *)memory + carve.used;
+        for (int64_t i = 0; i < n_lists; i++)
+            fkmi_shortlist_start(&job->lists[i], candidates + i * job->most);
+    }
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_blocks * job->n_parts, 1, run_cells, job));
+    if (job->lists)
+        FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, 8, merge_rows, job));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}
+
+/* Rows by class, each class cut into groups of at most rows_per_cell; rows of no class come last. */
+static fkm_status scan_own(struct fkm_context *context, struct scan_job *job)
+{
+    const int64_t n = job->rows->n, n_slots = job->n_classes + 1, most_groups = n_slots + n / job->rows_per_cell;
+    struct fkmi_carve carve = {NULL, 0};
+    int64_t *start = NULL, *picked = NULL, n_groups = 0;
+    struct group *groups = NULL;
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
+    for (int pass = 0; pass < 2; pass++) {
+        start = fkmi_carve(&carve, n_slots + 1, sizeof *start);
+        picked = fkmi_carve(&carve, n, sizeof *picked);
+        groups = fkmi_carve(&carve, most_groups, sizeof *groups);
+        if (pass == 0) {
+            FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
+            carve = (struct fkmi_carve){memory, 0};
+        }
+    }
+    memset(start, 0, (size_t)(n_slots + 1) * sizeof *start);
+    for (int64_t i = 0; i < n; i++)
+        start[(job->slot[i] < 0 ? job->n_classes : job->slot[i]) + 1]++;
+    for (int64_t s = 0; s < n_slots; s++)
+        start[s + 1] += start[s];
+    for (int64_t s = 0; s < n_slots; s++)
+        for (int64_t begin = start[s]; begin < start[s + 1]; begin += job->rows_per_cell) {
+            const int64_t left = start[s + 1] - begin;
+            groups[n_groups++] = (struct group){begin, left < job->rows_per_cell ? left : job->rows_per_cell,
+                                                s < job->n_classes ? (int32_t)s : -1};
+        }
+    for (int64_t i = 0; i < n; i++)
+        picked[start[job->slot[i] < 0 ? job->n_classes : job->slot[i]]++] = i;
+    assert(n_groups <= most_groups);
+    job->picked = picked;
+    job->groups = groups;
+    FKMI_TRY_GOTO(run(context, job, n_groups));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}
+
+fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows, const struct fkmi_pack *pack,
+                         const struct fkmi_scan *scan)
+{
+    struct scan_job job = {.rows = rows, .pack = pack, .epilogue = LISTS, .width = 1, .stride = 1,
+                           .index = scan->index, .distance = scan->distance};
+    struct scan_job own;
+    bool own_too = false;
+
+    assert(rows->dim == pack->dim);
+    if (rows->n == 0)
+        return FKM_OK;
+    if (rows->mask && !pack->masked)
+        return fkmi_fail(FKM_EINTERNAL, "rows have a mask, but the prototypes were packed without room for one");
+    switch (scan->kind) {
+    case FKMI_SCAN_NEAREST: break;
+    case FKMI_SCAN_TOP_K: job.width = job.stride = scan->top_k; break;
+    case FKMI_SCAN_OWN:
+    case FKMI_SCAN_OTHER:
+    case FKMI_SCAN_OWN_OTHER:
+        job.slot = scan->slot;
+        job.class_begin = scan->class_begin;
+        job.n_classes = scan->n_classes;
+        own_too = scan->kind == FKMI_SCAN_OWN_OTHER;
+        job.stride = own_too ? 2 : 1;
+        break;
+    case FKMI_SCAN_CLASSES:
+        job.epilogue = CLASSES;
+        job.class_begin = scan->class_begin;
+        job.n_classes = scan->n_classes;
+        job.stride = scan->n_classes;
+        break;
+    case FKMI_SCAN_ALL:
+        job.epilogue = ALL;
+        job.index = NULL;
+        job.stride = pack->k;
+        break;
+    }
+    job.most = job.width < pack->k ? job.width : pack->k;
+    job.rows_per_cell = rows_per_cell_of(&job);
+    if (scan->kind == FKMI_SCAN_OWN)
+        return scan_own(context, &job);
+    job.direct = job.epilogue == LISTS &&
+                 few_prototypes(&job, &(struct fkmi_range){0, pack->k, 0, 0}, rows->n);
+    if (own_too) { /* own in the even places, other in the odd ones */
+        own = job;
+        own.direct = false;
+        job.distance++;
+        job.index = job.index ? job.index + 1 : NULL;
+        FKMI_TRY(scan_own(context, &own));
+    }
+    return run(context, &job, 0);
+}
+
+const struct fkmi_backend fkmi_backend_cpu = {
+    .name = "cpu",
+    .pack = fkmi_cpu_pack,
+    .pack_free = fkmi_cpu_pack_free,
+    .scan = fkmi_cpu_scan,
+    .accumulate = fkmi_cpu_accumulate,
+};

@@ -1,0 +1,204 @@
+/* shortlist.c — the few prototypes of a row that scores cannot tell apart, and the verdict of direct distances.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <string.h>
+
+#include "backends/cpu/cpu.h"
+
+static bool is_worse(struct fkmi_candidate a, struct fkmi_candidate b)
+{
+    return a.score < b.score || (a.score == b.score && a.index > b.index);
+}
+
+/* ---- a heap with the worst on top */
+
+static void sift_down(struct fkmi_candidate *heap, int64_t n, int64_t at)
+{
+    const struct fkmi_candidate moved = heap[at];
+
+    for (int64_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && is_worse(heap[child + 1], heap[child]))
+            child++;
+        if (!is_worse(heap[child], moved))
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = moved;
+}
+
+static void push(struct fkmi_candidate *heap, int64_t n, struct fkmi_candidate candidate)
+{
+    int64_t at = n;
+
+    for (; at > 0 && is_worse(candidate, heap[(at - 1) / 2]); at = (at - 1) / 2)
+        heap[at] = heap[(at - 1) / 2];
+    heap[at] = candidate;
+}
+
+/* Best first. */
+static void sort_heap(struct fkmi_candidate *heap, int64_t n)
+{
+    for (int64_t left = n - 1; left > 0; left--) {
+        const struct fkmi_candidate worst = heap[0];
+
+        heap[0] = heap[left];
+        heap[left] = worst;
+        sift_down(heap, left, 0);
+    }
+}
+
+/* Keeps the `most` best, nothing else. */
+static void keep_best(struct fkmi_shortlist *list, int64_t most, struct fkmi_candidate candidate)
+{
+    if (list->n < most)
+        push(list->best, list->n++, candidate);
+    else if (is_worse(list->best[0], candidate)) {
+        list->best[0] = candidate;
+        sift_down(list->best, list->n, 0);
+    }
+}
+
+/* ---- rivals */
+
+static bool same_point(const struct fkmi_pack *pack, int64_t i, int64_t j)
+{
+    const size_t size = (size_t)pack->dim * fkmi_dtype_size(pack->dtype);
+
+    return memcmp((const char *)pack->points + (size_t)i * size, (const char *)pack->points + (size_t)j * size, size) == 0;
+}
+
+/* No place is left for this rival. When the list holds `most` copies of the very same prototype already, the copy
+ * with the highest index cannot be among the `most` nearest and goes. */
+static bool drop_a_copy(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                        struct fkmi_candidate rival)
+{
+    int64_t n_copies = 0;
+    int highest = -1;
+
+    if (most > FKMI_RIVALS)
+        return false;
+    for (int64_t i = 0; i < list->n; i++)
+        n_copies += list->best[i].score == rival.score && same_point(pack, list->best[i].index, rival.index);
+    for (int i = 0; i < list->n_rivals; i++)
+        if (list->rival[i].score == rival.score && same_point(pack, list->rival[i].index, rival.index)) {
+            n_copies++;
+            if (highest < 0 || list->rival[i].index > list->rival[highest].index)
+                highest = i;
+        }
+    if (n_copies < most)
+        return false;
+    if (highest >= 0 && list->rival[highest].index > rival.index)
+        list->rival[highest] = rival;
+    return true;
+}
+
+static void keep_rival(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                       struct fkmi_candidate rival)
+{
+    int n = 0;
+
+    if (list->crowded)
+        return;
+    if (list->n_rivals == FKMI_RIVALS) {
+        for (int i = 0; i < FKMI_RIVALS; i++)
+            if (list->rival[i].score > list->threshold)
+                list->rival[n++] = list->rival[i];
+        list->n_rivals = n;
+    }
+    if (list->n_rivals < FKMI_RIVALS)
+        list->rival[list->n_rivals++] = rival;
+    else
+        list->crowded = !drop_a_copy(list, most, pack, rival);
+}
+
+/* ---- entry points */
+
+void fkmi_shortlist_start(struct fkmi_shortlist *list, struct fkmi_candidate *best)
+{
+    list->threshold = -INFINITY;
+    list->n = 0;
+    list->n_rivals = 0;
+    list->crowded = false;
+    list->best = best;
+}
+
+void fkmi_shortlist_offer(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                          const struct fkmi_row_facts *facts, double score, int64_t index)
+{
+    const struct fkmi_candidate candidate = {score, (int32_t)index};
+
+    if (list->n < most) {
+        push(list->best, list->n++, candidate);
+        if (list->n == most)
+            list->threshold = fkmi_score_threshold(pack, facts, list->best[0].score);
+    } else if (is_worse(list->best[0], candidate)) {
+        const struct fkmi_candidate out = list->best[0];
+
+        list->best[0] = candidate;
+        sift_down(list->best, list->n, 0);
+        if (list->best[0].score > out.score)
+            list->threshold = fkmi_score_threshold(pack, facts, list->best[0].score);
+        if (out.score > list->threshold)
+            keep_rival(list, most, pack, out);
+    } else if (score > list->threshold)
+        keep_rival(list, most, pack, candidate);
+}
+
+void fkmi_shortlist_merge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                          const struct fkmi_row_facts *facts, const struct fkmi_shortlist *other)
+{
+    list->crowded |= other->crowded;
+    for (int64_t i = 0; i < other->n; i++)
+        fkmi_shortlist_offer(list, most, pack, facts, other->best[i].score, other->best[i].index);
+    for (int i = 0; i < other->n_rivals; i++)
+        fkmi_shortlist_offer(list, most, pack, facts, other->rival[i].score, other->rival[i].index);
+}
+
+/* The list as candidates of direct distances: scores become minus those. */
+static void judge_kept(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct)
+{
+    for (int64_t i = 0; i < list->n; i++)
+        list->best[i].score = -fkmi_direct_distance(direct, list->best[i].index);
+    for (int64_t i = list->n / 2 - 1; i >= 0; i--)
+        sift_down(list->best, list->n, i);
+    for (int i = 0; i < list->n_rivals; i++)
+        if (list->rival[i].score > list->threshold)
+            keep_best(list, most,
+                      (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index), list->rival[i].index});
+}
+
+void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
+                                const struct fkmi_range *range)
+{
+    list->n = 0;
+    for (int64_t j = range->begin; j < range->end; j++)
+        if (j < range->skip_begin || j >= range->skip_end)
+            keep_best(list, most, (struct fkmi_candidate){-fkmi_direct_distance(direct, j), (int32_t)j});
+}
+
+void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
+                          const struct fkmi_range *range)
+{
+    const int64_t n_allowed = range->end - range->begin - (range->skip_end - range->skip_begin);
+
+    if (list->crowded || direct->wide_always || list->n < (n_allowed < most ? n_allowed : most))
+        fkmi_shortlist_judge_range(list, most, direct, range);
+    else
+        judge_kept(list, most, direct);
+}
+
+void fkmi_shortlist_join(struct fkmi_shortlist *list, int64_t most, const struct fkmi_shortlist *other)
+{
+    for (int64_t i = 0; i < other->n; i++)
+        keep_best(list, most, other->best[i]);
+}
+
+void fkmi_shortlist_write(struct fkmi_shortlist *list, int64_t width, int32_t *index, double *distance)
+{
+    sort_heap(list->best, list->n);
+    for (int64_t i = 0; i < width; i++) {
+        if (index)
+            index[i] = i < list->n ? list->best[i].index : -1;
+        distance[i] = i < list->n ? -list->best[i].score : (double)INFINITY;
+    }
+}
