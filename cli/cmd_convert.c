@@ -83,7 +83,8 @@ int run_convert(const struct options *options)
     TRY_GOTO(output_close(&writing.output));
     if (writing.beside.file)
         TRY_GOTO(output_close(&writing.beside));
-    say("wrote %s: %s rows", output_path, count_text(number, writing.n_rows));
+    if (strcmp(output_path, "-") != 0)
+        say("wrote %s: %s rows", output_path, count_text(number, writing.n_rows));
 done:
     talk_end_line();
     output_abandon(&writing.output);

@@ -43,8 +43,7 @@ static int learn(struct finetune *job)
 
     progress_start(&whole);
     progress_start(&job->progress);
-    if (option_given(job->options, "epochs"))
-        settings.epochs = option_int(job->options, "epochs");
+    settings.epochs = option_int(job->options, "epochs");
     settings.search = option_is(job->options, "lr", "auto");
     settings.lr = settings.search ? 0 : option_real(job->options, "lr");
     settings.early_stopping_rounds = option_int(job->options, "early-stopping-rounds");

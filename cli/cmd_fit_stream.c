@@ -24,8 +24,8 @@ struct stream {
     fkm_context *context;
     fkm_model *model;
     bool resumed;
-    fkm_status note_status; /* of notes set between batches */
-    int64_t n_rows;
+    int batch_code;  /* what went wrong between batches */
+    int64_t n_rows, unsaved_batches;
     struct progress progress;
 };
 
@@ -54,8 +54,6 @@ static int measure(struct stream *stream)
 {
     struct progress progress;
     fkm_batch batch;
-    if (strcmp(stream->data_path, "-") == 0)
-        return fail_usage("fit", "--standardize with --stream reads the rows twice; standard input can be read once");
     progress_start(&progress);
     for (;;) {
         TRY(input_next(&stream->input, session_batch_rows(1024), &batch));
@@ -97,22 +95,31 @@ static int open_checkpoint(struct stream *stream)
 
 /* ---- learning */
 
-/* Between batches: classes met since go into the model's notes, so that a checkpoint knows them all. */
+/* Classes met so far go into the notes before the model is saved: a checkpoint knows them all. */
+static int save_checkpoint(struct stream *stream)
+{
+    stream->unsaved_batches = 0;
+    if (input_describe_classes(&stream->input, &stream->schema))
+        TRY(fail_status(schema_classes_to_model(&stream->schema, stream->model), BLAME_CALL, NULL));
+    return stream->checkpoint ? session_save(stream->model, stream->checkpoint) : EXIT_FINE;
+}
+
+/* Between batches: the model and its place in the stream agree here. */
 static int on_progress(void *user, const fkm_progress *now)
 {
     struct stream *stream = user;
-    if (input_describe_classes(&stream->input, &stream->schema))
-        stream->note_status = schema_classes_to_model(&stream->schema, stream->model);
     stream->n_rows = now->rows;
-    const int stop = progress_learning(&stream->progress, now);
-    return stop || stream->note_status != FKM_OK;
+    stream->unsaved_batches++;
+    if (stream->checkpoint && stream->unsaved_batches >= option_int(stream->options, "checkpoint-batches"))
+        stream->batch_code = save_checkpoint(stream);
+    return progress_learning(&stream->progress, now) || stream->batch_code != EXIT_FINE;
 }
 
 static int keep_checkpoint(struct stream *stream)
 {
     if (!stream->checkpoint)
         return interrupted_code();
-    TRY(session_save(stream->model, stream->checkpoint));
+    TRY(save_checkpoint(stream));
     say("interrupted; %s is kept: the same command with --resume goes on", stream->checkpoint);
     return EXIT_CHECKPOINT;
 }
@@ -123,8 +130,6 @@ static int run_phase(struct stream *stream, const char *phase, int64_t epochs)
     const char *reached = fkm_model_note(stream->model, PHASE_NOTE);
     options.epochs = epochs;
     options.gradient_step = strcmp(phase, "2") == 0;
-    options.checkpoint = stream->checkpoint;
-    options.checkpoint_batches = stream->checkpoint ? option_int(stream->options, "checkpoint-batches") : 0;
     options.resume = stream->resumed && reached && strcmp(reached, phase) == 0;
     options.progress = on_progress;
     options.user = stream;
@@ -132,13 +137,13 @@ static int run_phase(struct stream *stream, const char *phase, int64_t epochs)
 
     const fkm_status status = fkm_model_fit_source(stream->model, input_source(&stream->input), &options);
     talk_end_line();
-    if (stream->note_status != FKM_OK)
-        return fail_status(stream->note_status, BLAME_CALL, NULL);
+    TRY(stream->batch_code);
     if (status == FKM_EINTERRUPTED && interrupted())
         return keep_checkpoint(stream);
     if (status != FKM_OK && stream->input.sparse_refused)
         return input_check(&stream->input, &(fkm_batch)FKM_BATCH_INIT);
-    return fail_status(status, BLAME_ROWS, NULL);
+    TRY(fail_status(status, BLAME_ROWS, NULL));
+    return save_checkpoint(stream);
 }
 
 /* The first row tells the columns; a stream that cannot go back tells them after learning. */
@@ -157,15 +162,15 @@ static int look_at_columns(struct stream *stream)
 static int learn(struct stream *stream)
 {
     const bool finetunes = option_given(stream->options, "finetune");
-    const int64_t epochs = option_given(stream->options, "epochs") ? option_int(stream->options, "epochs") : 1;
     const char *reached = fkm_model_note(stream->model, PHASE_NOTE);
     const bool in_phase_2 = reached && strcmp(reached, "2") == 0;
 
     TRY(look_at_columns(stream));
     TRY(schema_to_model(&stream->schema, stream->model));
     if (!in_phase_2)
-        TRY(run_phase(stream, "1", epochs));
+        TRY(run_phase(stream, "1", option_int(stream->options, "epochs")));
     if (finetunes) {
+        TRY(input_rewind(&stream->input));
         TRY(run_phase(stream, "2", option_int(stream->options, "finetune")));
     } else if (in_phase_2) {
         return fail_usage("fit", "%s was made with --finetune", stream->checkpoint);
@@ -235,6 +240,10 @@ static int check(const struct options *options)
         for (int i = 0; i < 2; i++)
             if (option_given(options, i ? "resume" : "checkpoint-batches"))
                 return fail_usage("fit", "--%s needs --checkpoint FILE", i ? "resume" : "checkpoint-batches");
+    if (option_is(options, "data", "-") && (option_int(options, "epochs") > 1 || option_given(options, "finetune") ||
+                                            option_flag(options, "standardize") || option_flag(options, "resume")))
+        return fail_usage("fit", "standard input can be read once: --epochs, --finetune, --standardize and --resume "
+                          "need a file with --stream");
     return learn_check(options, option_given(options, "finetune"));
 }
 

@@ -8,7 +8,7 @@
 #include "output.h"
 #include "talk.h"
 
-enum { WIDTH = 90, INDENT = 30 };
+enum { WIDTH = 90, INDENT = 30, TASKS = 4 };
 
 /* Prints text from column `at` on, broken at blanks before WIDTH, continued at `indent`. */
 static void wrapped(struct output *output, const char *text, size_t at, size_t indent)
@@ -72,7 +72,7 @@ static const char *param_value(const fkm_param_info *info)
     case FKM_PARAM_BOOL:
         break;
     }
-    return NULL;
+    return info->standard && strcmp(info->standard, "true") == 0 ? "yes|no" : NULL;
 }
 
 static void print_param(struct output *output, const fkm_param_info *info)
@@ -120,33 +120,42 @@ static void print_options(struct output *output, const struct command *command)
     }
 }
 
-/* Parameters by the tasks that use them: those of every task first. */
+static void print_params_of(struct output *output, unsigned tasks)
+{
+    bool titled = false;
+    for (size_t i = 0; i < fkm_param_count(); i++) {
+        const fkm_param_info *info = fkm_param_at(i);
+        if (info->tasks != tasks || !param_is_flag(info))
+            continue;
+        if (!titled) {
+            const char *between = tasks + 1 == 1u << TASKS ? "\nParameters of every model: " : "\nParameters of ";
+            for (unsigned task = 0; task < TASKS; task++)
+                if (tasks & (1u << task)) {
+                    output_printf(output, "%s%s", between, task_name((fkm_task)task));
+                    between = ", ";
+                }
+            output_puts(output, ":\n");
+        }
+        titled = true;
+        print_param(output, info);
+    }
+}
+
+static int count_of(unsigned tasks)
+{
+    int n = 0;
+    for (; tasks; tasks &= tasks - 1)
+        n++;
+    return n;
+}
+
+/* Those of most tasks first. */
 static void print_params(struct output *output)
 {
-    const unsigned every = (1u << FKM_TASK_CLUSTER) | (1u << FKM_TASK_CLASSIFY) | (1u << FKM_TASK_MULTILABEL) |
-                           (1u << FKM_TASK_REGRESS);
-    for (unsigned tasks = every; tasks > 0; tasks--) {
-        bool titled = false;
-        for (size_t i = 0; i < fkm_param_count(); i++) {
-            const fkm_param_info *info = fkm_param_at(i);
-            if ((info->tasks & every) != tasks || !param_is_flag(info))
-                continue;
-            if (!titled && tasks == every) {
-                output_puts(output, "\nParameters of every model:\n");
-            } else if (!titled) {
-                const char *between = "";
-                output_puts(output, "\nParameters of the ");
-                for (unsigned task = 0; task < 4; task++)
-                    if (tasks & (1u << task)) {
-                        output_printf(output, "%s%s", between, task_name((fkm_task)task));
-                        between = ", ";
-                    }
-                output_puts(output, ":\n");
-            }
-            titled = true;
-            print_param(output, info);
-        }
-    }
+    for (int n = TASKS; n > 0; n--)
+        for (unsigned tasks = 1; tasks < 1u << TASKS; tasks++)
+            if (count_of(tasks) == n)
+                print_params_of(output, tasks);
 }
 
 int help_command(const struct command *command)

@@ -33,8 +33,10 @@ static const struct option *option_named(const char *name)
 /* An option of `fit` with the same name (task, missing, ...) stands for the parameter. */
 bool param_is_flag(const fkm_param_info *info)
 {
-    const struct option *option = option_named(info->name);
-    return !option || !(option->commands & FOR_FIT);
+    for (size_t i = 0; i < option_count; i++)
+        if ((option_table[i].commands & FOR_FIT) && same_word(option_table[i].name, info->name))
+            return false;
+    return true;
 }
 
 /* ---- finding what a word means */
@@ -84,6 +86,9 @@ static int fail_unknown(const struct command *command, const char *name, const c
     const char *near = nearest_name(command, name);
     const struct option *elsewhere = option_named(name);
     int code;
+    for (size_t i = 0; i < fkm_param_count(); i++)
+        if (same_word(fkm_param_at(i)->name, name))
+            return fail_usage(command->name, "%s--%s is a parameter of fkm fit; a model keeps it", where, name);
     if (near) {
         char *typed = dashed(near);
         code = fail_usage(command->name, "%sunknown option --%s; did you mean --%s?", where, name, typed);
@@ -275,18 +280,25 @@ void options_free(struct options *options)
 
 const struct command *options_command(const struct options *options) { return options->command; }
 
-static size_t index_of(const char *name)
+/* The option of this command, or one of another, which then was not given. */
+static size_t index_of(const struct options *options, const char *name)
 {
-    const struct option *option = option_named(name);
-    assert(option);
-    return (size_t)(option - option_table);
+    const size_t at = find(options->command, name);
+    const struct option *elsewhere = option_named(name);
+    if (at < option_count)
+        return at;
+    assert(elsewhere);
+    return (size_t)(elsewhere - option_table);
 }
 
-bool option_given(const struct options *options, const char *name) { return options->value[index_of(name)] != NULL; }
+bool option_given(const struct options *options, const char *name)
+{
+    return options->value[index_of(options, name)] != NULL;
+}
 
 const char *option_text(const struct options *options, const char *name)
 {
-    const size_t at = index_of(name);
+    const size_t at = index_of(options, name);
     return options->value[at] ? options->value[at] : option_table[at].standard;
 }
 

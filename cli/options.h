@@ -58,7 +58,8 @@ int options_parse(const struct command *command, int argc, char **argv, struct o
 void options_free(struct options *options);
 
 const struct command *options_command(const struct options *options);
-/* The value as text, the default when it was not given, or NULL. The name must be in the table. */
+/* The value as text, the default when it was not given, or NULL. The name must be in the table; an option that the
+ * command does not have was not given. */
 const char *option_text(const struct options *options, const char *name);
 bool option_given(const struct options *options, const char *name);
 bool option_flag(const struct options *options, const char *name);

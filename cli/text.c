@@ -133,12 +133,12 @@ char *names_to_lines(const struct names *names)
     struct text lines = {0};
     text_puts(&lines, "");
     for (int64_t i = 0; i < names->n; i++) {
+        text_puts(&lines, i > 0 ? "\n" : "");
         for (const char *c = names->name[i]; *c; c++) {
             if (*c == '\\' || *c == '\n' || *c == '\r')
                 text_add(&lines, "\\", 1);
             text_add(&lines, *c == '\n' ? "n" : *c == '\r' ? "r" : c, 1);
         }
-        text_puts(&lines, "\n");
     }
     return lines.bytes;
 }

@@ -32,7 +32,7 @@ struct names {
     int64_t n, capacity;
 };
 void names_add(struct names *names, const char *name, size_t length);
-/* One name a line; a backslash, line feed or carriage return inside a name is written \\, \n, \r. */
+/* A line for each name; a backslash, line feed or carriage return inside a name is written \\, \n, \r. */
 void names_from_lines(struct names *names, const char *lines);
 char *names_to_lines(const struct names *names); /* freed by the caller */
 void names_from_list(struct names *names, const char *list); /* "a,b,c" */

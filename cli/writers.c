@@ -21,11 +21,11 @@ void writing_free(struct writing *writing)
 
 bool has_targets(const fkm_batch *batch) { return batch->labels || batch->tag_indptr || batch->targets; }
 
-/* Numbers are doubles that came from text: the shortest text that gives them back is that text. */
-static void put_number(struct output *output, double value)
+/* The shortest text that gives the number back: for numbers that came from text, that text. */
+static void put_number(struct output *output, double value, fkm_dtype dtype)
 {
     char number[NUMBER_BYTES];
-    output_puts(output, number_text(number, value));
+    output_puts(output, dtype == FKM_DTYPE_F64 ? number_text(number, value) : number_text_float(number, (float)value));
 }
 
 /* A name that is one word for the format: without any of these letters. */
@@ -101,9 +101,9 @@ static int table_rows(struct writing *writing, const fkm_batch *batch)
         for (int64_t j = 0; j < writing->n_cols; j++) {
             output_puts(&writing->output, j ? separator : "");
             if (batch->x && value_present(batch, i, j))
-                put_number(&writing->output, value_of(batch, i, j));
+                put_number(&writing->output, value_of(batch, i, j), batch->dtype);
             else if (!batch->x && at < batch->indptr[i + 1] && batch->indices[at] == j)
-                put_number(&writing->output, value_in(batch->values, batch->dtype, at++));
+                put_number(&writing->output, value_in(batch->values, batch->dtype, at++), batch->dtype);
             else if (!batch->x)
                 output_puts(&writing->output, "0");
         }
@@ -156,12 +156,12 @@ static int put_label(struct writing *writing, const fkm_batch *batch, int64_t i)
     return EXIT_FINE;
 }
 
-static void put_entry(struct writing *writing, int64_t j, double value)
+static void put_entry(struct writing *writing, int64_t j, double value, fkm_dtype dtype)
 {
     if (value == 0)
         return;
     output_printf(&writing->output, " %" PRId64 ":", j + 1);
-    put_number(&writing->output, value);
+    put_number(&writing->output, value, dtype);
 }
 
 static int libsvm_rows(struct writing *writing, const fkm_batch *batch)
@@ -172,10 +172,10 @@ static int libsvm_rows(struct writing *writing, const fkm_batch *batch)
             if (!value_present(batch, i, j))
                 return fail(EXIT_BAD_DATA, "row %" PRId64 ", feature %" PRId64 ": the value is missing, which libsvm "
                             "cannot say (an absent feature is 0)", writing->n_rows + i, j);
-            put_entry(writing, j, value_of(batch, i, j));
+            put_entry(writing, j, value_of(batch, i, j), batch->dtype);
         }
         for (int64_t at = batch->x ? 0 : batch->indptr[i]; !batch->x && at < batch->indptr[i + 1]; at++)
-            put_entry(writing, batch->indices[at], value_in(batch->values, batch->dtype, at));
+            put_entry(writing, batch->indices[at], value_in(batch->values, batch->dtype, at), batch->dtype);
         output_puts(&writing->output, "\n");
     }
     return EXIT_FINE;
