@@ -1,4 +1,4 @@
-/* test_bad_input.c — bad input gets an error that names the thing and the numbers, and the model stays as it was;
+/* test_model_bad_input.c — bad input gets an error that names the thing and the numbers, and the model stays as it was;
  * odd but valid input works.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <float.h>

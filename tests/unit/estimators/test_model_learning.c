@@ -1,4 +1,4 @@
-/* test_models.c — the four models through the public API: they learn, they answer, they say what they hold.
+/* test_model_learning.c — the four models through the public API: they learn, they answer, they say what they hold.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* test_file.c — the model file: what is written is what is read, damage is refused, and a model that went through a
+/* test_model_file.c — the model file: what is written is what is read, damage is refused, and a model that went through a
  * file goes on bit for bit as if it had not.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>

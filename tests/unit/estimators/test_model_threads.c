@@ -1,4 +1,4 @@
-/* test_threads.c — the number of threads and the split of a call change no bit; forks and threads are safe.
+/* test_model_threads.c — the number of threads and the split of a call change no bit; forks and threads are safe.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* test_streams.c — learning from a source: checkpoints know their place, and a resumed run ends bitwise where an
+/* test_model_streams.c — learning from a source: checkpoints know their place, and a resumed run ends bitwise where an
  * undisturbed one does.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
