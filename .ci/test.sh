@@ -45,34 +45,22 @@ thread_tests() { # builds only the tests whose name says thread
     cmake --build --preset tsan -j "$jobs" --target $names -- --quiet
 }
 
-fuzz_one() { # program
-    local name scratch seeds
-    name=$(basename "$1")
-    scratch=$results/$name
-    seeds=fuzz/seeds/${name#fuzz_}
-    mkdir -p "$scratch/corpus"
-    if [ ! -d "$seeds" ]; then
-        echo "FAILED $name: no seeds in $seeds" | tee -a "$results/steps.txt"
-    elif "$1" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$scratch/" "$scratch/corpus" "$seeds" >"$scratch/log" 2>&1; then
-        echo "   $(sed -n 's/^stat::number_of_executed_units: *//p' "$scratch/log") inputs"
-        echo "ok $name" | tee -a "$results/steps.txt"
+fuzz_one() { # topic
+    if fuzz/run.sh "$fuzz_seconds" build/fuzz "$1" >"$results/fuzz_$1.log" 2>&1; then
+        echo "ok fuzz_$1" | tee -a "$results/steps.txt"
     else
-        tail -n 60 "$scratch/log"
-        echo "FAILED $name: see $scratch" | tee -a "$results/steps.txt"
+        cat "$results/fuzz_$1.log"
+        echo "FAILED fuzz_$1" | tee -a "$results/steps.txt"
     fi
 }
 
 fuzz() {
-    local program n=0
-    for program in build/fuzz/fuzz/fuzz_*; do
-        [ -f "$program" ] && [ -x "$program" ] || continue
+    local seeds
+    for seeds in fuzz/seeds/*/; do
         while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
-        fuzz_one "$program" &
-        n=$((n + 1))
+        fuzz_one "$(basename "$seeds")" &
     done
     wait
-    [ $n -gt 0 ]
 }
 
 # ThreadSanitizer cannot place its shadow under the widest address randomisation.
@@ -83,7 +71,7 @@ step build-release build release && run_tests release
 step build-asan-ubsan build asan-ubsan && run_tests asan-ubsan
 step build-tsan thread_tests && run_tests tsan "${steady[@]}"
 if .ci/has_fuzzer.sh; then
-    step build-fuzz build fuzz && { fuzz || echo 'FAILED fuzz: there are no targets' | tee -a "$results/steps.txt"; }
+    step build-fuzz build fuzz && fuzz
 else
     echo "skipped fuzz: no clang-14 with libFuzzer" | tee -a "$results/steps.txt"
 fi
