@@ -56,6 +56,7 @@ typedef double real_64;
         .l1 = FD__(tile_l1, dtype, ISA), .l1_weighted = FD__(tile_l1_weighted, dtype, ISA),                  \
         .dot_sparse = FD__(dot_sparse, dtype, ISA), .l1_sparse = FD__(l1_sparse, dtype, ISA),                \
         .pack = FN__(pack, bits, ISA), .above = FN__(above, bits, ISA),                                      \
+        .highest = FN__(highest, bits, ISA),                                                                 \
     }
 #define VECTOR(bits)                                                                                         \
     .dot = FN__(dot, bits, ISA),                                                                             \

@@ -32,6 +32,8 @@ struct fkmi_tile {
     void (*pack)(const void *const *row, int n, int64_t dim, int width, void *packed);
     /* bit j of lanes[r] says scores[r * cols + j] > threshold[r]; returns bit r for the rows that have any */
     uint32_t (*above)(const void *scores, const void *threshold, uint32_t *lanes);
+    /* the first lane of the largest of one row's cols scores; some lane when one of them is NaN */
+    int (*highest)(const void *scores);
 };
 
 /* Loops over one or two vectors of n reals. `a` are active weights, NULL for all ones. */

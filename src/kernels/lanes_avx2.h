@@ -64,6 +64,13 @@ FKMI_INLINE double v32_sum(v32 a)
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return (double)_mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
 }
+FKMI_INLINE float v32_peak(v32 a, v32 b) /* of all lanes */
+{
+    const __m256 c = _mm256_max_ps(a, b);
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(c), _mm256_extractf128_ps(c, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_shuffle_ps(half, half, 1)));
+}
 FKMI_INLINE uint32_t v32_above(v32 a, v32 b) /* a > b, by bits */
 {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
@@ -123,6 +130,12 @@ FKMI_INLINE double v64_sum(v64 a)
 {
     const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
     return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+}
+FKMI_INLINE double v64_peak(v64 a, v64 b)
+{
+    const __m256d c = _mm256_max_pd(a, b);
+    const __m128d half = _mm_max_pd(_mm256_castpd256_pd128(c), _mm256_extractf128_pd(c, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(half, _mm_unpackhi_pd(half, half)));
 }
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
 {

@@ -49,6 +49,7 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return _mm512_mask_mov_ps(above, _mm512_cmp_ps_mask(a, v32_zero(), _CMP_LT_OQ), v32_set1(-1.0f));
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)_mm512_reduce_add_ps(a); }
+FKMI_INLINE float v32_peak(v32 a, v32 b) { return _mm512_reduce_max_ps(_mm512_max_ps(a, b)); } /* of all lanes */
 FKMI_INLINE uint32_t v32_above(v32 a, v32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); } /* a > b, by bits */
 /* 16 x 16, in place */
 FKMI_INLINE void v32_transpose(v32 r[16])
@@ -98,6 +99,7 @@ FKMI_INLINE v64 v64_sign(v64 a)
     return _mm512_mask_mov_pd(above, _mm512_cmp_pd_mask(a, v64_zero(), _CMP_LT_OQ), v64_set1(-1.0));
 }
 FKMI_INLINE double v64_sum(v64 a) { return _mm512_reduce_add_pd(a); }
+FKMI_INLINE double v64_peak(v64 a, v64 b) { return _mm512_reduce_max_pd(_mm512_max_pd(a, b)); }
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
 /* 8 x 8, in place */
 FKMI_INLINE void v64_transpose(v64 r[8])

@@ -66,6 +66,13 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return (v32)(((a > 0) & (v32_bits)v32_set1(1.0f)) | ((a < 0) & (v32_bits)v32_set1(-1.0f)));
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)((a[0] + a[2]) + (a[1] + a[3])); }
+FKMI_INLINE float v32_peak(v32 a, v32 b) /* of all lanes */
+{
+    const v32_bits larger = a > b;
+    const v32 c = (v32)(((v32_bits)a & larger) | ((v32_bits)b & ~larger));
+    const float low = c[0] > c[1] ? c[0] : c[1], high = c[2] > c[3] ? c[2] : c[3];
+    return low > high ? low : high;
+}
 FKMI_INLINE uint32_t v32_above(v32 a, v32 b) /* a > b, by bits */
 {
     const v32_bits bits = (a > b) & (v32_bits){1, 2, 4, 8};
@@ -115,6 +122,11 @@ FKMI_INLINE v64 v64_sign(v64 a)
     return (v64)(((a > 0) & (v64_bits)v64_set1(1.0)) | ((a < 0) & (v64_bits)v64_set1(-1.0)));
 }
 FKMI_INLINE double v64_sum(v64 a) { return a[0] + a[1]; }
+FKMI_INLINE double v64_peak(v64 a, v64 b)
+{
+    const double low = a[0] > b[0] ? a[0] : b[0], high = a[1] > b[1] ? a[1] : b[1];
+    return low > high ? low : high;
+}
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1; }
 FKMI_INLINE void v64_transpose(v64 r[2])
 {

@@ -220,3 +220,13 @@ static uint32_t FN(above)(const void *scores_at, const void *threshold_at, uint3
     }
     return rows;
 }
+
+/* the first lane of the largest of COLS scores */
+static int FN(highest)(const void *scores_at)
+{
+    const REAL *scores = scores_at;
+    const VEC a = V(load)(scores), b = V(load)(scores + LANES), peak = V(set1)(V(peak)(a, b));
+    const uint32_t below = V(above)(peak, a) | V(above)(peak, b) << LANES;
+
+    return __builtin_ctzll(~(uint64_t)below) % COLS; /* a NaN counts as large: the caller looks at what it gets */
+}

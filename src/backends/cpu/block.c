@@ -54,32 +54,53 @@ static bool is_unusual(const struct fkmi_pack *pack, double square)
     return !(square < (f64 ? 1e280 : 1e30)) || (square > 0 && square < (f64 ? 1e-280 : 1e-24));
 }
 
+/* How far below a score a rival may lie, for a rival and a distance as large as they can be. A euclidean score adds
+ * up x.c and |c|^2 / 2; a centred sparse row counts its centre in its size. */
+static void find_slack(const struct fkmi_pack *pack, struct fkmi_row_facts *facts)
+{
+    const double error = 2 * facts->rounding, size = facts->size; /* this score's and the rival's */
+    const double norm = pack->norm;
+
+    facts->slope = 0;
+    switch (pack->space.metric) {
+    case FKM_METRIC_EUCLIDEAN:
+        facts->slack = error * (size * norm + norm * norm / 2 + (size + norm) * (size + norm) / 2);
+        break;
+    case FKM_METRIC_L1:
+        facts->slack = error * 4 * size;
+        facts->slope = error;
+        break;
+    default: facts->slack = error * 4 * size;
+    }
+}
+
+double fkmi_score_close_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score)
+{
+    const double quick = fkmi_score_threshold(facts, score);
+    double distance, norm, close;
+
+    if (pack->space.metric != FKM_METRIC_EUCLIDEAN)
+        return quick;
+    /* a rival at most as far has a norm of at most |x| + |x - c| */
+    distance = fmax(facts->square - 2 * score, 0.0) + 8 * facts->rounding * facts->size * facts->size;
+    norm = facts->size + sqrt(distance);
+    close = score - 2 * facts->rounding * (facts->size * norm + norm * norm / 2 + distance / 2);
+    return fmax(close, quick);
+}
+
 static struct fkmi_row_facts facts_of(const struct fkmi_pack *pack, double square, double factor, int64_t terms)
 {
     const bool l1 = pack->space.metric == FKM_METRIC_L1;
-
-    return (struct fkmi_row_facts){
+    struct fkmi_row_facts facts = {
         .square = square,
         .size = l1 ? sqrt((double)terms * square) : sqrt(square), /* sum |x| <= sqrt(n sum x^2) */
         .factor = factor,
         .rounding = rounding_of(pack, terms),
         .unusual = !l1 && (pack->unusual || is_unusual(pack, square)),
     };
-}
 
-double fkmi_score_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score)
-{
-    const double error = 2 * facts->rounding; /* this score's and the rival's */
-    double distance, norm;
-
-    switch (pack->space.metric) {
-    case FKM_METRIC_EUCLIDEAN: /* a rival at most as far has a norm of at most |x| + |x - c| */
-        distance = fmax(facts->square - 2 * score, 0.0) + 8 * facts->rounding * facts->size * facts->size;
-        norm = fmin(facts->size + sqrt(distance), pack->norm);
-        return score - error * (facts->size * norm + norm * norm / 2 + distance / 2);
-    case FKM_METRIC_L1: return score - error * (fabs(score) + 4 * facts->size);
-    default: return score - 4 * error * facts->size;
-    }
+    find_slack(pack, &facts);
+    return facts;
 }
 
 /* ---- sparse rows */
@@ -128,6 +149,7 @@ static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pa
         block->facts[at].square = fmax(square - 2 * by_centre + pack->centre_norm2, 0.0);
         block->facts[at].size += sqrt(pack->centre_norm2);
     }
+    find_slack(pack, &block->facts[at]);
 }
 
 /* ---- dense rows */

@@ -81,6 +81,8 @@ void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, con
                        const struct fkmi_rows *rows, int64_t most_entries);
 /* From now on distances are those of row i. wide: in f64 from the start. */
 void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide);
+/* Asks for the memory of a row and a prototype that will be needed soon. */
+void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j);
 /* The distance of the row to prototype j: >= 0, finite whenever f64 can hold it. */
 double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j);
 
@@ -92,6 +94,7 @@ struct fkmi_row_facts {
     double size;     /* bounds what the row adds to scores: its norm, or sum |x| for l1 */
     double factor;   /* distances are multiplied by this */
     double rounding; /* error of a score, relative to the size of what was added */
+    double slack, slope; /* a rival loses for certain when it scores slack + slope |best| less */
     bool unusual;    /* scores could overflow or vanish: use direct distances */
 };
 
@@ -115,23 +118,26 @@ void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, con
 /* Scores of tile t against a panel, rows x cols reals; other is room for as many again. */
 void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
                        void *scores, void *other);
-/* The distance a score stands for. */
-static inline double fkmi_score_distance(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
-                                         double score)
+/* The distance a score stands for; unit is 1 / size of the row (0 for a zero row). */
+static inline double fkmi_score_distance(fkm_metric metric, double square, double unit, double factor, double score)
 {
     double distance;
 
-    switch (pack->space.metric) {
-    case FKM_METRIC_EUCLIDEAN: distance = facts->square - 2 * score; break;
-    case FKM_METRIC_L1: distance = -score; break;
-    default:
-        distance = facts->size > 0 ? 1 - score / facts->size : 1.0;
-        distance = distance < 2 ? distance : 2.0;
-    }
-    return distance > 0 ? distance * facts->factor : 0.0;
+    if (metric == FKM_METRIC_EUCLIDEAN)
+        distance = square - 2 * score;
+    else if (metric == FKM_METRIC_L1)
+        distance = -score;
+    else
+        distance = 1 - score * unit < 2 ? 1 - score * unit : 2.0;
+    return (distance > 0 ? distance : 0.0) * factor;
 }
-/* Prototypes scoring at most this are farther than one that scores `score`. */
-double fkmi_score_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score);
+/* Prototypes scoring at most this are farther than one that scores `score`; the first is quick, the second close
+ * even when a few prototypes have norms far above the others'. */
+static inline double fkmi_score_threshold(const struct fkmi_row_facts *facts, double score)
+{
+    return score - facts->slack - facts->slope * (score < 0 ? -score : score);
+}
+double fkmi_score_close_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score);
 
 /* ---- the best few of a row (shortlist.c) */
 
@@ -145,6 +151,7 @@ struct fkmi_shortlist {
     double threshold; /* scores up to this cannot win */
     int64_t n;
     int32_t n_rivals;
+    bool close;   /* the threshold is the close one: the quick one let too many through */
     bool crowded; /* more rivals than fit: only direct distances to all can tell */
     struct fkmi_candidate rival[FKMI_RIVALS];
     struct fkmi_candidate *best;
@@ -161,8 +168,8 @@ struct fkmi_range {
 };
 /* Direct distances decide among what the list kept, or, when that cannot be enough, among the whole range. The
  * list is exact from then on. */
-void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
-                          const struct fkmi_range *range);
+void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_row_facts *facts,
+                          struct fkmi_direct *direct, const struct fkmi_range *range);
 /* The same without any scores. */
 void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
                                 const struct fkmi_range *range);

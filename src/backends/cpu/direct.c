@@ -91,6 +91,22 @@ void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide)
     direct->factor = factor_of(pack->space.metric, direct->factor);
 }
 
+void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const struct fkmi_rows *rows = direct->rows;
+    const size_t c_size = (size_t)pack->dim * fkmi_dtype_size(pack->dtype);
+    const size_t x_size = (size_t)pack->dim * fkmi_dtype_size(rows->dtype);
+
+    if (fkmi_rows_sparse(rows))
+        return;
+    for (size_t at = 0; at < c_size && at < 1024; at += 64) /* the processor finds the rest of a long row itself */
+        __builtin_prefetch((const char *)pack->points + (size_t)j * c_size + at);
+    for (size_t at = 0; at < x_size && at < 1024; at += 64)
+        __builtin_prefetch((const char *)rows->x +
+                           (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype) + at);
+}
+
 static double sparse_distance(const struct fkmi_direct *direct, int64_t j)
 {
     const struct fkmi_pack *pack = direct->pack;

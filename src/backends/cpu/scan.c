@@ -138,36 +138,70 @@ static uint32_t lanes_between(int64_t panel, int cols, int64_t begin, int64_t en
 
 /* ---- the epilogues, on the scores of tile t against a panel */
 
-static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
-                       int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed)
+static void offer_lane(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *list,
+                       int64_t i, int64_t panel, int lane)
+{
+    const struct fkmi_tile *tile = job->pack->tile;
+    const double score = score_at(job->pack->space.real, scratch->scores, i % tile->rows * tile->cols + lane);
+
+    if (score > list->threshold)
+        fkmi_shortlist_offer(list, job->most, job->pack, &scratch->block.facts[i], score, panel * tile->cols + lane);
+}
+
+/* Lanes of a panel that row i of the cell may be matched with. */
+static uint32_t lanes_allowed(const struct scan_job *job, int64_t first, int64_t i, int64_t panel, uint32_t allowed)
+{
+    if (job->class_begin && !job->picked) {
+        const struct fkmi_range range = range_of(job, row_at(job, first, i));
+        allowed &= ~lanes_between(panel, job->pack->tile->cols, range.skip_begin, range.skip_end);
+    }
+    return allowed;
+}
+
+/* Before the first panel nothing is known, and every lane would be looked at: begin with the best one. Returns its
+ * bit for each row of the tile. */
+static void offer_highest(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
+                          int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed,
+                          uint32_t *taken)
 {
     const struct fkmi_pack *pack = job->pack;
     const enum fkmi_real real = pack->space.real;
-    const int rows = pack->tile->rows, cols = pack->tile->cols;
-    const bool skips = job->class_begin && !job->picked;
-    char *threshold = scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real);
-    uint32_t lanes[32], hit = pack->tile->above(scratch->scores, threshold, lanes);
+    const int64_t rows = pack->tile->rows, row_size = pack->tile->cols * (int64_t)fkmi_real_size(real);
 
+    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
+        const int lane = pack->tile->highest(scratch->scores + r * row_size);
+        struct fkmi_shortlist *list = &lists[i * list_stride];
+
+        if (!(lanes_allowed(job, first, i, panel, allowed) >> lane & 1))
+            continue;
+        offer_lane(job, scratch, list, i, panel, lane);
+        set_threshold(real, scratch->threshold, i, list->threshold);
+        taken[r] = 1u << lane;
+    }
+}
+
+static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
+                       int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed, bool begins)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const enum fkmi_real real = pack->space.real;
+    const int rows = pack->tile->rows;
+    uint32_t lanes[32], taken[32] = {0}, hit;
+
+    if (begins && job->most == 1)
+        offer_highest(job, scratch, lists, list_stride, first, t, panel, allowed, taken);
+    hit = pack->tile->above(scratch->scores, scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real), lanes);
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
         const int64_t i = t * rows + r;
         struct fkmi_shortlist *list = &lists[i * list_stride];
-        uint32_t bits = lanes[r] & allowed;
+        uint32_t bits = lanes_allowed(job, first, i, panel, lanes[r] & allowed & ~taken[r]);
 
-        if (skips) {
-            const struct fkmi_range range = range_of(job, row_at(job, first, i));
-            bits &= ~lanes_between(panel, cols, range.skip_begin, range.skip_end);
-        }
         if (!bits)
             continue;
-        for (; bits; bits &= bits - 1) {
-            const int j = __builtin_ctz(bits);
-            const double score = score_at(real, scratch->scores, (int64_t)r * cols + j);
-
-            if (score > list->threshold)
-                fkmi_shortlist_offer(list, job->most, pack, &scratch->block.facts[i], score, panel * cols + j);
-        }
-        set_threshold(real, threshold, r, list->threshold);
+        for (; bits; bits &= bits - 1)
+            offer_lane(job, scratch, list, i, panel, __builtin_ctz(bits));
+        set_threshold(real, scratch->threshold, i, list->threshold);
     }
 }
 
@@ -176,41 +210,62 @@ static void classes_of_tile(const struct scan_job *job, struct cell_scratch *scr
                             int64_t panel, int64_t first_class)
 {
     const struct fkmi_pack *pack = job->pack;
-    const int rows = pack->tile->rows, cols = pack->tile->cols;
-    const int64_t left = pack->k - panel * cols, n = left < cols ? left : cols;
+    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
+    const int64_t n = left < cols ? left : cols;
 
     for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
-        double *best = job->distance + row_at(job, first, i) * job->stride;
-        int32_t *index = job->index ? job->index + row_at(job, first, i) * job->stride : NULL;
-        int64_t c = first_class;
+        const int64_t at = row_at(job, first, i) * job->stride;
 
-        for (int64_t j = 0; j < n; j++) {
-            const double score = score_at(pack->space.real, scratch->scores, r * cols + j);
+        for (int64_t c = first_class, j = 0; j < n; c++) {
+            const int64_t after = job->class_begin[c + 1] - panel * cols, end = after < n ? after : n;
+            double best = -INFINITY;
+            int64_t lane = j;
 
-            while (panel * cols + j >= job->class_begin[c + 1])
-                c++;
-            if (score > best[c]) {
-                best[c] = score;
-                if (index)
-                    index[c] = (int32_t)(panel * cols + j);
+            for (; j < end; j++) { /* without branches: which is best cannot be guessed */
+                const double score = score_at(pack->space.real, scratch->scores, r * cols + j);
+
+                lane = score > best ? j : lane;
+                best = score > best ? score : best;
+            }
+            if (best > job->distance[at + c]) {
+                job->distance[at + c] = best;
+                if (job->index)
+                    job->index[at + c] = (int32_t)(panel * cols + lane);
             }
         }
     }
+}
+
+static inline void distances_of(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, fkm_metric metric,
+                                const void *scores, int64_t n, double *distance)
+{
+    const double square = facts->square, factor = facts->factor, size = facts->size > 0 ? 1 / facts->size : 0.0;
+
+    if (pack->space.real == FKMI_REAL_F64)
+        for (int64_t j = 0; j < n; j++)
+            distance[j] = fkmi_score_distance(metric, square, size, factor, ((const double *)scores)[j]);
+    else
+        for (int64_t j = 0; j < n; j++)
+            distance[j] = fkmi_score_distance(metric, square, size, factor, (double)((const float *)scores)[j]);
 }
 
 static void all_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first, int64_t t,
                         int64_t panel)
 {
     const struct fkmi_pack *pack = job->pack;
-    const int rows = pack->tile->rows, cols = pack->tile->cols;
-    const int64_t left = pack->k - panel * cols, n = left < cols ? left : cols;
+    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
+    const int64_t n = left < cols ? left : cols;
 
     for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
         double *distance = job->distance + row_at(job, first, i) * job->stride + panel * cols;
+        const void *scores = scratch->scores + (size_t)(r * cols) * fkmi_real_size(pack->space.real);
+        const struct fkmi_row_facts *facts = &scratch->block.facts[i];
 
-        for (int64_t j = 0; j < n; j++)
-            distance[j] = fkmi_score_distance(pack, &scratch->block.facts[i],
-                                              score_at(pack->space.real, scratch->scores, r * cols + j));
+        switch (pack->space.metric) { /* one loop for each, without choices inside */
+        case FKM_METRIC_EUCLIDEAN: distances_of(pack, facts, FKM_METRIC_EUCLIDEAN, scores, n, distance); break;
+        case FKM_METRIC_L1: distances_of(pack, facts, FKM_METRIC_L1, scores, n, distance); break;
+        default: distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance); break;
+        }
     }
 }
 
@@ -234,7 +289,10 @@ static void finish_classes(const struct scan_job *job, const struct fkmi_row_fac
 
         for (int64_t c = 0; c < job->n_classes; c++) {
             const bool empty = job->class_begin[c] == job->class_begin[c + 1];
-            best[c] = empty ? (double)INFINITY : fkmi_score_distance(job->pack, &facts[i], best[c]);
+            const double unit = facts[i].size > 0 ? 1 / facts[i].size : 0.0;
+
+            best[c] = empty ? (double)INFINITY
+                            : fkmi_score_distance(job->pack->space.metric, facts[i].square, unit, facts[i].factor, best[c]);
         }
     }
 }
@@ -278,7 +336,7 @@ static void scan_tiles(const struct scan_job *job, struct cell_scratch *scratch,
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
             fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
             if (job->epilogue == LISTS)
-                offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed);
+                offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed, panel == panel_begin);
             else if (job->epilogue == CLASSES)
                 classes_of_tile(job, scratch, first, t, panel, first_class);
             else
@@ -351,8 +409,10 @@ static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch
         } else {
             const struct fkmi_range range = range_of(job, row);
 
+            if (i + 1 < n && lists[i + 1].n > 0)
+                fkmi_direct_fetch(&scratch->direct, row_at(job, first, i + 1), lists[i + 1].best[0].index);
             fkmi_direct_row(&scratch->direct, row, facts->unusual);
-            fkmi_shortlist_judge(&lists[i], job->most, &scratch->direct, &range);
+            fkmi_shortlist_judge(&lists[i], job->most, facts, &scratch->direct, &range);
             write_list(job, &lists[i], row);
         }
     }
@@ -414,7 +474,7 @@ static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thr
                 fkmi_shortlist_merge(&lists[0], job->most, job->pack, &job->facts[row], &lists[part]);
         if (!job->direct) {
             fkmi_direct_row(&scratch.direct, row, job->facts[row].unusual);
-            fkmi_shortlist_judge(&lists[0], job->most, &scratch.direct, &range);
+            fkmi_shortlist_judge(&lists[0], job->most, &job->facts[row], &scratch.direct, &range);
         }
         write_list(job, &lists[0], row);
     }

@@ -92,19 +92,38 @@ static bool drop_a_copy(struct fkmi_shortlist *list, int64_t most, const struct 
     return true;
 }
 
-static void keep_rival(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
-                       struct fkmi_candidate rival)
+static void find_threshold(struct fkmi_shortlist *list, const struct fkmi_pack *pack,
+                           const struct fkmi_row_facts *facts)
+{
+    const double worst = list->best[0].score;
+
+    list->threshold = list->close ? fkmi_score_close_threshold(pack, facts, worst) : fkmi_score_threshold(facts, worst);
+}
+
+static void forget_lost_rivals(struct fkmi_shortlist *list)
 {
     int n = 0;
 
+    for (int i = 0; i < list->n_rivals; i++)
+        if (list->rival[i].score > list->threshold)
+            list->rival[n++] = list->rival[i];
+    list->n_rivals = n;
+}
+
+static void keep_rival(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                       const struct fkmi_row_facts *facts, struct fkmi_candidate rival)
+{
     if (list->crowded)
         return;
-    if (list->n_rivals == FKMI_RIVALS) {
-        for (int i = 0; i < FKMI_RIVALS; i++)
-            if (list->rival[i].score > list->threshold)
-                list->rival[n++] = list->rival[i];
-        list->n_rivals = n;
+    if (list->n_rivals == FKMI_RIVALS)
+        forget_lost_rivals(list);
+    if (list->n_rivals == FKMI_RIVALS && !list->close) {
+        list->close = true;
+        find_threshold(list, pack, facts);
+        forget_lost_rivals(list);
     }
+    if (rival.score <= list->threshold)
+        return;
     if (list->n_rivals < FKMI_RIVALS)
         list->rival[list->n_rivals++] = rival;
     else
@@ -118,6 +137,7 @@ void fkmi_shortlist_start(struct fkmi_shortlist *list, struct fkmi_candidate *be
     list->threshold = -INFINITY;
     list->n = 0;
     list->n_rivals = 0;
+    list->close = false;
     list->crowded = false;
     list->best = best;
 }
@@ -130,18 +150,17 @@ void fkmi_shortlist_offer(struct fkmi_shortlist *list, int64_t most, const struc
     if (list->n < most) {
         push(list->best, list->n++, candidate);
         if (list->n == most)
-            list->threshold = fkmi_score_threshold(pack, facts, list->best[0].score);
+            find_threshold(list, pack, facts);
     } else if (is_worse(list->best[0], candidate)) {
         const struct fkmi_candidate out = list->best[0];
 
         list->best[0] = candidate;
         sift_down(list->best, list->n, 0);
-        if (list->best[0].score > out.score)
-            list->threshold = fkmi_score_threshold(pack, facts, list->best[0].score);
+        find_threshold(list, pack, facts);
         if (out.score > list->threshold)
-            keep_rival(list, most, pack, out);
+            keep_rival(list, most, pack, facts, out);
     } else if (score > list->threshold)
-        keep_rival(list, most, pack, candidate);
+        keep_rival(list, most, pack, facts, candidate);
 }
 
 void fkmi_shortlist_merge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
@@ -162,9 +181,8 @@ static void judge_kept(struct fkmi_shortlist *list, int64_t most, struct fkmi_di
     for (int64_t i = list->n / 2 - 1; i >= 0; i--)
         sift_down(list->best, list->n, i);
     for (int i = 0; i < list->n_rivals; i++)
-        if (list->rival[i].score > list->threshold)
-            keep_best(list, most,
-                      (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index), list->rival[i].index});
+        keep_best(list, most,
+                  (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index), list->rival[i].index});
 }
 
 void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
@@ -176,15 +194,21 @@ void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struc
             keep_best(list, most, (struct fkmi_candidate){-fkmi_direct_distance(direct, j), (int32_t)j});
 }
 
-void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
-                          const struct fkmi_range *range)
+void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_row_facts *facts,
+                          struct fkmi_direct *direct, const struct fkmi_range *range)
 {
     const int64_t n_allowed = range->end - range->begin - (range->skip_end - range->skip_begin);
 
-    if (list->crowded || direct->wide_always || list->n < (n_allowed < most ? n_allowed : most))
+    if (list->crowded || facts->unusual || list->n < (n_allowed < most ? n_allowed : most)) {
         fkmi_shortlist_judge_range(list, most, direct, range);
-    else
-        judge_kept(list, most, direct);
+        return;
+    }
+    if (list->n_rivals > 0) {
+        list->close = true;
+        find_threshold(list, direct->pack, facts);
+        forget_lost_rivals(list);
+    }
+    judge_kept(list, most, direct);
 }
 
 void fkmi_shortlist_join(struct fkmi_shortlist *list, int64_t most, const struct fkmi_shortlist *other)
