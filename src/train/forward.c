@@ -179,7 +179,7 @@ static void regress_row(struct fkmi_step *step, int64_t i, const int32_t *index,
 {
     struct fkmi_chunk *chunk = &step->chunk;
     const int64_t n = chunk->count[i], at = i * step->width, m = step->state->n_targets;
-    const double *y = step->targets->values + fkmi_row(&chunk->given, i) * m;
+    const double *y = step->targets->values + fkmi_target_row(step, i) * m;
 
     chunk->loss[i] = fkmi_loss_mse(&step->routing, n, index, chunk->distance + at, step->state->targets, m, y,
                                    step->trainer->target_std, chunk->slope + at, scratch->slope_theta, scratch->slope_bias,
@@ -196,7 +196,7 @@ static void tag_row(struct fkmi_step *step, int64_t i, const int32_t *index, dou
     const struct fkmi_active *active = &step->active;
     const struct fkmi_state *state = step->state;
     const fkm_params *params = step->params;
-    const int64_t row = fkmi_row(&chunk->given, i), at = i * step->width;
+    const int64_t row = fkmi_target_row(step, i), at = i * step->width;
     double theta = 0, loss = 0;
 
     for (int64_t l = 0; l < active->n_classes; l++)
@@ -314,7 +314,7 @@ fkm_status fkmi_forward(struct fkmi_step *step)
                                      .distance = top_k ? scans->near_distance : chunk->distance}));
     if (scans->own)
         for (int64_t i = 0; i < chunk->n; i++) {
-            const int32_t slot = step->targets->slot[fkmi_row(&chunk->given, i)];
+            const int32_t slot = step->targets->slot[fkmi_target_row(step, i)];
 
             assert(slot >= 0 && slot < step->state->n_classes);
             scans->own[i] = step->active.class_of ? step->active.class_of[slot] : slot;

@@ -66,7 +66,6 @@ struct noise_job {
     const double *std;
     double sigma;
     uint64_t key;
-    int64_t begin; /* first row of the chunk in the batch */
 };
 
 /* Two independent N(0, 1) numbers of a place (Box & Muller 1958). */
@@ -118,7 +117,7 @@ static fkm_status disturb_dense(void *argument, int64_t begin, int64_t end, int 
         for (int64_t d = 0; d < dim; d += 2) {
             double two[2];
 
-            two_normals(job->key, (uint64_t)(job->begin + i), (uint64_t)d / 2, two);
+            two_normals(job->key, (uint64_t)(step->chunk.begin + i), (uint64_t)d / 2, two);
             for (int64_t e = d; e < dim && e < d + 2; e++)
                 if (!mask || mask[e] > 0)
                     add_at(step, out, e, job->sigma * job->std[e] * two[e - d]);
@@ -146,7 +145,7 @@ static fkm_status disturb_sparse(void *argument, int64_t begin, int64_t end, int
 
             step->noise.indices[to + t] = column;
             add_at(step, step->noise.values, to + t,
-                   job->sigma * job->std[column] * normal_at(job->key, job->begin + i, column));
+                   job->sigma * job->std[column] * normal_at(job->key, step->chunk.begin + i, column));
         }
     }
     return FKM_OK;
@@ -168,12 +167,12 @@ fkm_status fkmi_noise_plan(struct fkmi_step *step)
     return fkmi_arena_take(arena, &noise->values, values, step->real_size);
 }
 
-fkm_status fkmi_noise_rows(struct fkmi_step *step, int64_t begin)
+fkm_status fkmi_noise_rows(struct fkmi_step *step)
 {
     const struct fkmi_rows *given = &step->chunk.given;
     const struct fkmi_noise *noise = &step->noise;
     struct fkmi_random random = fkmi_random_split(step->random, STREAM_NOISE);
-    struct noise_job job = {step, step->trainer->feature_std, step->params->noise, fkmi_random_u64(&random), begin};
+    struct noise_job job = {step, step->trainer->feature_std, step->params->noise, fkmi_random_u64(&random)};
     struct fkmi_rows *rows = &step->chunk.rows;
 
     *rows = (struct fkmi_rows){.n = given->n, .dim = given->dim,

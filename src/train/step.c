@@ -180,11 +180,12 @@ static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
     for (int64_t begin = 0; begin < step->rows->n; begin += step->chunk_rows) {
         const int64_t n = chunk_end(step, begin) - begin;
 
+        step->chunk.begin = begin;
         step->chunk.n = n;
         step->chunk.given = fkmi_rows_slice(step->rows, begin, n);
         step->chunk.rows = step->chunk.given;
         if (step->params->noise > 0)
-            FKMI_TRY(fkmi_noise_rows(step, begin));
+            FKMI_TRY(fkmi_noise_rows(step));
         FKMI_TRY(fkmi_forward(step));
         if (begin == 0)
             FKMI_TRY(fkmi_parallel(step->context->pool, step->state->k, block, clear_rows, step));

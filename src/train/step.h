@@ -33,8 +33,8 @@ struct fkmi_noise {
 
 /* What a chunk of rows said: n rows of `width` candidates each. A candidate's position is row * width + its rank. */
 struct fkmi_chunk {
-    int64_t n;
-    struct fkmi_rows given; /* the rows as they came: targets and weights */
+    int64_t begin, n;       /* of the batch's rows */
+    struct fkmi_rows given; /* the rows as they came */
     struct fkmi_rows rows;  /* what is measured: the same, or a disturbed copy */
     int32_t *count;         /* by row: candidates */
     int32_t *index;         /* by position: place of the prototype, -1: none; NULL: the rank itself */
@@ -151,6 +151,11 @@ static inline int32_t fkmi_place_at(const struct fkmi_step *step, int64_t row, i
 {
     return step->chunk.index ? step->chunk.index[row * step->width + rank] : (int32_t)rank;
 }
+/* Where the targets of the chunk's row i are. */
+static inline int64_t fkmi_target_row(const struct fkmi_step *step, int64_t i)
+{
+    return fkmi_row(step->rows, step->chunk.begin + i);
+}
 /* Row i of the chunk and its active weights; dense rows. */
 static inline const void *fkmi_x_at(const struct fkmi_step *step, int64_t i)
 {
@@ -191,7 +196,7 @@ fkm_status fkmi_active_choose(struct fkmi_step *step);
 /* ---- noise.c: the chunk's rows with Gaussian noise on their values (CSR: on the stored ones). */
 fkm_status fkmi_feature_std(const struct fkmi_rows *rows, double *std); /* dim; constant features: 0 */
 fkm_status fkmi_noise_plan(struct fkmi_step *step);
-fkm_status fkmi_noise_rows(struct fkmi_step *step, int64_t begin);
+fkm_status fkmi_noise_rows(struct fkmi_step *step);
 /* ---- forward.c: decide (what a row takes part in) comes before the size of chunks, plan (memory) after it. */
 fkm_status fkmi_forward_decide(struct fkmi_step *step);
 fkm_status fkmi_forward_plan(struct fkmi_step *step);
