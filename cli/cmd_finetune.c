@@ -31,10 +31,13 @@ static int learn(struct finetune *job)
 {
     fkm_finetune_options settings = FKM_FINETUNE_OPTIONS_INIT;
     struct learn_report report = {.model_path = job->output_path, .eval_path = job->eval_path};
+    fkm_model_info info = {.struct_size = sizeof info};
     struct progress whole;
 
     TRY(session_context(job->options, 0, &job->context));
     TRY(session_model(job->context, job->model_path, &job->model, &job->schema));
+    TRY(fail_status(fkm_model_describe(job->model, &info), BLAME_CALL, NULL));
+    report.first_history = info.n_history;
     TRY(load(job, job->data_path, INPUT_SCORES, &job->rows));
     if (job->eval_path)
         TRY(load(job, job->eval_path, INPUT_EVAL, &job->eval_rows));
@@ -55,7 +58,6 @@ static int learn(struct finetune *job)
     talk_end_line();
     report.n_rows = job->rows.n;
     report.seconds = progress_seconds(&whole);
-    report.last_eval = job->progress.eval;
     if (eval)
         TRY(scores_of(job->model, eval, &report.scores));
     TRY(session_save(job->model, job->output_path));

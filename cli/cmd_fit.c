@@ -101,7 +101,6 @@ static int learn(struct fit *fit)
     TRY(schema_to_model(&fit->schema, fit->model));
     report.n_rows = fit->rows.n;
     report.seconds = progress_seconds(&whole);
-    report.last_eval = fit->progress.eval;
     if (eval)
         TRY(scores_of(fit->model, eval, &report.scores));
     TRY(session_save(fit->model, fit->model_path));

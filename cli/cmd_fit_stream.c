@@ -3,7 +3,6 @@
  * Everything a resumed run needs is in the checkpoint: the library keeps the place in the stream, notes keep the
  * classes met so far, the standardization, and which of the two phases was under way.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -207,7 +206,7 @@ done:
 
 static int work(struct stream *stream)
 {
-    struct learn_report report = {.model_path = stream->model_path, .last_eval = NAN};
+    struct learn_report report = {.model_path = stream->model_path};
     fkm_model_info info = {.struct_size = sizeof info};
     struct progress whole;
     struct stat file;

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 #include "input.h"
 #include "session.h"
@@ -59,7 +60,24 @@ int learn_check(const struct options *options, bool finetunes)
     return EXIT_FINE;
 }
 
-static int report_json(const fkm_model_info *info, const struct learn_report *report)
+/* The score on held-out rows that the model was kept for: the best of phase 2, else the last of phase 1. */
+static double held_out_score(const fkm_model *model, const fkm_model_info *info, int64_t first)
+{
+    double score = NAN;
+    bool finetuned = false;
+    for (int64_t i = first; i < info->n_history; i++) {
+        fkm_history line = {.struct_size = sizeof line};
+        if (fkm_model_history(model, i, &line) != FKM_OK || isnan(line.eval))
+            continue;
+        const bool in_phase_2 = strcmp(line.phase, "finetune") == 0;
+        if (!in_phase_2 || !finetuned || line.eval > score)
+            score = line.eval;
+        finetuned = in_phase_2;
+    }
+    return score;
+}
+
+static int report_json(const fkm_model_info *info, const struct learn_report *report, double held_out)
 {
     struct output output;
     TRY(output_open(&output, NULL));
@@ -76,7 +94,7 @@ static int report_json(const fkm_model_info *info, const struct learn_report *re
     json_int(&json, "batches", info->batches);
     json_int(&json, "gradient_steps", info->gradient_steps);
     json_real(&json, "learning_rate", info->learning_rate);
-    json_real(&json, "held_out_score", report->last_eval);
+    json_real(&json, "held_out_score", held_out);
     json_real(&json, "seconds", report->seconds);
     if (report->eval_path) {
         json_open(&json, "eval", '{');
@@ -88,7 +106,8 @@ static int report_json(const fkm_model_info *info, const struct learn_report *re
     return output_close(&output);
 }
 
-static void report_words(const fkm_model_info *info, const struct schema *schema, const struct learn_report *report)
+static void report_words(const fkm_model_info *info, const struct schema *schema, const struct learn_report *report,
+                         double held_out)
 {
     char rows[NUMBER_BYTES], features[NUMBER_BYTES], k[NUMBER_BYTES], classes[NUMBER_BYTES];
     struct text line = {0};
@@ -106,8 +125,8 @@ static void report_words(const fkm_model_info *info, const struct schema *schema
         text_printf(&line, "%s: ", report->eval_path);
         scores_short(&line, info->params.task, &report->scores);
         say("%s", line.bytes);
-    } else if (!isnan(report->last_eval)) {
-        say("held-out rows: score %.6g", report->last_eval);
+    } else if (!isnan(held_out)) {
+        say("held-out rows: score %.6g", held_out);
     }
     say("wrote %s", report->model_path);
     text_free(&line);
@@ -118,6 +137,7 @@ int learn_report(const struct options *options, const fkm_model *model, const st
 {
     fkm_model_info info = {.struct_size = sizeof info};
     TRY(fail_status(fkm_model_describe(model, &info), BLAME_CALL, NULL));
-    report_words(&info, schema, report);
-    return option_flag(options, "json") ? report_json(&info, report) : EXIT_FINE;
+    const double held_out = held_out_score(model, &info, report->first_history);
+    report_words(&info, schema, report, held_out);
+    return option_flag(options, "json") ? report_json(&info, report, held_out) : EXIT_FINE;
 }

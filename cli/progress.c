@@ -18,7 +18,7 @@ static double seconds_now(void)
 
 void progress_start(struct progress *progress)
 {
-    *progress = (struct progress){.started = seconds_now(), .eval = NAN};
+    *progress = (struct progress){.started = seconds_now()};
 }
 
 double progress_seconds(const struct progress *progress) { return seconds_now() - progress->started; }
@@ -76,8 +76,6 @@ int progress_learning(void *user, const fkm_progress *now)
     struct progress *progress = user;
     const double part = part_done(now);
 
-    if (!isnan(now->eval))
-        progress->eval = now->eval;
     if (!progress->phase || strcmp(progress->phase, now->phase) != 0) {
         progress->phase = now->phase;
         progress->started = seconds_now();

@@ -9,7 +9,6 @@ struct progress {
     double started, shown; /* seconds */
     const char *phase;     /* of the last call: a new phase starts the clock again */
     double first_part;     /* how far the phase was when the clock started */
-    double eval;           /* the last score on evaluation rows, NaN without */
 };
 void progress_start(struct progress *progress);
 double progress_seconds(const struct progress *progress);

@@ -69,8 +69,15 @@ static fkm_status set_numbers(fkm_model *model, const char *note, const double *
 
 int schema_to_model(const struct schema *schema, fkm_model *model)
 {
+    /* All are set anew, so that their order in the file does not depend on when each one became known. */
+    static const char *const all[] = {"class_names", "columns", "target", "weight", "index_base",
+                                      "standardize.mean", "standardize.std"};
     const char *base = schema->index_base < 0 ? NULL : schema->index_base ? "1" : "0";
-    fkm_status status = schema_classes_to_model(schema, model);
+    fkm_status status = FKM_OK;
+    for (size_t i = 0; i < sizeof all / sizeof all[0] && status == FKM_OK; i++)
+        status = fkm_model_set_note(model, all[i], NULL);
+    if (status == FKM_OK)
+        status = schema_classes_to_model(schema, model);
     if (status == FKM_OK)
         status = set_names(model, "columns", &schema->columns);
     if (status == FKM_OK)

@@ -47,8 +47,9 @@ int learn_check(const struct options *options, bool finetunes);
 struct learn_report {
     const char *model_path;
     int64_t n_rows;
-    double seconds, last_eval; /* last_eval: from training, NaN without */
-    const char *eval_path;     /* NULL: no rows to score */
+    int64_t first_history; /* lines before this one are of earlier runs */
+    double seconds;
+    const char *eval_path; /* NULL: no rows to score */
     fkm_scores scores;
 };
 /* The summary: words on stderr, or JSON on stdout with --json. */

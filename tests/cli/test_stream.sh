@@ -15,7 +15,7 @@ says "stream" "4 classes"
 exits 0 "evaluate" "$fkm" evaluate --model whole.fkm --data test.csv --json
 at_least "evaluate" accuracy 0.4
 exits 0 "a checkpoint does not disturb" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 3 --model other.fkm \
-    --checkpoint other.ckpt --checkpoint-batches 7
+    --checkpoint other.ckpt --checkpoint-batches 50
 same "a checkpoint does not disturb" whole.fkm other.fkm
 exits 0 "resuming what is finished" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 3 --model other2.fkm \
     --checkpoint other.ckpt --resume
@@ -34,7 +34,7 @@ disturb() {
     shift 4
     rm -f part.ckpt part.fkm
     for round in 1 2 3 4 5 6 7 8; do
-        "$fkm" "$@" --model part.fkm --checkpoint part.ckpt --checkpoint-batches 5 --resume >"$out" 2>"$err" </dev/null &
+        "$fkm" "$@" --model part.fkm --checkpoint part.ckpt --checkpoint-batches 40 --resume >"$out" 2>"$err" </dev/null &
         job=$!
         if [ $round -le 4 ]; then
             sleep "0.$((round * 7))"
