@@ -58,20 +58,19 @@ static fkm_status gzip_read(struct fkmi_bytes *bytes, void *buffer, size_t capac
 
         if (stream->avail_in == 0 && !gzip->inner_ended)
             FKMI_TRY(refill(gzip));
-        if (stream->avail_in == 0 && gzip->inner_ended) {
-            if (gzip->in_member)
-                return fkmi_fail(FKM_EDATA, "%s is cut off: its gzip data ends early", bytes->name);
-            break;
-        }
         if (!gzip->in_member) {
+            if (stream->avail_in == 0)
+                break; /* the end, behind a whole member */
             inflateReset(stream);
             gzip->in_member = true;
         }
-        code = inflate(stream, Z_NO_FLUSH);
+        code = inflate(stream, Z_NO_FLUSH); /* without input too: there may be output left inside */
         if (code == Z_STREAM_END)
             gzip->in_member = false;
         else if (code == Z_MEM_ERROR)
             return fkmi_fail(FKM_ENOMEM, "no memory to unpack %s", bytes->name);
+        else if (code == Z_BUF_ERROR && gzip->inner_ended)
+            return fkmi_fail(FKM_EDATA, "%s is cut off: its gzip data ends early", bytes->name);
         else if (code != Z_OK && code != Z_BUF_ERROR && stream->avail_out == room)
             return fkmi_fail(FKM_EDATA, "%s is damaged: %s (gzip, after %lld unpacked bytes)", bytes->name,
                              stream->msg ? stream->msg : "bad data", (long long)bytes->offset);

@@ -11,7 +11,7 @@
 
 #include "base/memory.h"
 
-#define BLOCK_BYTES ((size_t)256 << 10)
+#define BLOCK_BYTES ((size_t)64 << 10)
 
 static void forget_search(struct fkmi_lines *lines)
 {
@@ -101,6 +101,9 @@ fkm_status fkmi_lines_peek(struct fkmi_lines *lines, struct fkmi_line *line)
     size_t length;
     const char *text;
 
+    if (lines->lost)
+        return fkmi_fail(FKM_ESTATE, "the place in %s is lost: a seek failed and could not be undone",
+                         lines->bytes->name);
     while (lines->length == 0) {
         search(lines);
         if (lines->length > 0)
@@ -185,18 +188,25 @@ static fkm_status go_to(struct fkmi_lines *lines, int64_t offset, int64_t line)
 
 fkm_status fkmi_lines_seek(struct fkmi_lines *lines, int64_t offset, int64_t line)
 {
-    const int64_t old_offset = lines->offset, old_line = lines->line;
+    const int64_t old_offset = lines->offset, old_line = lines->line, stream_at = lines->bytes->offset;
+    char message[FKMI_MESSAGE_BYTES];
     fkm_status status;
 
     if (offset < lines->first || line < 1)
         return fkmi_fail(FKM_EINVAL, "no line of %s begins at byte %lld", lines->bytes->name, (long long)offset);
     status = go_to(lines, offset, line);
-    if (status != FKM_OK && !fkmi_bytes_forward_only(lines->bytes) && read_from(lines, old_offset) == FKM_OK) {
-        lines->begin += (size_t)(old_offset - lines->offset);
-        lines->offset = old_offset;
-        lines->line = old_line;
+    if (status == FKM_OK) {
+        lines->lost = false;
+        return FKM_OK;
     }
-    return status;
+    if (lines->offset == old_offset && lines->bytes->offset == stream_at) /* the buffer is as it was */
+        return status;
+    memcpy(message, fkm_last_error(), sizeof message);
+    lines->lost = lines->lost || read_from(lines, old_offset) != FKM_OK;
+    lines->begin += (size_t)(lines->lost ? 0 : old_offset - lines->offset);
+    lines->offset = old_offset;
+    lines->line = old_line;
+    return fkmi_fail(status, "%s", message);
 }
 
 fkm_status fkmi_lines_look(struct fkmi_lines *lines, const char **text, size_t *length)

@@ -17,6 +17,7 @@ struct fkmi_lines {
     int64_t line;   /* its line number, from 1 */
     int64_t first;  /* where the first line begins: behind a byte order mark */
     bool ended;     /* the stream has nothing after buffer[end) */
+    bool lost;      /* a failed seek moved the stream and could not move it back */
     /* the search for the end of the line that begins at buffer[begin] */
     size_t length; /* of that line with its end; 0: not found yet */
     size_t searched;
@@ -36,7 +37,7 @@ void fkmi_lines_free(struct fkmi_lines *lines); /* a zeroed one is fine */
 fkm_status fkmi_lines_peek(struct fkmi_lines *lines, struct fkmi_line *line);
 void fkmi_lines_advance(struct fkmi_lines *lines);
 /* Back or forth to the line that begins at this offset: as told before. FKM_EDATA when no line begins there; the
- * place is then as it was, if the stream can go back. */
+ * place is then as it was; where the stream could not go back, reading fails until a seek succeeds. */
 fkm_status fkmi_lines_seek(struct fkmi_lines *lines, int64_t offset, int64_t line);
 /* For looking ahead: the next line and those that end within FKMI_LOOK_BYTES from its beginning. Does not depend on
  * the pieces a pipe delivers. */

@@ -15,8 +15,6 @@
 #include "io/safetensors_layout.h"
 
 #define PIECE_BYTES 65536
-/* the document, __metadata__ and its texts, and per tensor: itself, dtype, shape, offsets */
-#define NODES_MAX (2 + FKMI_TEXTS_MAX + FKMI_TENSORS_MAX * (4 + FKMI_TENSOR_DIMS_MAX + 2))
 
 struct fkmi_tensor_file {
     char *name;        /* for messages */
@@ -213,7 +211,7 @@ static fkm_status read_header(struct fkmi_tensor_file *file)
     if (memcmp(text, FKMI_TENSORS_FRONT, FKMI_TENSORS_FRONT_BYTES) != 0)
         FKMI_TRY_GOTO(damaged(file, "its header does not begin with a checksum"));
     FKMI_TRY_GOTO(verify_checksum(file));
-    status = fkmi_json_parse(&file->json, text, (size_t)length, NODES_MAX);
+    status = fkmi_json_parse(&file->json, text, (size_t)length, FKMI_TENSORS_NODES_MAX);
     if (status != FKM_OK)
         fkmi_fail_within(status, file->name);
 done:

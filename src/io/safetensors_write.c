@@ -105,6 +105,16 @@ static void write_header(struct fkmi_json_writer *json, struct layout *layout, c
     fkmi_json_end(json, '}');
 }
 
+/* Never write what cannot be read back: a name that comes twice, for one. */
+static fkm_status check_readable(const struct fkmi_json_writer *json)
+{
+    struct fkmi_json read = {0};
+    const fkm_status status = fkmi_json_parse(&read, json->text, json->length, FKMI_TENSORS_NODES_MAX);
+
+    fkmi_json_free(&read);
+    return status == FKM_EDATA ? fkmi_fail_within(FKM_EINVAL, "names and notes of a model file") : status;
+}
+
 /* Puts the length in front and spaces behind. */
 static fkm_status frame_header(struct layout *layout, const struct fkmi_json_writer *json)
 {
@@ -154,6 +164,7 @@ static fkm_status lay_out(struct layout *layout, const struct fkmi_tensor *tenso
     set_order(layout, tensors, n_tensors);
     write_header(&json, layout, tensors, texts, n_texts);
     FKMI_TRY_GOTO(json.status);
+    FKMI_TRY_GOTO(check_readable(&json));
     FKMI_TRY_GOTO(frame_header(layout, &json));
     put_checksum(layout, tensors);
 done:

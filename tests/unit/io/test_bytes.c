@@ -98,6 +98,41 @@ TEST(what_cannot_be_opened_is_named)
     remove_folder(folder);
 }
 
+TEST(a_failed_seek_never_skips_rows)
+{
+    const char *folder = make_folder();
+    static char path[128];
+    struct fkmi_bytes *bytes;
+    struct fkmi_lines lines;
+    struct fkmi_line line;
+    int ends[2];
+
+    strcpy(path, path_in(folder, "pipe"));
+    CHECK(pipe(ends) == 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+    if (access(path, R_OK) != 0)
+        test_skip("no /proc/self/fd");
+    CHECK(write(ends[1], "one\ntwo\nthree\n", 14) == 14);
+    CHECK_OK(fkmi_bytes_open(path, &bytes));
+    close(ends[1]);
+    CHECK_OK(fkmi_lines_begin(&lines, bytes, false));
+    CHECK_OK(fkmi_lines_peek(&lines, &line));
+    fkmi_lines_advance(&lines);
+    CHECK_STATUS(FKM_EUNSUPPORTED, fkmi_lines_seek(&lines, 0, 1)); /* backwards: nothing moved */
+    CHECK_OK(fkmi_lines_peek(&lines, &line));
+    CHECK(memcmp(line.text, "two", 3) == 0);
+    while (!lines.ended) { /* all is in the buffer */
+        CHECK_OK(fkmi_lines_peek(&lines, &line));
+        fkmi_lines_advance(&lines);
+    }
+    CHECK_STATUS(FKM_EINVAL, fkmi_lines_seek(&lines, 1000, 1));
+    CHECK_OK(fkmi_lines_peek(&lines, &line)); /* nothing was there to be skipped */
+    fkmi_lines_free(&lines);
+    fkmi_bytes_close(bytes);
+    close(ends[0]);
+    remove_folder(folder);
+}
+
 static void *feed_pipe(void *path)
 {
     FILE *pipe = fopen(path, "wb");
@@ -205,7 +240,8 @@ TEST(gzip_of_several_members_reads_and_seeks)
     CHECK_INT(0, fkmi_memory_held());
 }
 
-static fkm_status read_all(const unsigned char *packed, size_t n, size_t *total)
+/* Reads in pieces; how much arrives must not depend on their size. */
+static fkm_status read_pieces(const unsigned char *packed, size_t n, size_t piece, size_t *total)
 {
     static unsigned char buffer[4096];
     struct fkmi_bytes *bytes;
@@ -216,13 +252,23 @@ static fkm_status read_all(const unsigned char *packed, size_t n, size_t *total)
     if (status != FKM_OK)
         return status;
     while (status == FKM_OK && got > 0) {
-        status = fkmi_bytes_read(bytes, buffer, sizeof buffer, &got);
+        status = fkmi_bytes_read(bytes, buffer, piece, &got);
         *total += status == FKM_OK ? got : 0;
     }
     if (status != FKM_OK) /* and it stays so */
-        CHECK_STATUS(status, fkmi_bytes_read(bytes, buffer, sizeof buffer, &got));
+        CHECK_STATUS(status, fkmi_bytes_read(bytes, buffer, piece, &got));
     fkmi_bytes_close(bytes);
     return status;
+}
+
+static fkm_status read_all(const unsigned char *packed, size_t n, size_t *total)
+{
+    size_t in_small_pieces;
+    const fkm_status small = read_pieces(packed, n, 3, &in_small_pieces);
+
+    CHECK_STATUS(small, read_pieces(packed, n, 4096, total));
+    CHECK_INT(*total, in_small_pieces);
+    return small;
 }
 
 TEST(every_truncation_and_every_flip_of_gzip_is_refused)

@@ -220,6 +220,21 @@ TEST(headers_with_a_true_checksum_are_still_distrusted)
     check_header(FKM_EDATA, "the model: ", "}", 0);
 }
 
+TEST(what_could_not_be_read_back_is_not_written)
+{
+    static const struct fkmi_text twice[] = {{"a", "1"}, {"b", "2"}, {"a", "3"}}, checksum = {"sha256", "x"},
+                                  latin = {"name", "caf\xe9"};
+    void *bytes;
+    size_t size;
+
+    CHECK_STATUS(FKM_EINVAL, fkmi_tensors_to_bytes(tensors, N_TENSORS, twice, 3, &bytes, &size));
+    CHECK_STATUS(FKM_EINVAL, fkmi_tensors_to_bytes(tensors, N_TENSORS, &checksum, 1, &bytes, &size));
+    CHECK_STATUS(FKM_EINVAL, fkmi_tensors_to_bytes(tensors, N_TENSORS, &latin, 1, &bytes, &size));
+    CHECK_STATUS(FKM_EINVAL, fkmi_tensors_to_bytes(tensors, N_TENSORS, twice, FKMI_TEXTS_MAX, &bytes, &size));
+    CHECK(bytes == NULL);
+    CHECK_INT(0, fkmi_memory_held());
+}
+
 TEST(a_tensor_of_another_type_or_shape_is_named)
 {
     struct fkmi_tensor_file *file;
