@@ -437,7 +437,7 @@ static fkm_status check_state(const fkm_model *model)
     FKMI_TRY(check_range(state->strata, state->n_targets * c, -1e300, 1e300, "strata"));
     FKMI_TRY(check_range(state->alpha, c, -1e300, 1e300, "tag_alpha"));
     FKMI_TRY(check_range(state->beta, c, -1e300, 1e300, "tag_beta"));
-    FKMI_TRY(check_range(state->threshold, c, 0, 1, "tag_threshold"));
+    FKMI_TRY(check_range(state->threshold, c, -1e300, 1e300, "tag_threshold"));
     FKMI_TRY(check_range(state->feature_weights, state->dim, 0, 1e300, "feature_weights"));
     for (int64_t i = 0; i < k; i++)
         if (state->frozen[i] > 1)

@@ -168,7 +168,7 @@ static fkm_status dress_classes(fkm_model *model, struct fkmi_state *state, stru
 {
     if (model->params.task == FKM_TASK_MULTILABEL) {
         double **const arrays[] = {&state->alpha, &state->beta, &state->threshold};
-        const double standard[] = {1.0, 0.0, 0.5};
+        const double standard[] = {1.0, 0.0, 0.0}; /* a threshold of 0 is a probability of 1/2 */
         for (int a = 0; a < 3; a++) {
             if (!*arrays[a])
                 FKMI_TRY(fkmi_alloc(arrays[a], state->class_capacity, sizeof(double)));

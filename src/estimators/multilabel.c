@@ -231,7 +231,7 @@ static fkm_status calibrate(const struct fkmi_oracle *oracle, const struct fkmi_
         z = best_threshold(tally.bins + 2 * c * tally.n_bins, tally.n_bins, tally.low[c], tally.high[c], &f1, &n_positive);
         own = n_positive / (n_positive + SHRINK);
         z = own * z + (1 - own) * pooled;
-        state->threshold[c] += share * (fkmi_sigmoid(z) - state->threshold[c]);
+        state->threshold[c] = share < 1 ? state->threshold[c] + share * (z - state->threshold[c]) : z;
     }
 done:
     tally_free(&tally);
@@ -282,7 +282,7 @@ void fkmi_tags_choose(const struct fkmi_state *state, fkm_strategy strategy, int
     memset(chosen, 0, (size_t)n);
     if (strategy == FKM_STRATEGY_ADAPTIVE) {
         for (int64_t c = 0; c < n; c++)
-            chosen[c] = fkmi_sigmoid(z[c]) >= state->threshold[c];
+            chosen[c] = z[c] >= state->threshold[c];
         return;
     }
     sort_tags(state, z, order, n);

@@ -26,7 +26,7 @@ struct fkmi_state {
     int64_t *class_label; /* n_classes: label by slot */
     int64_t *class_begin; /* n_classes + 1 */
     double *strata;       /* n_classes x n_targets: centre of each stratum (regressor), else NULL */
-    double *alpha, *beta, *threshold; /* n_classes (multi-label), else NULL */
+    double *alpha, *beta, *threshold; /* n_classes (multi-label), else NULL; thresholds of the score z */
     double *feature_weights;          /* dim, sum dim, or NULL */
     double scale;                     /* s; exactly 1 until known, 0 counts as 1 */
     int64_t k_capacity, class_capacity;
