@@ -1,4 +1,5 @@
-/* fuzz_safetensors.c — the container of model files: what opens can be read, written again and read back alike.
+/* fuzz_safetensors.c — the container of model files: what opens can be read, written again and read back
+ * alike.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
@@ -9,7 +10,8 @@ static void *read_tensor(struct fkmi_tensor_file *file, const struct fkmi_tensor
 {
     void *data;
 
-    REQUIRE(fkmi_tensors_read(file, tensor->name, tensor->type, tensor->n_dims, tensor->shape, &data) == FKM_OK);
+    REQUIRE(fkmi_tensors_read(file, tensor->name, tensor->type, tensor->n_dims, tensor->shape, &data) ==
+            FKM_OK);
     return data;
 }
 
@@ -21,7 +23,8 @@ static void check_same(struct fkmi_tensor_file *a, struct fkmi_tensor_file *b)
     REQUIRE(fkmi_tensors_count(a) == fkmi_tensors_count(b));
     REQUIRE(fkmi_tensors_text_count(a) == fkmi_tensors_text_count(b));
     for (t = 0; t < fkmi_tensors_text_count(a); t++)
-        REQUIRE(strcmp(fkmi_tensors_text_at(a, t).value, fkmi_tensors_text(b, fkmi_tensors_text_at(a, t).name)) == 0);
+        REQUIRE(strcmp(fkmi_tensors_text_at(a, t).value,
+                       fkmi_tensors_text(b, fkmi_tensors_text_at(a, t).name)) == 0);
     for (i = 0; i < fkmi_tensors_count(a); i++) {
         const struct fkmi_tensor *tensor = fkmi_tensors_at(a, i);
         void *x = read_tensor(a, tensor), *y = read_tensor(b, tensor);

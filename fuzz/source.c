@@ -1,8 +1,8 @@
 /* source.c — reads a source in several ways that must agree.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#include "base/dtype.h"
 #include "data/source.h"
+#include "base/dtype.h"
 #include "fuzz/fuzz.h"
 #include "io/open.h"
 
@@ -49,7 +49,8 @@ static void check_batch(const fkm_source *source, const fkm_batch *batch, int64_
         REQUIRE(!batch->labels || n_classes == 0 || (batch->labels[i] >= 0 && batch->labels[i] < n_classes));
         for (j = 0; batch->targets && j < batch->n_targets; j++)
             REQUIRE(is_finite(batch->targets[i * batch->n_targets + j]));
-        for (j = batch->tag_indptr ? batch->tag_indptr[i] : 0; batch->tag_indptr && j < batch->tag_indptr[i + 1]; j++) {
+        for (j = batch->tag_indptr ? batch->tag_indptr[i] : 0;
+             batch->tag_indptr && j < batch->tag_indptr[i + 1]; j++) {
             REQUIRE(batch->tags[j] >= 0 && batch->tags[j] < batch->n_tags);
             REQUIRE(j == batch->tag_indptr[i] || batch->tags[j - 1] < batch->tags[j]);
         }
@@ -70,8 +71,8 @@ static void check_same_entries(const fkm_batch *a, int64_t i, const fkm_batch *b
 
     REQUIRE(n == b->indptr[k + 1] - to);
     REQUIRE(n == 0 || memcmp(a->indices + from, b->indices + to, (size_t)n * sizeof(int32_t)) == 0);
-    REQUIRE(n == 0 || memcmp((const char *)a->values + (size_t)from * item, (const char *)b->values + (size_t)to * item,
-                             (size_t)n * item) == 0);
+    REQUIRE(n == 0 || memcmp((const char *)a->values + (size_t)from * item,
+                             (const char *)b->values + (size_t)to * item, (size_t)n * item) == 0);
 }
 
 /* Row i of a is row k of b. */
@@ -97,7 +98,8 @@ static void check_same_row(const fkm_batch *a, int64_t i, const fkm_batch *b, in
         const int64_t n = a->tag_indptr[i + 1] - a->tag_indptr[i];
 
         REQUIRE(n == b->tag_indptr[k + 1] - b->tag_indptr[k]);
-        REQUIRE(n == 0 || memcmp(a->tags + a->tag_indptr[i], b->tags + b->tag_indptr[k], (size_t)n * sizeof(int32_t)) == 0);
+        REQUIRE(n == 0 || memcmp(a->tags + a->tag_indptr[i], b->tags + b->tag_indptr[k],
+                                 (size_t)n * sizeof(int32_t)) == 0);
     }
 }
 

@@ -53,8 +53,8 @@ static fkm_status file_approach(struct fkmi_bytes *bytes, int64_t offset)
 
     if (!file->regular) {
         if (offset < bytes->offset)
-            return fkmi_fail(FKM_EUNSUPPORTED, "%s cannot go back: at byte %lld, asked for byte %lld", bytes->name,
-                             (long long)bytes->offset, (long long)offset);
+            return fkmi_fail(FKM_EUNSUPPORTED, "%s cannot go back: at byte %lld, asked for byte %lld",
+                             bytes->name, (long long)bytes->offset, (long long)offset);
         return FKM_OK;
     }
     if (fstat(file->fd, &info) != 0)
@@ -107,7 +107,10 @@ static fkm_status file_still_whole(struct fkmi_bytes *bytes)
     return FKM_OK;
 }
 
-static bool file_forward_only(const struct fkmi_bytes *bytes) { return !((const struct file_bytes *)bytes)->regular; }
+static bool file_forward_only(const struct fkmi_bytes *bytes)
+{
+    return !((const struct file_bytes *)bytes)->regular;
+}
 
 static void file_close(struct fkmi_bytes *bytes)
 {
@@ -248,7 +251,8 @@ fkm_status fkmi_bytes_open(const char *path, struct fkmi_bytes **out)
         FKMI_TRY_GOTO(fkmi_fail(FKM_EIO, "cannot look at %s: %s", file->base.name, strerror(errno)));
     if (S_ISDIR(info.st_mode))
         FKMI_TRY_GOTO(fkmi_fail(FKM_EIO, "cannot read %s: it is a folder", file->base.name));
-    file->regular = S_ISREG(info.st_mode) && file->owned; /* where standard input begins is the caller's affair */
+    /* where in a file standard input begins is the caller's affair */
+    file->regular = S_ISREG(info.st_mode) && file->owned;
     FKMI_TRY_GOTO(read_head(file));
     FKMI_TRY_GOTO(unpack(&bytes, file->head, file->head_end));
     *out = bytes;
@@ -309,8 +313,8 @@ fkm_status fkmi_bytes_seek(struct fkmi_bytes *bytes, int64_t offset)
         FKMI_TRY(fkmi_bytes_read(bytes, dropped,
                                  rest < (int64_t)sizeof dropped ? (size_t)rest : sizeof dropped, &got));
         if (got == 0)
-            return fkmi_fail(FKM_EINVAL, "byte %lld lies beyond the end of %s (%lld bytes)", (long long)offset,
-                             bytes->name, (long long)bytes->offset);
+            return fkmi_fail(FKM_EINVAL, "byte %lld lies beyond the end of %s (%lld bytes)",
+                             (long long)offset, bytes->name, (long long)bytes->offset);
     }
     return FKM_OK;
 }

@@ -19,26 +19,27 @@ struct fkmi_bytes_kind {
     fkm_status (*read)(struct fkmi_bytes *bytes, void *buffer, size_t capacity, size_t *got);
     /* Goes towards offset as far as it can without reading; never beyond it. */
     fkm_status (*approach)(struct fkmi_bytes *bytes, int64_t offset);
-    /* The whole content as memory, or NULL where that cannot be; both may be NULL slots. still_whole fails when a
-     * mapped file has shrunk since: touching the lost pages would end the process. */
+    /* The whole content as memory, or NULL where that cannot be; both may be NULL slots. still_whole fails
+     * when a mapped file has shrunk since: touching the lost pages would end the process. */
     fkm_status (*map)(struct fkmi_bytes *bytes, const void **data, size_t *size);
     fkm_status (*still_whole)(struct fkmi_bytes *bytes);
     bool (*forward_only)(const struct fkmi_bytes *bytes); /* NULL: no */
-    void (*close)(struct fkmi_bytes *bytes); /* frees everything, bytes too */
+    void (*close)(struct fkmi_bytes *bytes);              /* frees everything, bytes too */
 };
 
-/* path "-" is standard input. gzip is recognised by its first bytes; a name in .gz must hold gzip. FKM_EIO when the
- * file cannot be opened, FKM_EUNSUPPORTED for gzip in a build without zlib. */
+/* path "-" is standard input. gzip is recognised by its first bytes; a name in .gz must hold gzip. FKM_EIO
+ * when the file cannot be opened, FKM_EUNSUPPORTED for gzip in a build without zlib. */
 fkm_status fkmi_bytes_open(const char *path, struct fkmi_bytes **out);
 /* data is borrowed until close; gzip is recognised as above. */
 fkm_status fkmi_bytes_open_memory(const void *data, size_t size, const char *name, struct fkmi_bytes **out);
 void fkmi_bytes_close(struct fkmi_bytes *bytes); /* NULL is fine */
 
-/* At most capacity (> 0) bytes; *got 0: the end. FKM_EIO, FKM_EDATA (damaged gzip), FKM_EINTERRUPTED (a signal came
- * while waiting for a pipe). What was read before a failure is delivered first; a failed read can be tried again. */
+/* At most capacity (> 0) bytes; *got 0: the end. FKM_EIO, FKM_EDATA (damaged gzip), FKM_EINTERRUPTED (a
+ * signal came while waiting for a pipe). What was read before a failure is delivered first; a failed read can
+ * be tried again. */
 fkm_status fkmi_bytes_read(struct fkmi_bytes *bytes, void *buffer, size_t capacity, size_t *got);
-/* Streams that cannot go back (standard input, pipes) only go forward: else FKM_EUNSUPPORTED. FKM_EINVAL beyond
- * the end. */
+/* Streams that cannot go back (standard input, pipes) only go forward: else FKM_EUNSUPPORTED. FKM_EINVAL
+ * beyond the end. */
 fkm_status fkmi_bytes_seek(struct fkmi_bytes *bytes, int64_t offset);
 bool fkmi_bytes_forward_only(const struct fkmi_bytes *bytes);
 /* The whole content, borrowed until close; *data NULL when this stream cannot be mapped. */

@@ -1,9 +1,10 @@
 /* csv.c — CSV and TSV files as a source of rows.
  *
- * Every line has as many fields as the first; feature fields are finite numbers or missing. Lines with nothing in
- * them are skipped unless the table has one column. Labels and tags are texts, numbered in order of appearance. A
- * multi-label target is one column that lists tags (separated by ';', ',' or ' '), or several columns of 0 and 1.
- * A position is "csv OFFSET LINE"; with the class names known then, reading goes on exactly there.
+ * Every line has as many fields as the first; feature fields are finite numbers or missing. Lines with
+ * nothing in them are skipped unless the table has one column. Labels and tags are texts, numbered in order
+ * of appearance. A multi-label target is one column that lists tags (separated by ';', ',' or ' '), or
+ * several columns of 0 and 1. A position is "csv OFFSET LINE"; with the class names known then, reading goes
+ * on exactly there.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdio.h>
@@ -49,7 +50,8 @@ static fkm_status field_is_not(const struct csv *csv, int32_t column, const stru
     fkmi_excerpt(shown, field->text, field->length);
     if (csv->lines.offset == csv->lines.first)
         return fkmi_lines_fail(&csv->lines, FKM_EDATA,
-                               "%s: \"%s\" is not %s (is this line a header? it is read as data)", words, shown, what);
+                               "%s: \"%s\" is not %s (is this line a header? it is read as data)", words,
+                               shown, what);
     return fkmi_lines_fail(&csv->lines, FKM_EDATA, "%s: \"%s\" is not %s", words, shown, what);
 }
 
@@ -85,7 +87,8 @@ static fkm_status put_weight(struct csv *csv, int32_t column, const struct fkmi_
     return FKM_OK;
 }
 
-static fkm_status number_name(struct csv *csv, int32_t column, const char *text, size_t length, int64_t *number)
+static fkm_status number_name(struct csv *csv, int32_t column, const char *text, size_t length,
+                              int64_t *number)
 {
     char words[FKMI_CSV_COLUMN_BYTES + 32];
     const fkm_status status = fkmi_names_number(&csv->names, text, length, number);
@@ -189,7 +192,8 @@ static fkm_status read_row(struct csv *csv, const struct fkmi_line *line, int64_
         return fkmi_lines_fail(&csv->lines, FKM_EDATA, "%d fields, the first line has %d", (int)column,
                                (int)csv->columns.n);
     if (!fkmi_gather_end_row(&csv->gather, &twice, &is_tag))
-        return fkmi_lines_fail(&csv->lines, FKM_EDATA, "the tag \"%s\" is there twice", csv->names.texts[twice]);
+        return fkmi_lines_fail(&csv->lines, FKM_EDATA, "the tag \"%s\" is there twice",
+                               csv->names.texts[twice]);
     return FKM_OK;
 }
 
@@ -272,8 +276,9 @@ static const char *column_name(const void *self, int64_t index)
 {
     const struct fkmi_csv_columns *columns = &((const struct csv *)self)->columns;
 
-    return columns->names && index >= 0 && index < columns->n_features ? columns->names[columns->feature[index]]
-                                                                       : NULL;
+    return columns->names && index >= 0 && index < columns->n_features
+               ? columns->names[columns->feature[index]]
+               : NULL;
 }
 
 static const char *note(const void *self) { return ((const struct csv *)self)->note; }
@@ -320,7 +325,8 @@ static fkm_status read_columns(struct csv *csv, const fkm_source_options *option
         const char *problem;
 
         if (n == FKMI_CSV_COLUMNS_MAX)
-            FKMI_TRY_GOTO(fkmi_lines_fail(&csv->lines, FKM_EDATA, "more than %d columns", FKMI_CSV_COLUMNS_MAX));
+            FKMI_TRY_GOTO(
+                fkmi_lines_fail(&csv->lines, FKM_EDATA, "more than %d columns", FKMI_CSV_COLUMNS_MAX));
         if (n == room) {
             room = room > 0 ? 2 * room : 64;
             FKMI_TRY_GOTO(fkmi_resize(&fields, room, sizeof *fields));

@@ -80,10 +80,12 @@ static fkm_status find_column(const struct fkmi_csv_columns *columns, const stru
 
     fkmi_excerpt(shown, wish->text, wish->length);
     for (i = 0; columns->names && i < columns->n; i++) {
-        if (strlen(columns->names[i]) != wish->length || memcmp(columns->names[i], wish->text, wish->length) != 0)
+        if (strlen(columns->names[i]) != wish->length ||
+            memcmp(columns->names[i], wish->text, wish->length) != 0)
             continue;
         if (found >= 0)
-            return fkmi_fail(FKM_EINVAL, "%s: the %s column \"%s\" is there twice, as column %d and column %d",
+            return fkmi_fail(FKM_EINVAL,
+                             "%s: the %s column \"%s\" is there twice, as column %d and column %d",
                              lines->bytes->name, what, shown, (int)found, (int)i);
         found = i;
     }
@@ -147,18 +149,20 @@ static fkm_status assign_roles(struct fkmi_csv_columns *columns, const fkm_sourc
         columns->role[i] = columns->n_features++;
     }
     if (columns->n_features == 0)
-        return fkmi_fail(FKM_EINVAL, "%s: no feature column is left of %d", lines->bytes->name, (int)columns->n);
+        return fkmi_fail(FKM_EINVAL, "%s: no feature column is left of %d", lines->bytes->name,
+                         (int)columns->n);
     return FKM_OK;
 }
 
-/* A first line that could not be data, or hardly. Targets may be text, so only features speak for a header. */
+/* A first line that could not be data, or hardly. Targets may be text, so only features speak for one. */
 static bool looks_like_header(const struct fkmi_csv_columns *columns, const struct fkmi_csv_field *fields)
 {
     bool any_text = false;
     int32_t i;
 
     for (i = 0; i < columns->n; i++) {
-        if (is_number(&fields[i]) || (fields[i].length > 0 && fkmi_csv_missing(fields[i].text, fields[i].length)))
+        if (is_number(&fields[i]) ||
+            (fields[i].length > 0 && fkmi_csv_missing(fields[i].text, fields[i].length)))
             return false;
         any_text |= columns->role[i] >= 0 && fields[i].length > 0;
     }
@@ -188,7 +192,8 @@ static fkm_status keep_names(struct fkmi_csv_columns *columns, const struct fkmi
 }
 
 fkm_status fkmi_csv_columns_decide(struct fkmi_csv_columns *columns, const fkm_source_options *options,
-                                   const struct fkmi_lines *lines, const struct fkmi_csv_field *fields, int32_t n)
+                                   const struct fkmi_lines *lines, const struct fkmi_csv_field *fields,
+                                   int32_t n)
 {
     columns->n = n;
     FKMI_TRY(fkmi_alloc(&columns->role, n, sizeof *columns->role));
@@ -216,7 +221,8 @@ void fkmi_csv_columns_free(struct fkmi_csv_columns *columns)
     *columns = (struct fkmi_csv_columns){0};
 }
 
-void fkmi_csv_column_words(char out[FKMI_CSV_COLUMN_BYTES], const struct fkmi_csv_columns *columns, int32_t column)
+void fkmi_csv_column_words(char out[FKMI_CSV_COLUMN_BYTES], const struct fkmi_csv_columns *columns,
+                           int32_t column)
 {
     char shown[FKMI_EXCERPT_BYTES];
 

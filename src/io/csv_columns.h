@@ -22,16 +22,18 @@ struct fkmi_csv_columns {
     const char **names; /* by column; NULL without a header */
 };
 
-/* Decides by the fields of the first line. A header is there when options->header says so; when it says "look":
- * if the target or weight is asked for by name, or if no field is a number or a word for a missing value and at
- * least one feature field is not empty. FKM_EINVAL for a column that does not exist. */
+/* Decides by the fields of the first line. A header is there when options->header says so; when it says
+ * "look": if the target or weight is asked for by name, or if no field is a number or a word for a missing
+ * value and at least one feature field is not empty. FKM_EINVAL for a column that does not exist. */
 fkm_status fkmi_csv_columns_decide(struct fkmi_csv_columns *columns, const fkm_source_options *options,
-                                   const struct fkmi_lines *lines, const struct fkmi_csv_field *fields, int32_t n);
+                                   const struct fkmi_lines *lines, const struct fkmi_csv_field *fields,
+                                   int32_t n);
 void fkmi_csv_columns_free(struct fkmi_csv_columns *columns);
 /* An empty field, "?", or in any case "na", "nan", "null". */
 bool fkmi_csv_missing(const char *text, size_t length);
 /* "column 3" or "column 3 (width)" for messages. */
 #define FKMI_CSV_COLUMN_BYTES 80
-void fkmi_csv_column_words(char out[FKMI_CSV_COLUMN_BYTES], const struct fkmi_csv_columns *columns, int32_t column);
+void fkmi_csv_column_words(char out[FKMI_CSV_COLUMN_BYTES], const struct fkmi_csv_columns *columns,
+                           int32_t column);
 
 #endif

@@ -1,7 +1,7 @@
 /* csv_fields.h — the fields of one CSV or TSV line, by the quoting rules of RFC 4180.
  *
- * A field in double quotes may hold delimiters, line breaks and doubled quotes; a quote anywhere else is an error.
- * Spaces around an unquoted field do not count.
+ * A field in double quotes may hold delimiters, line breaks and doubled quotes; a quote anywhere else is an
+ * error. Spaces around an unquoted field do not count.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_IO_CSV_FIELDS_H
 #define FKMI_IO_CSV_FIELDS_H
@@ -21,8 +21,8 @@ struct fkmi_csv_cursor {
     char *scratch;   /* as long as the line when it has quotes: each field unescapes to its own place */
 };
 
-static inline void fkmi_csv_begin(struct fkmi_csv_cursor *cursor, const char *line, size_t length, char delimiter,
-                                  bool has_quotes, char *scratch)
+static inline void fkmi_csv_begin(struct fkmi_csv_cursor *cursor, const char *line, size_t length,
+                                  char delimiter, bool has_quotes, char *scratch)
 {
     *cursor = (struct fkmi_csv_cursor){line, line, line + length, delimiter, true, has_quotes, scratch};
 }

@@ -1,7 +1,7 @@
 /* gather.h — rows read from text, gathered into the batch that a source hands out.
  *
- * Memory grows with the rows of a batch and is kept for the next one. A row that turns out bad halfway is dropped by
- * not being ended.
+ * Memory grows with the rows of a batch and is kept for the next one. A row that turns out bad halfway is
+ * dropped by not being ended.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_IO_GATHER_H
 #define FKMI_IO_GATHER_H

@@ -1,8 +1,8 @@
 /* libsvm.c — libsvm and XMC text as a source of sparse rows: "label index:value index:value # comment".
  *
- * Labels: a text for the classifier, "3,17" (tags from 0; a line that begins with a blank has none) for multi-label,
- * numbers for the regressor; the clusterer leaves them out. "qid:7" is skipped. A first line of three bare integers is the XMC header "rows
- * features labels". A position is "libsvm OFFSET LINE ROWS TAGS".
+ * Labels: a text for the classifier, "3,17" (tags from 0; a line that begins with a blank has none) for
+ * multi-label, numbers for the regressor; the clusterer leaves them out. "qid:7" is skipped. A first line of
+ * three bare integers is the XMC header "rows features labels". A position is "libsvm OFFSET LINE ROWS TAGS".
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdio.h>
@@ -95,8 +95,9 @@ static fkm_status put_tag(struct libsvm *libsvm, const struct token *token)
     if (!fkmi_parse_int64(token->text, token->length, &tag) || tag < 0 || tag >= INT32_MAX)
         return token_fail(libsvm, token, "is not a tag (0, 1, 2, ...)");
     if (libsvm->header_tags >= 0 && tag >= libsvm->header_tags)
-        return fkmi_lines_fail(&libsvm->lines, FKM_EDATA, "tag %lld, but the header promises %lld tags from 0",
-                               (long long)tag, (long long)libsvm->header_tags);
+        return fkmi_lines_fail(&libsvm->lines, FKM_EDATA,
+                               "tag %lld, but the header promises %lld tags from 0", (long long)tag,
+                               (long long)libsvm->header_tags);
     return fkmi_gather_tag(&libsvm->gather, (int32_t)tag);
 }
 
@@ -132,8 +133,8 @@ static fkm_status put_list(struct libsvm *libsvm, const struct token *label)
         at = comma + 1;
     }
     if (libsvm->task == FKM_TASK_REGRESS && n != libsvm->gather.n_targets)
-        return fkmi_lines_fail(&libsvm->lines, FKM_EDATA, "%lld targets, the first row has %lld", (long long)n,
-                               (long long)libsvm->gather.n_targets);
+        return fkmi_lines_fail(&libsvm->lines, FKM_EDATA, "%lld targets, the first row has %lld",
+                               (long long)n, (long long)libsvm->gather.n_targets);
     return FKM_OK;
 }
 
@@ -144,7 +145,8 @@ static fkm_status put_label(struct libsvm *libsvm, const struct token *label)
     switch (libsvm->task) {
     case FKM_TASK_CLASSIFY:
         if (memchr(label->text, ',', label->length))
-            return token_fail(libsvm, label, "is more than one label: a classifier has one, multi-label any number");
+            return token_fail(libsvm, label,
+                              "is more than one label: a classifier has one, multi-label any number");
         status = fkmi_names_number(&libsvm->names, label->text, label->length,
                                    &libsvm->gather.labels[libsvm->gather.n_rows]);
         if (status == FKM_EDATA)
@@ -172,7 +174,8 @@ static fkm_status put_entry(struct libsvm *libsvm, const struct token *token)
     if (!read_index(token, &index, &text))
         return token_fail(libsvm, token, "is not index:value");
     if (index < libsvm->base)
-        return fkmi_lines_fail(&libsvm->lines, FKM_EDATA, "index 0, but indices begin at 1 (%s)", libsvm->note);
+        return fkmi_lines_fail(&libsvm->lines, FKM_EDATA, "index 0, but indices begin at 1 (%s)",
+                               libsvm->note);
     if (index - libsvm->base >= libsvm->gather.n_cols)
         return fkmi_lines_fail(&libsvm->lines, FKM_EDATA, "index %lld, the largest of %lld columns is %lld",
                                (long long)index, (long long)libsvm->gather.n_cols,
@@ -188,7 +191,8 @@ static void count_tags(struct libsvm *libsvm)
 {
     const struct fkmi_gather *gather = &libsvm->gather;
 
-    if (gather->n_tags > gather->tag_indptr[gather->n_rows - 1] && gather->tags[gather->n_tags - 1] >= libsvm->n_tags)
+    if (gather->n_tags > gather->tag_indptr[gather->n_rows - 1] &&
+        gather->tags[gather->n_tags - 1] >= libsvm->n_tags)
         libsvm->n_tags = gather->tags[gather->n_tags - 1] + 1;
 }
 
@@ -217,7 +221,8 @@ static fkm_status read_row(struct libsvm *libsvm, const struct fkmi_line *line, 
     return FKM_OK;
 }
 
-/* Lines without anything, or with a comment only, are no rows; blanks alone are a row without labels and entries. */
+/* Lines without anything, or with a comment only, are no rows; blanks alone are a row without labels and
+ * entries. */
 static bool is_row(const struct fkmi_line *line)
 {
     return end_without_comment(line->text, line->length) > line->text;
@@ -411,7 +416,8 @@ static fkm_status decide_base_and_width(struct libsvm *libsvm, const fkm_source_
     const bool everything = width < 0;
 
     if (everything && fkmi_bytes_forward_only(libsvm->bytes))
-        return fkmi_fail(FKM_EUNSUPPORTED, "%s can be read only once: the number of columns (n_cols) must be said",
+        return fkmi_fail(FKM_EUNSUPPORTED,
+                         "%s can be read only once: the number of columns (n_cols) must be said",
                          libsvm->bytes->name);
     if (everything)
         FKMI_TRY(look_at_all(libsvm, &found));
@@ -420,15 +426,17 @@ static fkm_status decide_base_and_width(struct libsvm *libsvm, const fkm_source_
     libsvm->base = options->index_base;
     if (options->index_base < 0) {
         libsvm->base = look_for_base && !found.zero ? 1 : 0;
-        base_by = !look_for_base ? "XMC header" : found.zero ? "an index 0 was found" : "no index 0 was found";
+        base_by = !look_for_base ? "XMC header"
+                  : found.zero   ? "an index 0 was found"
+                                 : "no index 0 was found";
     }
     if (everything) {
         width = found.largest < 0 ? 0 : found.largest - libsvm->base + 1;
         width_by = "largest index of a first pass";
     }
     if (width < 1 || width > INT32_MAX)
-        return fkmi_fail(FKM_EDATA, "%s: %lld columns (%s), valid: 1 to %d", libsvm->bytes->name, (long long)width,
-                         width_by, INT32_MAX);
+        return fkmi_fail(FKM_EDATA, "%s: %lld columns (%s), valid: 1 to %d", libsvm->bytes->name,
+                         (long long)width, width_by, INT32_MAX);
     libsvm->gather.n_cols = width;
     return fkmi_format(&libsvm->note, "index base %d (%s); %lld columns (%s)", (int)libsvm->base, base_by,
                        (long long)width, width_by);
@@ -473,10 +481,12 @@ static fkm_status prepare(struct libsvm *libsvm, const fkm_source_options *optio
     FKMI_TRY(decide_base_and_width(libsvm, options));
     if (libsvm->task == FKM_TASK_REGRESS)
         FKMI_TRY(count_targets(libsvm));
-    libsvm->data_offset = libsvm->lines.offset; /* behind lines that are no rows, where those were passed already */
+    libsvm->data_offset =
+        libsvm->lines.offset; /* behind lines that are no rows, where those were passed already */
     libsvm->data_line = libsvm->lines.line;
     FKMI_TRY(fkmi_names_begin(&libsvm->names, options->class_names, options->n_class_names));
-    libsvm->first_tags = libsvm->header_tags > options->n_class_names ? libsvm->header_tags : options->n_class_names;
+    libsvm->first_tags =
+        libsvm->header_tags > options->n_class_names ? libsvm->header_tags : options->n_class_names;
     libsvm->n_tags = libsvm->first_tags;
     return FKM_OK;
 }

@@ -1,7 +1,7 @@
 /* lines.c — cuts a byte stream into lines without copying them out of its buffer.
  *
- * The buffer holds whole lines and the beginning of one more; it grows only for a line longer than itself. A line
- * is searched once, however small the pieces a pipe delivers it in.
+ * The buffer holds whole lines and the beginning of one more; it grows only for a line longer than itself. A
+ * line is searched once, however small the pieces a pipe delivers it in.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/lines.h"
 
@@ -150,8 +150,8 @@ static bool line_begins(const struct fkmi_lines *lines, size_t at, int64_t offse
     return offset == lines->first || at == lines->end || lines->buffer[at - 1] == '\n';
 }
 
-/* Empties the buffer and reads from one byte before offset, to see that a line ends there: the file may be another
- * one by now. */
+/* Empties the buffer and reads from one byte before offset, to see that a line ends there: the file may be
+ * another one by now. */
 static fkm_status read_from(struct fkmi_lines *lines, int64_t offset)
 {
     const int64_t early = offset > 0 ? offset - 1 : 0;
@@ -164,7 +164,8 @@ static fkm_status read_from(struct fkmi_lines *lines, int64_t offset)
     while (lines->end < 2 && !lines->ended)
         FKMI_TRY(refill(lines));
     if ((int64_t)lines->end < offset - early)
-        return fkmi_fail(FKM_EINVAL, "byte %lld lies beyond the end of %s", (long long)offset, lines->bytes->name);
+        return fkmi_fail(FKM_EINVAL, "byte %lld lies beyond the end of %s", (long long)offset,
+                         lines->bytes->name);
     return FKM_OK;
 }
 
@@ -177,8 +178,8 @@ static fkm_status go_to(struct fkmi_lines *lines, int64_t offset, int64_t line)
         FKMI_TRY(read_from(lines, offset));
     at = lines->begin + (size_t)(offset - lines->offset);
     if (offset != lines->offset && !line_begins(lines, at, offset))
-        return fkmi_fail(FKM_EDATA, "no line of %s begins at byte %lld: is it another file now?", lines->bytes->name,
-                         (long long)offset);
+        return fkmi_fail(FKM_EDATA, "no line of %s begins at byte %lld: is it another file now?",
+                         lines->bytes->name, (long long)offset);
     lines->begin = at;
     lines->offset = offset;
     lines->line = line;
@@ -193,7 +194,8 @@ fkm_status fkmi_lines_seek(struct fkmi_lines *lines, int64_t offset, int64_t lin
     fkm_status status;
 
     if (offset < lines->first || line < 1)
-        return fkmi_fail(FKM_EINVAL, "no line of %s begins at byte %lld", lines->bytes->name, (long long)offset);
+        return fkmi_fail(FKM_EINVAL, "no line of %s begins at byte %lld", lines->bytes->name,
+                         (long long)offset);
     status = go_to(lines, offset, line);
     if (status == FKM_OK) {
         lines->lost = false;
@@ -262,7 +264,10 @@ bool fkmi_is_utf8(const char *text, size_t length)
             at++;
             continue;
         }
-        more = *at >= 0xf0 && *at < 0xf8 ? 3 : *at >= 0xe0 && *at < 0xf0 ? 2 : *at >= 0xc0 && *at < 0xe0 ? 1 : 0;
+        more = *at >= 0xf0 && *at < 0xf8   ? 3
+               : *at >= 0xe0 && *at < 0xf0 ? 2
+               : *at >= 0xc0 && *at < 0xe0 ? 1
+                                           : 0;
         if (more == 0 || end - at <= more)
             return false;
         code = (uint32_t)(*at++ & (0x3f >> more));

@@ -32,15 +32,15 @@ struct fkmi_line {
 /* Skips a UTF-8 byte order mark. */
 fkm_status fkmi_lines_begin(struct fkmi_lines *lines, struct fkmi_bytes *bytes, bool quoted);
 void fkmi_lines_free(struct fkmi_lines *lines); /* a zeroed one is fine */
-/* The next line, valid until the next call; it stays next until fkmi_lines_advance. Ends are LF or CRLF. FKM_EDATA
- * for a zero byte or a line over 64 MiB. */
+/* The next line, valid until the next call; it stays next until fkmi_lines_advance. Ends are LF or CRLF.
+ * FKM_EDATA for a zero byte or a line over 64 MiB. */
 fkm_status fkmi_lines_peek(struct fkmi_lines *lines, struct fkmi_line *line);
 void fkmi_lines_advance(struct fkmi_lines *lines);
-/* Back or forth to the line that begins at this offset: as told before. FKM_EDATA when no line begins there; the
- * place is then as it was; where the stream could not go back, reading fails until a seek succeeds. */
+/* Back or forth to the line that begins at this offset: as told before. FKM_EDATA when no line begins there;
+ * the place is then as it was; where the stream could not go back, reading fails until a seek succeeds. */
 fkm_status fkmi_lines_seek(struct fkmi_lines *lines, int64_t offset, int64_t line);
-/* For looking ahead: the next line and those that end within FKMI_LOOK_BYTES from its beginning. Does not depend on
- * the pieces a pipe delivers. */
+/* For looking ahead: the next line and those that end within FKMI_LOOK_BYTES from its beginning. Does not
+ * depend on the pieces a pipe delivers. */
 #define FKMI_LOOK_BYTES ((size_t)64 << 10)
 fkm_status fkmi_lines_look(struct fkmi_lines *lines, const char **text, size_t *length);
 

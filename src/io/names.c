@@ -125,7 +125,8 @@ fkm_status fkmi_names_begin(struct fkmi_names *names, const char *const *known, 
 
     for (i = 0; i < n; i++) {
         if (!known || !known[i])
-            return fkmi_fail(FKM_EINVAL, "class_names holds no name at %lld of %lld", (long long)i, (long long)n);
+            return fkmi_fail(FKM_EINVAL, "class_names holds no name at %lld of %lld", (long long)i,
+                             (long long)n);
         FKMI_TRY(fkmi_names_number(names, known[i], strlen(known[i]), &number));
         if (number != i)
             return fkmi_fail(FKM_EINVAL, "class_names holds \"%s\" twice, at %lld and %lld", known[i],

@@ -8,7 +8,7 @@
 
 #define FKMI_NAME_BYTES_MAX 4096
 
-struct fkmi_names { /* zeroed: none */
+struct fkmi_names {     /* zeroed: none */
     const char **texts; /* by number; zero-terminated, stable until freed */
     int64_t n, room;
     int32_t *slots; /* open addressing: 1 + number, 0: free; at most half full */

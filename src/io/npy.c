@@ -1,8 +1,8 @@
 /* npy.c — .npy files as a source of rows; targets and weights come from files of their own.
  *
- * Floating-point rows of a plain file are handed out where they lie, in the type they have; other types become
- * options.dtype. A NaN stays a NaN: what it means is the model's parameter `missing`. Labels are the integers
- * themselves. A position is "npy ROW".
+ * Floating-point rows of a plain file are handed out where they lie, in the type they have; other types
+ * become options.dtype. A NaN stays a NaN: what it means is the model's parameter `missing`. Labels are the
+ * integers themselves. A position is "npy ROW".
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
@@ -46,7 +46,8 @@ static fkm_status convert_rows(struct npy *npy, const char *rows, int64_t n)
         return FKM_OK;
     }
     for (i = 0; i < count; i++)
-        (void)fkmi_gather_put(npy->values, npy->dtype, i, fkmi_npy_double(&npy->x, rows, i)); /* integers fit */
+        (void)fkmi_gather_put(npy->values, npy->dtype, i,
+                              fkmi_npy_double(&npy->x, rows, i)); /* integers fit */
     return FKM_OK;
 }
 
@@ -212,8 +213,8 @@ static fkm_status npy_seek(void *self, const char *position)
         return fkmi_fail(FKM_EINVAL, "row %lld lies beyond the end of %s (%lld rows)", (long long)row,
                          npy->x.bytes->name, (long long)npy->x.n_rows);
     if (row < npy->row && fkmi_bytes_forward_only(npy->x.bytes))
-        return fkmi_fail(FKM_EUNSUPPORTED, "%s cannot go back: at row %lld, asked for row %lld", npy->x.bytes->name,
-                         (long long)npy->row, (long long)row);
+        return fkmi_fail(FKM_EUNSUPPORTED, "%s cannot go back: at row %lld, asked for row %lld",
+                         npy->x.bytes->name, (long long)npy->row, (long long)row);
     npy->row = row;
     return FKM_OK;
 }
@@ -276,7 +277,8 @@ static fkm_status check_target(const struct npy *npy)
     switch (npy->task) {
     case FKM_TASK_CLASSIFY:
         if (target->kind == FKMI_NPY_FLOAT || target->n_cols != 1)
-            return fkmi_fail(FKM_EDATA, "labels of a classifier are one integer per row; %s holds %s, %lld per row",
+            return fkmi_fail(FKM_EDATA,
+                             "labels of a classifier are one integer per row; %s holds %s, %lld per row",
                              target->bytes->name, target->kind == FKMI_NPY_FLOAT ? "fractions" : "integers",
                              (long long)target->n_cols);
         return FKM_OK;
@@ -296,12 +298,13 @@ static fkm_status check_target(const struct npy *npy)
 static fkm_status prepare(struct npy *npy, const fkm_source_options *options)
 {
     if (npy->x.n_dims != 2 || npy->x.n_cols < 1)
-        return fkmi_fail(FKM_EDATA, "%s has %d dimensions, %lld columns: rows need a 2-D array", npy->x.bytes->name,
-                         (int)npy->x.n_dims, (long long)npy->x.n_cols);
+        return fkmi_fail(FKM_EDATA, "%s has %d dimensions, %lld columns: rows need a 2-D array",
+                         npy->x.bytes->name, (int)npy->x.n_dims, (long long)npy->x.n_cols);
     if (npy->x.kind == FKMI_NPY_FLOAT)
         npy->dtype = npy->x.item == 2 ? FKM_DTYPE_F16 : npy->x.item == 4 ? FKM_DTYPE_F32 : FKM_DTYPE_F64;
-    npy->converts = npy->x.kind != FKMI_NPY_FLOAT || (npy->x.map && ((uintptr_t)npy->x.map + (uintptr_t)npy->x.data) %
-                                                                            (uintptr_t)npy->x.item != 0);
+    npy->converts =
+        npy->x.kind != FKMI_NPY_FLOAT ||
+        (npy->x.map && ((uintptr_t)npy->x.map + (uintptr_t)npy->x.data) % (uintptr_t)npy->x.item != 0);
     if (options->target && npy->task != FKM_TASK_CLUSTER) {
         FKMI_TRY(open_beside(npy, options->target, "targets", &npy->target));
         FKMI_TRY(check_target(npy));

@@ -1,7 +1,7 @@
 /* npy_array.c — the .npy format, versions 1 to 3: magic, header length, a Python dictionary, the array.
  *
- * The dictionary is read as what numpy writes: the keys 'descr', 'fortran_order' and 'shape', each once. Nothing is
- * evaluated; anything else is refused.
+ * The dictionary is read as what numpy writes: the keys 'descr', 'fortran_order' and 'shape', each once.
+ * Nothing is evaluated; anything else is refused.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "io/npy_array.h"
 
@@ -180,21 +180,24 @@ static fkm_status set_type(struct fkmi_npy *npy, const char *descr)
         }
     }
     if (descr[0] == '>')
-        return fkmi_fail(FKM_EUNSUPPORTED, "%s is big-endian (\"%s\"): save it as little-endian", npy->bytes->name,
-                         descr);
+        return fkmi_fail(FKM_EUNSUPPORTED, "%s is big-endian (\"%s\"): save it as little-endian",
+                         npy->bytes->name, descr);
     if (descr[1] == 'O')
         return fkmi_fail(FKM_EUNSUPPORTED, "%s holds Python objects: save it with a number type",
                          npy->bytes->name);
-    return fkmi_fail(FKM_EUNSUPPORTED, "%s holds elements of type \"%s\": valid are f2, f4, f8, i1 to i8, u1 to u8, b1",
+    return fkmi_fail(FKM_EUNSUPPORTED,
+                     "%s holds elements of type \"%s\": valid are f2, f4, f8, i1 to i8, u1 to u8, b1",
                      npy->bytes->name, descr);
 }
 
 static fkm_status set_shape(struct fkmi_npy *npy, const struct header *header)
 {
     if (header->n_dims < 1 || header->n_dims > 2)
-        return fkmi_fail(FKM_EUNSUPPORTED, "%s has %d dimensions, valid: 1 or 2", npy->bytes->name, header->n_dims);
+        return fkmi_fail(FKM_EUNSUPPORTED, "%s has %d dimensions, valid: 1 or 2", npy->bytes->name,
+                         header->n_dims);
     if (header->fortran_order && header->n_dims > 1)
-        return fkmi_fail(FKM_EUNSUPPORTED, "%s is in column-major order (fortran_order): save a row-major copy",
+        return fkmi_fail(FKM_EUNSUPPORTED,
+                         "%s is in column-major order (fortran_order): save a row-major copy",
                          npy->bytes->name);
     npy->n_dims = header->n_dims;
     npy->n_rows = header->shape[0];
@@ -233,8 +236,8 @@ static fkm_status read_header(struct fkmi_npy *npy)
         char shown[FKMI_EXCERPT_BYTES];
 
         fkmi_excerpt(shown, npy->buffer, (size_t)length);
-        return fkmi_fail(FKM_EDATA, "%s has a header that is not understood at byte %lld: %s", npy->bytes->name,
-                         (long long)(reader.at - npy->buffer), shown);
+        return fkmi_fail(FKM_EDATA, "%s has a header that is not understood at byte %lld: %s",
+                         npy->bytes->name, (long long)(reader.at - npy->buffer), shown);
     }
     npy->data = npy->bytes->offset;
     FKMI_TRY(set_type(npy, header.descr));

@@ -11,17 +11,17 @@ enum fkmi_npy_kind { FKMI_NPY_FLOAT, FKMI_NPY_INT, FKMI_NPY_UINT, FKMI_NPY_BOOL 
 struct fkmi_npy { /* zeroed: none */
     struct fkmi_bytes *bytes;
     enum fkmi_npy_kind kind;
-    int64_t item;    /* bytes of an element: 1, 2, 4, 8 */
-    int32_t n_dims;  /* 1 or 2 */
+    int64_t item;           /* bytes of an element: 1, 2, 4, 8 */
+    int32_t n_dims;         /* 1 or 2 */
     int64_t n_rows, n_cols; /* n_cols is 1 for 1-D */
-    int64_t data;    /* offset of the first row */
-    const char *map; /* the whole file, or NULL: rows are read into the buffer */
+    int64_t data;           /* offset of the first row */
+    const char *map;        /* the whole file, or NULL: rows are read into the buffer */
     char *buffer;
     int64_t buffer_bytes;
 };
 
-/* Reads and checks the header and the size of the file; takes bytes over on success. FKM_EDATA when it is not an
- * .npy file or its size does not fit its shape; FKM_EUNSUPPORTED for objects, structures, big-endian or
+/* Reads and checks the header and the size of the file; takes bytes over on success. FKM_EDATA when it is not
+ * an .npy file or its size does not fit its shape; FKM_EUNSUPPORTED for objects, structures, big-endian or
  * column-major arrays, more than two dimensions. */
 fkm_status fkmi_npy_begin(struct fkmi_npy *npy, struct fkmi_bytes *bytes);
 void fkmi_npy_end(struct fkmi_npy *npy);

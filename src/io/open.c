@@ -61,12 +61,13 @@ static fkm_status complete_options(const fkm_source_options *given, fkm_source_o
         return fkmi_fail(FKM_EINVAL, "source options: index_base is %d, valid: -1, 0, 1",
                          (int)options->index_base);
     if (options->n_cols < 0 || options->n_cols > INT32_MAX)
-        return fkmi_fail(FKM_EINVAL, "source options: n_cols is %lld, valid: 0 to %d", (long long)options->n_cols,
-                         INT32_MAX);
+        return fkmi_fail(FKM_EINVAL, "source options: n_cols is %lld, valid: 0 to %d",
+                         (long long)options->n_cols, INT32_MAX);
     if (options->missing != FKM_MISSING_ERROR && options->missing != FKM_MISSING_MASK)
         return fkmi_fail(FKM_EINVAL, "source options: there is no missing %d", (int)options->missing);
     if (options->n_class_names < 0)
-        return fkmi_fail(FKM_EINVAL, "source options: n_class_names is %lld", (long long)options->n_class_names);
+        return fkmi_fail(FKM_EINVAL, "source options: n_class_names is %lld",
+                         (long long)options->n_class_names);
     return FKM_OK;
 }
 

@@ -1,7 +1,7 @@
 /* open.h — one row per file format, and the reader of bytes in memory that tests and fuzzers use.
  *
- * The text readers hand out the rows before a bad one and fail at the bad one in the next call, so batches of any
- * size see the same rows; the bad row stays next. The .npy reader fails for the batch as a whole.
+ * The text readers hand out the rows before a bad one and fail at the bad one in the next call, so batches of
+ * any size see the same rows; the bad row stays next. The .npy reader fails for the batch as a whole.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_IO_OPEN_H
 #define FKMI_IO_OPEN_H

@@ -59,8 +59,8 @@ fkm_status fkmi_replace_begin(struct fkmi_replacement *file, const char *path)
     return open_partial(file);
 }
 
-/* Writing beyond RLIMIT_FSIZE sends this thread SIGXFSZ, which would end the program. It is held back while we
- * write and taken away again, unless it was there before us. */
+/* Writing beyond RLIMIT_FSIZE sends this thread SIGXFSZ, which would end the program. It is held back while
+ * we write and taken away again, unless it was there before us. */
 struct held_signal {
     sigset_t signal, old_mask;
     bool was_pending;

@@ -10,7 +10,7 @@
 /* the document, __metadata__ and its texts, and per tensor: itself, dtype, shape, offsets */
 #define FKMI_TENSORS_NODES_MAX (2 + FKMI_TEXTS_MAX + FKMI_TENSORS_MAX * (4 + FKMI_TENSOR_DIMS_MAX + 2))
 /* How our header begins; 64 hex digits follow. */
-#define FKMI_TENSORS_FRONT "{\"__metadata__\":{\"sha256\":\""
+#define FKMI_TENSORS_FRONT       "{\"__metadata__\":{\"sha256\":\""
 #define FKMI_TENSORS_FRONT_BYTES (sizeof FKMI_TENSORS_FRONT - 1)
 
 extern const struct fkmi_tensor_type_row {

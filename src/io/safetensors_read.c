@@ -1,7 +1,7 @@
 /* safetensors_read.c — opens, distrusts and verifies a safetensors file of ours.
  *
- * Nothing is allocated by what the file says before it is compared with the bytes that are there. The checksum is
- * made from 64 KiB pieces, so opening costs the header; a tensor costs itself when it is read.
+ * Nothing is allocated by what the file says before it is compared with the bytes that are there. The
+ * checksum is made from 64 KiB pieces, so opening costs the header; a tensor costs itself when it is read.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
@@ -113,7 +113,8 @@ static bool read_type(const char *name, enum fkmi_tensor_type *type)
 }
 
 /* Shape and number of bytes; false when they are impossible in a file of `most` bytes. */
-static bool read_shape(const struct fkmi_json_node *node, struct fkmi_tensor *tensor, int64_t most, int64_t *bytes)
+static bool read_shape(const struct fkmi_json_node *node, struct fkmi_tensor *tensor, int64_t most,
+                       int64_t *bytes)
 {
     int i;
 
@@ -220,7 +221,8 @@ done:
 }
 
 /* Takes fd over. */
-static fkm_status open_any(const char *name, int fd, const void *bytes, int64_t size, struct fkmi_tensor_file **out)
+static fkm_status open_any(const char *name, int fd, const void *bytes, int64_t size,
+                           struct fkmi_tensor_file **out)
 {
     fkm_status status = FKM_OK;
     struct fkmi_tensor_file *file = NULL;
@@ -283,7 +285,10 @@ void fkmi_tensors_close(struct fkmi_tensor_file *file)
 
 int fkmi_tensors_count(const struct fkmi_tensor_file *file) { return file->n_tensors; }
 
-const struct fkmi_tensor *fkmi_tensors_at(const struct fkmi_tensor_file *file, int i) { return &file->tensors[i]; }
+const struct fkmi_tensor *fkmi_tensors_at(const struct fkmi_tensor_file *file, int i)
+{
+    return &file->tensors[i];
+}
 
 const struct fkmi_tensor *fkmi_tensors_find(const struct fkmi_tensor_file *file, const char *name)
 {
@@ -296,7 +301,10 @@ const struct fkmi_tensor *fkmi_tensors_find(const struct fkmi_tensor_file *file,
 }
 
 /* The checksum is the first text; the others follow it. */
-int64_t fkmi_tensors_text_count(const struct fkmi_tensor_file *file) { return file->metadata->n_children - 1; }
+int64_t fkmi_tensors_text_count(const struct fkmi_tensor_file *file)
+{
+    return file->metadata->n_children - 1;
+}
 
 struct fkmi_text fkmi_tensors_text_at(const struct fkmi_tensor_file *file, int64_t i)
 {
@@ -312,8 +320,8 @@ const char *fkmi_tensors_text(const struct fkmi_tensor_file *file, const char *n
     return node && strcmp(name, "sha256") != 0 ? node->text : NULL;
 }
 
-fkm_status fkmi_tensors_read(struct fkmi_tensor_file *file, const char *name, enum fkmi_tensor_type type, int n_dims,
-                             const int64_t *shape, void *out)
+fkm_status fkmi_tensors_read(struct fkmi_tensor_file *file, const char *name, enum fkmi_tensor_type type,
+                             int n_dims, const int64_t *shape, void *out)
 {
     const struct fkmi_tensor *tensor = fkmi_tensors_find(file, name);
     fkm_status status;

@@ -1,7 +1,7 @@
 /* safetensors_write.c — named tensors and text into one file or block of memory.
  *
- * Tensors lie in order of falling element size, so that each is aligned; the header is padded with spaces to 8
- * bytes. The checksum is made with its own digits as '0' and then put in their place.
+ * Tensors lie in order of falling element size, so that each is aligned; the header is padded with spaces to
+ * 8 bytes. The checksum is made with its own digits as '0' and then put in their place.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "io/safetensors_layout.h"
 
 const struct fkmi_tensor_type_row fkmi_tensor_types[FKMI_N_TENSOR_TYPES] = {
-    [FKMI_TENSOR_F64] = {"F64", 8}, [FKMI_TENSOR_F32] = {"F32", 4}, [FKMI_TENSOR_F16] = {"F16", 2},
+    [FKMI_TENSOR_F64] = {"F64", 8},   [FKMI_TENSOR_F32] = {"F32", 4}, [FKMI_TENSOR_F16] = {"F16", 2},
     [FKMI_TENSOR_BF16] = {"BF16", 2}, [FKMI_TENSOR_I64] = {"I64", 8}, [FKMI_TENSOR_I32] = {"I32", 4},
     [FKMI_TENSOR_U8] = {"U8", 1},
 };
@@ -82,8 +82,8 @@ static void write_tensor_entry(struct fkmi_json_writer *json, const struct fkmi_
 }
 
 /* The header as JSON, with zeros for a checksum. */
-static void write_header(struct fkmi_json_writer *json, struct layout *layout, const struct fkmi_tensor *tensors,
-                         const struct fkmi_text *texts, int64_t n_texts)
+static void write_header(struct fkmi_json_writer *json, struct layout *layout,
+                         const struct fkmi_tensor *tensors, const struct fkmi_text *texts, int64_t n_texts)
 {
     char zeros[65];
     int64_t i;
@@ -160,7 +160,8 @@ static fkm_status lay_out(struct layout *layout, const struct fkmi_tensor *tenso
 
     assert(n_tensors <= FKMI_TENSORS_MAX);
     if (n_texts >= FKMI_TEXTS_MAX)
-        return fkmi_fail(FKM_EINVAL, "%lld notes, a file holds fewer than %d", (long long)n_texts, FKMI_TEXTS_MAX);
+        return fkmi_fail(FKM_EINVAL, "%lld notes, a file holds fewer than %d", (long long)n_texts,
+                         FKMI_TEXTS_MAX);
     set_order(layout, tensors, n_tensors);
     write_header(&json, layout, tensors, texts, n_texts);
     FKMI_TRY_GOTO(json.status);
@@ -195,8 +196,8 @@ done:
     return status;
 }
 
-fkm_status fkmi_tensors_to_bytes(const struct fkmi_tensor *tensors, int n_tensors, const struct fkmi_text *texts,
-                                 int64_t n_texts, void **bytes, size_t *size)
+fkm_status fkmi_tensors_to_bytes(const struct fkmi_tensor *tensors, int n_tensors,
+                                 const struct fkmi_text *texts, int64_t n_texts, void **bytes, size_t *size)
 {
     fkm_status status = FKM_OK;
     struct layout layout = {0};

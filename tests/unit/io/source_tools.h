@@ -48,7 +48,8 @@ static inline double value_at(const fkm_batch *batch, int64_t row, int64_t colum
 {
     const int64_t i = row * (batch->row_stride > 0 ? batch->row_stride : batch->n_cols) + column;
 
-    return batch->dtype == FKM_DTYPE_F64 ? ((const double *)batch->x)[i] : (double)((const float *)batch->x)[i];
+    return batch->dtype == FKM_DTYPE_F64 ? ((const double *)batch->x)[i]
+                                         : (double)((const float *)batch->x)[i];
 }
 
 /* A folder for this test's files, empty at first; remove_folder empties and removes it. */

@@ -220,7 +220,8 @@ static size_t put_member(unsigned char *out, const unsigned char *bytes, size_t 
 TEST(gzip_of_several_members_reads_and_seeks)
 {
     static unsigned char packed[N_BYTES + 1000];
-    const char *folder = make_folder(), *path = path_in(folder, "packed"); /* no .gz: known by its first bytes */
+    const char *folder = make_folder();
+    const char *path = path_in(folder, "packed"); /* no .gz: known by its first bytes */
     struct fkmi_bytes *bytes;
     size_t n;
 
@@ -290,7 +291,7 @@ TEST(every_truncation_and_every_flip_of_gzip_is_refused)
     for (size_t bit = 0; bit < 8 * n; bit++) {
         const size_t byte = bit / 8 % 63;
 
-        if ((byte >= 4 && byte < 10) || (byte >= 1 && byte == 3)) /* time, flags, system: gzip does not protect them */
+        if (byte >= 3 && byte < 10) /* flags, time, system: gzip does not protect them */
             continue;
         memcpy(damaged, packed, n);
         damaged[bit / 8] ^= (unsigned char)(1u << bit % 8);
@@ -388,8 +389,14 @@ TEST(a_line_longer_than_64_MiB_is_refused)
 TEST(utf8_is_recognised)
 {
     static const char *const good[] = {"", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80"};
-    static const char *const bad[] = {"\x80", "\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff",
-                                      "\xe2\x82", "\xf8\x88\x80\x80\x80"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc3",
+                                      "\xc0\xaf",
+                                      "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\xff",
+                                      "\xe2\x82",
+                                      "\xf8\x88\x80\x80\x80"};
 
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         CHECK(fkmi_is_utf8(good[i], strlen(good[i])));

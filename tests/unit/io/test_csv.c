@@ -1,4 +1,5 @@
-/* test_csv.c — CSV and TSV: quoting, headers, roles of columns, missing values, positions, and what is refused.
+/* test_csv.c — CSV and TSV: quoting, headers, roles of columns, missing values, positions, and what is
+ * refused.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 #include "unit/io/source_tools.h"
@@ -10,14 +11,21 @@ static fkm_source_options csv(fkm_task task, const char *target)
 
 TEST(a_table_with_header_labels_and_weights)
 {
-    const fkm_source_options options = {.struct_size = sizeof options, .format = FKM_FORMAT_CSV,
-                                        .task = FKM_TASK_CLASSIFY, .target = "kind", .weight = "w", .header = -1,
-                                        .missing = FKM_MISSING_MASK, .dtype = FKM_DTYPE_F64};
-    fkm_source *source = source_of("\xef\xbb\xbf" "a,kind,\"b \"\"x\"\"\",w\r\n"
+    const fkm_source_options options = {.struct_size = sizeof options,
+                                        .format = FKM_FORMAT_CSV,
+                                        .task = FKM_TASK_CLASSIFY,
+                                        .target = "kind",
+                                        .weight = "w",
+                                        .header = -1,
+                                        .missing = FKM_MISSING_MASK,
+                                        .dtype = FKM_DTYPE_F64};
+    fkm_source *source = source_of("\xef\xbb\xbf"
+                                   "a,kind,\"b \"\"x\"\"\",w\r\n"
                                    "1.5,cat,-2e3,1\r\n"
                                    "\r\n"
                                    " 0.1 ,\"dog, big\",+7,0.25\r\n"
-                                   ".5,cat,1e-5,0", &options);
+                                   ".5,cat,1e-5,0",
+                                   &options);
     fkm_batch batch;
 
     CHECK_OK(fkm_source_next(source, 10, &batch));
@@ -51,11 +59,11 @@ TEST(headers_are_looked_for)
         const char *text, *target, *note;
         int64_t n_rows;
     } cases[] = {
-        {"a,b\n1,2\n", NULL, "header: yes", 1},      {"1,2\n3,4\n", NULL, "header: no", 2},
-        {"a,b,k\n1,2,x\n", "-1", "header: yes", 1},  {"1,2,x\n3,4,y\n", "-1", "header: no", 2},
-        {",b\n1,2\n", NULL, "header: yes", 1},       {"?,NA\n1,2\n", NULL, "header: no", 2},
-        {"0,1,k\n1,2,x\n", "k", "header: yes", 1},   {",,x\n1,2,y\n", "2", "header: no", 2},
-        {"nan,2\n3,4\n", NULL, "header: no", 2},     {"a\n1\n", NULL, "header: yes", 1},
+        {"a,b\n1,2\n", NULL, "header: yes", 1},     {"1,2\n3,4\n", NULL, "header: no", 2},
+        {"a,b,k\n1,2,x\n", "-1", "header: yes", 1}, {"1,2,x\n3,4,y\n", "-1", "header: no", 2},
+        {",b\n1,2\n", NULL, "header: yes", 1},      {"?,NA\n1,2\n", NULL, "header: no", 2},
+        {"0,1,k\n1,2,x\n", "k", "header: yes", 1},  {",,x\n1,2,y\n", "2", "header: no", 2},
+        {"nan,2\n3,4\n", NULL, "header: no", 2},    {"a\n1\n", NULL, "header: yes", 1},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -149,9 +157,11 @@ TEST(bad_tables_are_refused_with_line_column_and_numbers)
 {
     fkm_source_options options = csv(FKM_TASK_CLASSIFY, "y");
 
-    check_refused(FKM_EDATA, "memory, line 3: 2 fields, the first line has 3", "a,b,y\n1,2,x\n1,2\n", &options);
+    check_refused(FKM_EDATA, "memory, line 3: 2 fields, the first line has 3", "a,b,y\n1,2,x\n1,2\n",
+                  &options);
     check_refused(FKM_EDATA, "line 2: 4 fields, the first line has 3", "a,b,y\n1,2,x,\n", &options);
-    check_refused(FKM_EDATA, "line 2: column 1 (b): \"two\" is not a finite number", "a,b,y\n1,two,x\n", &options);
+    check_refused(FKM_EDATA, "line 2: column 1 (b): \"two\" is not a finite number", "a,b,y\n1,two,x\n",
+                  &options);
     check_refused(FKM_EDATA, "\"inf\" is not a finite number", "a,b,y\n1,inf,x\n", &options);
     check_refused(FKM_EDATA, "\"1e300\" is not within the range of float32", "a,b,y\n1,1e300,x\n", &options);
     check_refused(FKM_EDATA, "is not a finite number", "a,b,y\n1,1e999,x\n", &options);
@@ -301,8 +311,9 @@ TEST(a_position_with_the_known_names_continues_exactly_there)
 
 TEST(foreign_positions_are_refused_and_change_nothing)
 {
-    static const char *const bad[] = {"", "npy 3", "csv", "csv 3", "csv 21 2 3", "csv -1 2", "csv 0 1", "csv 22 2",
-                                      "csv 99999999 2", "csv 21 0", "csvx 21 2", "csv 21  2"};
+    static const char *const bad[] = {"",          "npy 3",    "csv",      "csv 3",          "csv 21 2 3",
+                                      "csv -1 2",  "csv 0 1",  "csv 22 2", "csv 99999999 2", "csv 21 0",
+                                      "csvx 21 2", "csv 21  2"};
     fkm_source_options options = csv(FKM_TASK_CLASSIFY, "label");
     char position[FKMI_POSITION_BYTES];
     fkm_source *source;

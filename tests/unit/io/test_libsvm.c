@@ -27,7 +27,8 @@ TEST(rows_with_labels_comments_and_qid)
                                    "\n"
                                    "-1 qid:7 5:-1e2\t2:3\r\n"
                                    "+1\n"
-                                   "1 1:1", &options);
+                                   "1 1:1",
+                                   &options);
     fkm_batch batch;
 
     CHECK_SAYS("index base 1 (no index 0 was found); 5 columns (largest index of a first pass)",
@@ -112,7 +113,8 @@ TEST(tags_with_an_xmc_header)
     CHECK_OK(fkm_source_next(source, 2, &batch));
     CHECK_INT(0, batch.n_rows);
     fkm_source_close(source);
-    check_refused(FKM_EDATA, "the header promises 3 rows, there are 2", "3 10 20\n17,3 0:1 9:2\n 4:1\n", &options);
+    check_refused(FKM_EDATA, "the header promises 3 rows, there are 2", "3 10 20\n17,3 0:1 9:2\n 4:1\n",
+                  &options);
     check_refused(FKM_EDATA, "tag 20, but the header promises 20", "1 10 20\n20 0:1\n", &options);
     check_refused(FKM_EDATA, "index 10, the largest of 10 columns is 9", "1 10 20\n2 10:1\n", &options);
 }
@@ -215,7 +217,8 @@ static void make_rows(void)
         state = state * 1664525u + 1013904223u;
         label[i] = (int)(state >> 16) % 9;
         at += (size_t)sprintf(text + at, "c%d", label[i]);
-        for (int n = (int)(state >> 24) % 30, j = (int)(state >> 8) % N_COLS; n > 0; n--, j = (j + 37) % N_COLS) {
+        for (int n = (int)(state >> 24) % 30, j = (int)(state >> 8) % N_COLS; n > 0;
+             n--, j = (j + 37) % N_COLS) {
             state = state * 1664525u + 1013904223u;
             expected[i][j] = (double)((int)(state >> 12) % 1000 - 500) / 8;
             at += (size_t)sprintf(text + at, " %d:%g", j + 1, expected[i][j]);

@@ -8,7 +8,8 @@ static char npy[200000];
 /* A file of version 1 in `npy`; returns its size. */
 static size_t npy_of(const char *descr, const char *shape, const void *data, size_t bytes)
 {
-    size_t length = (size_t)sprintf(npy + 10, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, shape);
+    size_t length =
+        (size_t)sprintf(npy + 10, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, shape);
 
     while ((10 + length + 1) % 64 != 0)
         npy[10 + length++] = ' ';
@@ -80,16 +81,23 @@ TEST(every_number_type_is_read)
         {"|i1", FKM_DTYPE_F64, {-2, 127}, {0xfe, 0x7f}},
         {"<i2", FKM_DTYPE_F64, {-2, 258}, {0xfe, 0xff, 2, 1}},
         {"<i4", FKM_DTYPE_F64, {-2, 16777217}, {0xfe, 0xff, 0xff, 0xff, 1, 0, 0, 1}},
-        {"<i8", FKM_DTYPE_F64, {-2, 4294967296.0}, {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1}},
+        {"<i8",
+         FKM_DTYPE_F64,
+         {-2, 4294967296.0},
+         {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1}},
         {"|u1", FKM_DTYPE_F64, {254, 1}, {0xfe, 1}},
         {"<u2", FKM_DTYPE_F64, {65534, 258}, {0xfe, 0xff, 2, 1}},
         {"<u4", FKM_DTYPE_F64, {4294967294.0, 1}, {0xfe, 0xff, 0xff, 0xff, 1}},
-        {"<u8", FKM_DTYPE_F64, {18446744073709551616.0, 1}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}},
+        {"<u8",
+         FKM_DTYPE_F64,
+         {18446744073709551616.0, 1},
+         {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}},
         {"|b1", FKM_DTYPE_F64, {1, 0}, {1, 0}},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const size_t item = (size_t)(cases[i].descr[2] - '0'), size = npy_of(cases[i].descr, "(1, 2)", cases[i].bytes, 2 * item);
+        const size_t item = (size_t)(cases[i].descr[2] - '0'),
+                     size = npy_of(cases[i].descr, "(1, 2)", cases[i].bytes, 2 * item);
         fkm_source_options options = options_of(FKM_FORMAT_NPY, FKM_TASK_CLUSTER, NULL);
         fkm_source *source;
         fkm_batch batch;

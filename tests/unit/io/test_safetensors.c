@@ -1,5 +1,5 @@
-/* test_safetensors.c — the model file's container: what was written comes back, anything else is refused, and a
- * failed write leaves the old file.
+/* test_safetensors.c — the model file's container: what was written comes back, anything else is refused, and
+ * a failed write leaves the old file.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <signal.h>
@@ -24,7 +24,8 @@ static const struct fkmi_tensor tensors[] = {
     {.name = "nothing", .type = FKMI_TENSOR_F32, .n_dims = 2, .shape = {0, 7}, .data = NULL},
 };
 #define N_TENSORS 5
-static const struct fkmi_text texts[] = {{"version", "0.1.0"}, {"note", "caf\xc3\xa9 \"\\\n\x01 end"}, {"empty", ""}};
+static const struct fkmi_text texts[] = {
+    {"version", "0.1.0"}, {"note", "caf\xc3\xa9 \"\\\n\x01 end"}, {"empty", ""}};
 #define N_TEXTS 3
 
 static void check_content(struct fkmi_tensor_file *file)
@@ -185,16 +186,19 @@ static void check_header(fkm_status expected, const char *words, const char *res
 
 TEST(headers_with_a_true_checksum_are_still_distrusted)
 {
-#define U8(name, shape, offsets) "\"" name "\":{\"dtype\":\"U8\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define U8(name, shape, offsets)                                                                             \
+    "\"" name "\":{\"dtype\":\"U8\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
     check_header(FKM_OK, "", "}}", 0);
     check_header(FKM_OK, "", "}," U8("a", "[4]", "[0,4]") "," U8("b", "[2,2]", "[4,8]") "}", 8);
     check_header(FKM_OK, "", "}," U8("a", "[]", "[0,1]") "}", 1);
     check_header(FKM_EDATA, "its size is not that of its tensors", "}}", 1);
     check_header(FKM_EDATA, "shape is impossible", "}," U8("a", "[4]", "[0,4]") "}", 3);
-    check_header(FKM_EDATA, "does not lie where", "}," U8("a", "[3]", "[0,3]") "," U8("b", "[3]", "[3,6]") "}", 5);
+    check_header(FKM_EDATA, "does not lie where",
+                 "}," U8("a", "[3]", "[0,3]") "," U8("b", "[3]", "[3,6]") "}", 5);
     check_header(FKM_EDATA, "its size is not", "}," U8("a", "[4]", "[0,4]") "}", 5);
     check_header(FKM_EDATA, "does not lie where", "}," U8("a", "[4]", "[1,5]") "}", 5);
-    check_header(FKM_EDATA, "does not lie where", "}," U8("a", "[4]", "[0,4]") "," U8("b", "[4]", "[3,7]") "}", 8);
+    check_header(FKM_EDATA, "does not lie where",
+                 "}," U8("a", "[4]", "[0,4]") "," U8("b", "[4]", "[3,7]") "}", 8);
     check_header(FKM_EDATA, "does not lie where", "}," U8("a", "[4]", "[0,5]") "}", 5);
     check_header(FKM_EDATA, "does not lie where", "}," U8("a", "[4]", "[4,0]") "}", 4);
     check_header(FKM_EDATA, "shape is impossible", "}," U8("a", "[4611686018427387904,4]", "[0,0]") "}", 0);
@@ -295,7 +299,8 @@ TEST(a_partial_file_that_leads_elsewhere_is_not_followed)
 TEST(a_file_size_limit_leaves_the_old_file_and_the_process)
 {
     static double data[40000];
-    const struct fkmi_tensor large = {.name = "large", .type = FKMI_TENSOR_F64, .n_dims = 1, .shape = {40000}, .data = data};
+    const struct fkmi_tensor large = {
+        .name = "large", .type = FKMI_TENSOR_F64, .n_dims = 1, .shape = {40000}, .data = data};
     const char *folder = make_folder(), *path = path_in(folder, "m");
     struct fkmi_tensor_file *file;
     struct rlimit old, low;
