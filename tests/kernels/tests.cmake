@@ -1,0 +1,6 @@
+fkm_test(test_tiles SOURCES kernels/test_tiles.c support/naive.c LINK fkm_kernels)
+fkm_test(test_vectors SOURCES kernels/test_vectors.c support/naive.c LINK fkm_kernels)
+fkm_test(test_dispatch SOURCES kernels/test_dispatch.c LINK fkm_kernels)
+fkm_test(test_scan SOURCES kernels/test_scan.c support/naive.c LINK fkm_backends)
+fkm_test(test_accumulate SOURCES kernels/test_accumulate.c support/naive.c LINK fkm_backends)
+fkm_test(test_context SOURCES kernels/test_context.c LINK fkm_backends)
