@@ -263,6 +263,8 @@ int run_fit_stream(const struct options *options)
     learn_schema(options, &stream.params, stream.data_path, &stream.schema);
     code = work(&stream);
     talk_end_line();
+    if (stream.resumed && code == interrupted_code_number()) /* between batches or before the first: still there */
+        code = EXIT_CHECKPOINT;
     input_close(&stream.input);
     fkm_model_free(stream.model);
     fkm_context_free(stream.context);

@@ -179,7 +179,8 @@ static void print_summary(struct inspect *model)
     line(model, "prototypes", "%s", count_text(a, info->k));
     line(model, "mass", "%.6g", model->total_mass);
     line(model, "scale", "%.6g (mean distance to the nearest prototype in phase 1)", info->scale);
-    line(model, "temperature", "%.6g (as learned, times scale)", info->temperature);
+    if (info->params.soft == FKM_SOFT_SOFTMAX_SCALED)
+        line(model, "temperature", "%.6g (as learned, times scale)", info->temperature);
     line(model, "learned from", "%" PRId64 " passes, %" PRId64 " batches, %" PRId64 " gradient steps", info->iterations,
          info->batches, info->gradient_steps);
     if (info->learning_rate > 0)

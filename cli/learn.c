@@ -95,7 +95,7 @@ static int report_json(const fkm_model_info *info, const struct learn_report *re
     json_int(&json, "gradient_steps", info->gradient_steps);
     json_real(&json, "learning_rate", info->learning_rate);
     json_real(&json, "held_out_score", held_out);
-    json_real(&json, "seconds", report->seconds);
+    json_real(&json, "seconds", round(1e3 * report->seconds) / 1e3);
     if (report->eval_path) {
         json_open(&json, "eval", '{');
         json_text(&json, "data", report->eval_path);

@@ -35,7 +35,7 @@ static bool is_due(struct progress *progress)
 
 static void add_bar(struct text *line, double part)
 {
-    enum { CELLS = 24 };
+    enum { CELLS = 16 };
     char bar[CELLS + 1];
     const int full = (int)(part * CELLS);
     for (int i = 0; i < CELLS; i++)
@@ -89,10 +89,10 @@ int progress_learning(void *user, const fkm_progress *now)
             text_printf(&line, "/%" PRId64, now->epochs);
         if (!isnan(part))
             add_bar(&line, part);
-        if (passed > 0.5 && now->rows > 0)
-            add_rate(&line, (double)now->rows / passed);
         if (passed > 0.5 && part > progress->first_part)
             add_left(&line, passed * (1 - part) / (part - progress->first_part));
+        if (passed > 0.5 && now->rows > 0)
+            add_rate(&line, (double)now->rows / passed);
         if (isfinite(now->loss))
             text_printf(&line, "  loss %.4g", now->loss);
         if (isfinite(now->eval))

@@ -148,11 +148,13 @@ void watch_signals(void)
 
 bool interrupted(void) { return caught != 0; }
 
+int interrupted_code_number(void) { return 128 + (caught ? (int)caught : SIGINT); }
+
 int interrupted_code(void)
 {
     static bool said;
     if (!said)
         fail(0, "interrupted");
     said = true;
-    return 128 + (caught ? (int)caught : SIGINT);
+    return interrupted_code_number();
 }

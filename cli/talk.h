@@ -32,6 +32,7 @@ void talk_end_line(void); /* clears it */
 /* Signals: the first SIGINT or SIGTERM asks to stop, the second ends the program at once. */
 void watch_signals(void);
 bool interrupted(void);
-int interrupted_code(void); /* 130 or 143, after saying so */
+int interrupted_code(void);        /* 130 or 143, after saying so */
+int interrupted_code_number(void); /* the same without a word */
 
 #endif

@@ -82,8 +82,12 @@ static int put_table_targets(struct writing *writing, const fkm_batch *batch, in
         text_puts(&joined, "");
         for (int64_t at = batch->tag_indptr[i]; at < batch->tag_indptr[i + 1]; at++) {
             const char *name = schema_class(writing->schema, batch->tags[at], number);
-            TRY(check_word(name, "; ,", writing->writer->name));
+            const int code = check_word(name, "; ,", writing->writer->name);
             text_printf(&joined, "%s%s", joined.length ? ";" : "", name);
+            if (code != EXIT_FINE) {
+                text_free(&joined);
+                return code;
+            }
         }
         output_field(&writing->output, joined.bytes, false, separator);
         text_free(&joined);
