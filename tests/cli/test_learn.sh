@@ -189,6 +189,10 @@ ok "one tag each" awk 'NR > 1 && ($0 ~ /;/ || $0 == "") { exit 1 }' "$out"
 exits 0 "gap and probabilities" "$fkm" predict --model songs.fkm --data songs_test.csv --strategy gap --proba
 ok "a column for each tag" test "$(head -1 "$out" | tr ',' '\n' | sort | tr '\n' ,)" = "folk,jazz,pop,prediction,rock,"
 exits 2 "--top-k alone" "$fkm" predict --model songs.fkm --data songs_test.csv --top-k 2
+{ cat songs_test.csv; echo '0,0,2,2,folk;polka'; } >polka.csv
+exits 0 "an unknown tag counts as missed" "$fkm" evaluate --model songs.fkm --data polka.csv --json
+says "an unknown tag counts as missed" "does not know the tag 'polka'"
+at_least "an unknown tag counts as missed" micro_f1 0.8
 exits 0 "convert tags" "$fkm" convert songs_train.csv songs.svm --target tags --task multilabel
 exits 0 "multilabel from libsvm" "$fkm" fit --task multilabel --data songs.svm --model sparse.fkm --soft-type softmax_scaled \
     --k-init 2 --finetune 5
@@ -222,6 +226,13 @@ exits 0 "fit from npy" "$fkm" fit --task classifier --data train.npy --target co
     --distance euclidean --standardize --k-init 4 --finetune 10 --eval test.npy --eval-target colour_test.npy
 exits 0 "evaluate npy" "$fkm" evaluate --model npy.fkm --data test.npy --target colour_test.npy --json
 at_least "evaluate npy" accuracy 0.95
+awk -F, -v OFS=, 'NR == 5 { $2 = "" } { print }' test.csv >holes.csv
+exits 0 "convert holes" "$fkm" convert holes.csv holes.npy --target colour --target-output colour_test.npy
+exits 0 "NaN is masked" "$fkm" evaluate --model npy.fkm --data holes.npy --target colour_test.npy --json
+at_least "NaN is masked" accuracy 0.95
+exits 65 "NaN as an error" "$fkm" evaluate --model npy.fkm --data holes.npy --target colour_test.npy --missing error
+says "NaN as an error" "row 3, feature 1 is missing (NaN)"
+exits 65 "NaN as an error in fit" "$fkm" fit --task clusterer --data holes.npy --model x.fkm --missing error
 exits 2 "npy targets are files" "$fkm" evaluate --model npy.fkm --data test.npy
 exits 0 "predict npy" "$fkm" predict --model npy.fkm --data test.npy --output npy.csv
 same "the same answers from npy, by number" <(tail -n +2 answers.csv | sed 's/red/0/; s/green/1/; s/blue/2/') <(tail -n +2 npy.csv)

@@ -26,6 +26,21 @@ for command in fit finetune predict evaluate inspect convert version; do
     ok "lines of help $command fit 100 columns" awk 'length($0) > 100 { print; bad = 1 } END { exit bad }' "$out"
 done
 
+# ---- the page and the manual know every option
+root=$here/../..
+for option in $(for command in fit finetune predict evaluate inspect convert version; do
+    "$fkm" help $command | sed '/^Parameters of/,/^Examples:/d' | grep -o '^  [-a-z, ]*--[a-z-]*' | grep -o -- '--[a-z-]*'
+done | sort -u); do
+    [ "$option" = --help ] || [ "$option" = --model ] || [ "$option" = --data ] ||
+        ok "docs/cli.md knows $option" grep -q -- "$option" "$root/docs/cli.md"
+    ok "fkm.1 knows $option" grep -q -- "$(printf %s "$option" | sed 's/-/\\\\-/g')" "$root/cli/fkm.1"
+done
+if command -v man >/dev/null && command -v groff >/dev/null; then
+    ok "fkm.1 is a manual page" test -z "$(LC_ALL=C man --warnings -l "$root/cli/fkm.1" 2>&1 >/dev/null)"
+else
+    skip "fkm.1 is a manual page"
+fi
+
 # ---- version
 exits 0 "version" "$fkm" version
 ok "version names itself" grep -Eq '^fkm [0-9]+\.[0-9]+\.[0-9]+ \([a-z0-9]+, [0-9]+ threads?\)$' "$out"

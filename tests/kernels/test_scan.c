@@ -7,7 +7,7 @@
 #include "support/naive.h"
 #include "support/test.h"
 
-enum shape { NORMAL, FAR, NEAR_TIES, COPIES, LARGE, SMALL, N_SHAPES };
+enum shape { NORMAL, FAR, NEAR_TIES, COPIES, NEAR_COPIES, LARGE, SMALL };
 
 /* A random problem, as the backend sees it and in f64. */
 struct problem {
@@ -53,9 +53,10 @@ static double coordinate(const struct problem *p, struct naive_random *random, i
 
     switch (p->shape) {
     case FAR: return 1e4 + 3 * base + noise;
-    case NEAR_TIES: return 1e3 * base + 1e-2 * noise; /* far centres: no shift brings all of them near the origin */
-    case LARGE: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e3 : 1e17);
-    case SMALL: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e-3 : 1e-16);
+    case NEAR_TIES:
+    case NEAR_COPIES: return 1e3 * base + 1e-2 * noise; /* far centres: no shift brings all of them near the origin */
+    case LARGE: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e3 : 1e18);
+    case SMALL: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e-3 : 1e-20);
     default: return base + noise;
     }
 }
@@ -113,7 +114,7 @@ static void make_prototypes(struct problem *p, struct naive_random *random)
     p->points = room(p->k * p->dim, naive_size(p->dtype));
     for (int64_t j = 0; j < p->k; j++) {
         const int64_t centre = naive_below(random, 5), copied = j > 0 ? naive_below(random, j) : 0;
-        const bool zero = naive_below(random, 15) == 0, copy = p->shape == COPIES && j > 2;
+        const bool zero = naive_below(random, 15) == 0, copy = (p->shape == COPIES || p->shape == NEAR_COPIES) && j > 2;
 
         for (int64_t d = 0; d < p->dim; d++) {
             const double value = zero ? 0 : coordinate(p, random, centre, d);
@@ -439,6 +440,7 @@ TEST(copies_of_a_prototype_tie_to_the_lowest_index)
     check_many(COPIES, false, false, false, 5, 14);
     check_many(COPIES, true, false, false, 2, 15);
     check_many(COPIES, false, true, false, 2, 16);
+    check_many(NEAR_COPIES, false, false, false, 6, 26);
 }
 TEST(values_whose_squares_leave_the_range_of_floats)
 {
@@ -515,10 +517,12 @@ TEST(few_rows_against_many_prototypes)
     fkm_context *context = context_of(2, NULL);
     struct fkmi_pack *pack = NULL;
 
-    for (int repeat = 0; repeat < 6; repeat++) {
+    for (int repeat = 0; repeat < 9; repeat++) {
+        static const enum shape shapes[] = {NORMAL, COPIES, NEAR_TIES};
         struct problem p = {.metric = (fkm_metric)(repeat % 3), .dtype = FKM_DTYPE_F32, .row_dtype = FKM_DTYPE_F32,
-                            .shape = repeat < 3 ? NORMAL : COPIES, .sparse = repeat == 4, .unit = 0x1p-24,
-                            .n = repeat % 2 ? 17 : 2, .dim = 150, .k = 1200, .n_classes = 3};
+                            .shape = shapes[repeat / 3], .sparse = repeat == 4, .unit = 0x1p-24,
+                            .n = repeat % 2 ? 17 : 2, .dim = repeat % 2 ? 100 : 400, .k = repeat % 2 ? 1200 : 2000,
+                            .n_classes = 3};
 
         make_rows(&p, &random);
         make_prototypes(&p, &random);

@@ -102,25 +102,46 @@ TEST(many_small_calls_in_a_row)
     fkmi_pool_free(pool);
 }
 
-static fkm_status use_every_thread(void *argument, int64_t begin, int64_t end, int thread)
+struct meeting {
+    unsigned everyone; /* one bit for each thread that must come */
+    atomic_uint seen;
+};
+
+/* Every block waits until all threads have come: how busy the machine is does not matter, only whether each
+ * thread comes at all. After the deadline the meeting has failed. */
+static fkm_status meet(void *argument, int64_t begin, int64_t end, int thread)
 {
-    atomic_uint *seen = argument;
+    struct meeting *meeting = argument;
 
     (void)begin;
     (void)end;
-    atomic_fetch_or(seen, 1u << thread);
-    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-    return FKM_OK;
+    atomic_fetch_or(&meeting->seen, 1u << thread);
+    for (int i = 0; i < 20000; i++) {
+        if (atomic_load(&meeting->seen) == meeting->everyone)
+            return FKM_OK;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return fkmi_fail(FKM_EINTERNAL, "only %#x of %#x came", atomic_load(&meeting->seen), meeting->everyone);
+}
+
+static bool all_threads_come(struct fkmi_pool *pool)
+{
+    const int n_threads = fkmi_pool_threads(pool);
+    struct meeting meeting = {.everyone = (1u << n_threads) - 1};
+
+    return fkmi_parallel(pool, n_threads, 1, meet, &meeting) == FKM_OK;
 }
 
 TEST(the_work_is_shared)
 {
     struct fkmi_pool *pool;
-    atomic_uint seen = 0;
 
     CHECK_OK(fkmi_pool_create(3, &pool));
-    CHECK_OK(fkmi_parallel(pool, 60, 1, use_every_thread, &seen));
-    CHECK_INT(7, atomic_load(&seen));
+    for (int i = 0; i < 200; i++) {
+        if (i % 10 == 0) /* with time to fall asleep in between */
+            nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+        CHECK(all_threads_come(pool));
+    }
     fkmi_pool_free(pool);
 }
 
@@ -243,13 +264,11 @@ static int in_child(int (*child)(struct fkmi_pool *pool), struct fkmi_pool *pool
 
 static int work_in_child(struct fkmi_pool *pool)
 {
-    atomic_uint seen = 0;
-
-    alarm(60);
+    alarm(100);
     for (int i = 0; i < 20; i++)
         if (!visits_each_item_once(pool, 500, 3))
             return 1;
-    if (fkmi_parallel(pool, 30, 1, use_every_thread, &seen) != FKM_OK || atomic_load(&seen) != 7)
+    if (!all_threads_come(pool))
         return 2; /* the child has no threads of its own */
     fkmi_pool_free(pool);
     return 0;
@@ -257,7 +276,7 @@ static int work_in_child(struct fkmi_pool *pool)
 
 static int free_in_child(struct fkmi_pool *pool)
 {
-    alarm(60);
+    alarm(100);
     fkmi_pool_free(pool);
     return 0;
 }
@@ -317,4 +336,41 @@ TEST(a_fork_in_the_middle_of_another_callers_work)
     CHECK(result == &job);
     CHECK_INT(0, failed);
     fkmi_pool_free(job.pool);
+}
+
+static void *start_the_pool(void *argument)
+{
+    struct nest_job *job = argument;
+    atomic_int items = 0;
+
+    return fkmi_parallel(job->pool, 400, 1, add_items, &items) == FKM_OK ? job : NULL;
+}
+
+static int share_in_child(struct fkmi_pool *pool)
+{
+    alarm(100);
+    return all_threads_come(pool) ? 0 : 2;
+}
+
+/* The child must not count on the thread that was starting the workers: it has no such thread. */
+TEST(a_fork_while_another_caller_starts_the_threads)
+{
+    int failed = 0;
+
+    if (!THREADS_AFTER_FORK)
+        test_skip("no threads after fork under this sanitizer");
+    for (int i = 0; i < 60; i++) {
+        struct nest_job job = {0};
+        pthread_t caller;
+        void *result;
+
+        CHECK_OK(fkmi_pool_create(30, &job.pool)); /* many, so that starting them takes a while */
+        CHECK_INT(0, pthread_create(&caller, NULL, start_the_pool, &job));
+        nanosleep(&(struct timespec){.tv_nsec = i * 5000}, NULL); /* to meet it at different places */
+        failed += in_child(share_in_child, job.pool) != 0;
+        pthread_join(caller, &result);
+        CHECK(result == &job);
+        fkmi_pool_free(job.pool);
+    }
+    CHECK_INT(0, failed);
 }

@@ -48,9 +48,10 @@ static fkm_model *fitted(fkm_task task, const struct data *data)
 }
 
 /* Every call refuses the batch with words and leaves every byte of the model. */
-static void expect_refusal(fkm_model *model, const fkm_batch *batch, int n_calls, fkm_status expected, const char *words)
+static void expect_refusal_from(int first, fkm_model *model, const fkm_batch *batch, int n_calls, fkm_status expected,
+                                const char *words)
 {
-    for (int c = 0; c < n_calls; c++) {
+    for (int c = first; c < n_calls; c++) {
         struct bytes before = model_bytes(model);
         const fkm_status status = call(c, model, batch);
         if (status != expected)
@@ -59,6 +60,11 @@ static void expect_refusal(fkm_model *model, const fkm_batch *batch, int n_calls
         CHECK_SAYS(words, fkm_last_error());
         CHECK_SAME_BYTES(before, model_bytes(model));
     }
+}
+
+static void expect_refusal(fkm_model *model, const fkm_batch *batch, int n_calls, fkm_status expected, const char *words)
+{
+    expect_refusal_from(0, model, batch, n_calls, expected, words);
 }
 
 TEST(bad_rows_are_refused_by_every_call)
@@ -76,7 +82,7 @@ TEST(bad_rows_are_refused_by_every_call)
         bad = good;
         bad.n_cols = 3;
         bad.row_stride = DIM;
-        expect_refusal(model, &bad, N_CALLS, FKM_EINVAL, "3 columns");
+        expect_refusal_from(1, model, &bad, N_CALLS, FKM_EINVAL, "3 columns"); /* fit begins anew, with any width */
         CHECK_SAYS("4", fkm_last_error());
         bad = good;
         bad.x = NULL;

@@ -354,8 +354,10 @@ TEST(csr_rows_learn_what_dense_rows_learn)
         params.metric = t % 2 ? FKM_METRIC_COSINE : FKM_METRIC_EUCLIDEAN;
         fkm_model *a = new_model(params, 2), *b = new_model(params, 2);
         double x[300], y[300];
-        CHECK_OK(fkm_model_fit(a, &dense, NULL));
-        CHECK_OK(fkm_model_fit(b, &csr, NULL));
+        fkm_fit_options options = FKM_FIT_OPTIONS_INIT;
+        options.max_iters = 2; /* few enough that no row on a border turns */
+        CHECK_OK(fkm_model_fit(a, &dense, &options));
+        CHECK_OK(fkm_model_fit(b, &csr, &options));
         CHECK_INT(info_of(a).k, info_of(b).k);
         CHECK_OK(fkm_model_centroids(a, x));
         CHECK_OK(fkm_model_centroids(b, y));
