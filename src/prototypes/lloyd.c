@@ -11,6 +11,7 @@
 #include "prototypes/maintain.h"
 #include "prototypes/repel.h"
 #include "prototypes/revive.h"
+#include "prototypes/swap.h"
 #include "prototypes/targets.h"
 
 struct lloyd {
@@ -109,23 +110,35 @@ static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
     return fkmi_revive(l->context, l->params, l->state, &l->cells, l->rows, l->slot, &moved->shift);
 }
 
-/* Passes until the shift is below tol; *stopped: the status of after_pass that ended them. */
+/* Passes until the shift is below tol and swaps have nothing left to try; *stopped: the status of after_pass that
+ * ended them. */
 static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkmi_pass_fn *after_pass, void *user,
                              int64_t *n_passes, fkm_status *stopped)
 {
-    for (int64_t round = 0; round < max_iters; round++) {
-        struct fkmi_moved moved;
+    fkm_status status = FKM_OK;
+    struct fkmi_swaps *swaps = NULL;
 
-        FKMI_TRY(pass(l, round + 1 == max_iters, &moved));
+    if (fkmi_swaps_possible(l->params, l->state, l->rows))
+        FKMI_TRY_GOTO(fkmi_swaps_create(l->context, l->params, l->state, l->rows, max_iters, &swaps));
+    while (*n_passes < max_iters) {
+        struct fkmi_moved moved;
+        bool settled, over = swaps == NULL;
+
+        FKMI_TRY_GOTO(pass(l, *n_passes + 1 == max_iters, &moved));
         ++*n_passes;
         if (l->cells.weight > 0)
             l->state->scale = moved.mean_distance > 0 ? moved.mean_distance : 1;
         if (after_pass)
             *stopped = after_pass(user, *n_passes, &moved);
-        if (*stopped != FKM_OK || moved.shift < tol || moved.shift == 0)
+        settled = moved.shift < tol || moved.shift == 0;
+        if (swaps && *stopped == FKM_OK && *n_passes < max_iters)
+            FKMI_TRY_GOTO(fkmi_swaps_after_pass(swaps, &l->cells, settled, max_iters - *n_passes, &over));
+        if (*stopped != FKM_OK || (settled && over))
             break;
     }
-    return FKM_OK;
+done:
+    fkmi_swaps_free(swaps);
+    return status;
 }
 
 /* Masses, ages and targets as the last pass found them. */

@@ -12,8 +12,11 @@ static double known_scale(double scale) { return scale > 0 && isfinite(scale) ? 
 
 struct fkmi_routing fkmi_routing_of(const fkm_params *params, const struct fkmi_state *state)
 {
-    /* Squared distances need half the exponent of l1. */
-    const double standard_power = params->metric == FKM_METRIC_L1 ? 8 : 4;
+    /* Squared distances need half the exponent of l1. GLVQ draws its borders for the nearest prototype alone, so
+     * a softer blend would blur them: twice the exponent keeps the two answers together. */
+    const double of_metric = params->metric == FKM_METRIC_L1 ? 8 : 4;
+    const bool sharp = params->task == FKM_TASK_CLASSIFY && params->repulsion == FKM_REPULSION_GLVQ;
+    const double standard_power = sharp ? 2 * of_metric : of_metric;
 
     return (struct fkmi_routing){.soft = params->soft, .metric = params->metric,
                                  .power = params->idw_power > 0 ? params->idw_power : standard_power,

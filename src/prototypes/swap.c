@@ -1,0 +1,419 @@
+/* swap.c — what each prototype is worth, what a second one would be worth, and the tries to exchange them.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "prototypes/swap.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "prototypes/polish.h"
+
+#define SLOW_PASS       1e-3 /* relative gain of a pass below which passes have nearly settled */
+#define SETTLING_PASS   1e-4 /* the same for the rows that may change sides at the end, */
+#define IDLE_PASS       1e-7 /* and for the end of that, so many times in a row: */
+#define MOST_IDLE       4
+#define LEAST_GAIN      1e-4 /* relative gain that makes a try a success */
+#define PASSES_AHEAD    4    /* a try ends when so many passes of the present gain would not save it */
+#define MOST_FAILURES   8
+#define LEAST_CELLS     16   /* cells looked into: at least so many, */
+#define CELLS_SHARE     8    /* and one in so many */
+#define SPLIT_PASSES    6
+
+struct fkmi_swaps {
+    struct fkm_context *context;
+    const fkm_params *params;
+    struct fkmi_state *state;
+    const struct fkmi_rows *rows;
+    struct fkmi_space space;
+    int64_t n_cells; /* cells looked into */
+    struct fkmi_pack *pack;
+    void *held;          /* points to come back to */
+    double held_sum;     /* their sum of distances */
+    double last_sum;     /* of the pass before */
+    bool trying, tired;  /* in a try; no more tries */
+    int idle;            /* passes in a row in which changing sides gained next to nothing */
+    bool polished;       /* no row is to change sides any more */
+    int64_t most_passes;
+    int failures;        /* in a row */
+    /* what the last look found */
+    int64_t *cell_begin; /* k + 1: rows of cell j are cell_row[cell_begin[j] ..] */
+    int64_t *cell_row;   /* n rows of the view */
+    double *within;      /* k: sum of distances of the cell */
+    double *loss;        /* k: what its removal costs */
+    int64_t *full;       /* n_cells: cells by falling sum */
+    double *gain;        /* n_cells: what a second prototype in cell full[i] gains */
+    double *halves;      /* n_cells x 2 dim: its two means */
+    uint8_t *tried;      /* n_cells x n_cells: single swaps (cell i, i-th cheapest removal) */
+    int64_t *cheap;      /* n_cells: prototypes by rising loss */
+    /* room */
+    int32_t *pair_index;
+    double *pair_distance;
+    double *scratch; /* threads x 5 dim */
+    int64_t block;
+};
+
+bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *state, const struct fkmi_rows *rows)
+{
+    if (params->task != FKM_TASK_CLUSTER || params->assignment != FKM_ASSIGN_HARD || state->n_classes != 1 ||
+        state->k < 2 || rows->mask || fkmi_rows_sparse(rows))
+        return false;
+    for (int64_t j = 0; j < state->k; j++)
+        if (state->frozen[j])
+            return false;
+    return true;
+}
+
+static size_t points_bytes(const struct fkmi_state *state)
+{
+    return (size_t)(state->k * state->dim) * fkmi_dtype_size(state->dtype);
+}
+
+fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
+                             const struct fkmi_rows *rows, int64_t most_passes, struct fkmi_swaps **out)
+{
+    fkm_status status = FKM_OK;
+    struct fkmi_swaps *s = NULL;
+    const int64_t k = state->k, dim = state->dim;
+
+    *out = NULL;
+    FKMI_TRY_GOTO(fkmi_alloc(&s, 1, sizeof *s));
+    *s = (struct fkmi_swaps){.context = context, .params = params, .state = state, .rows = rows,
+                             .space = fkmi_state_space(state, params->metric), .last_sum = INFINITY, .most_passes = most_passes};
+    s->n_cells = k / CELLS_SHARE > LEAST_CELLS ? k / CELLS_SHARE : LEAST_CELLS;
+    if (s->n_cells > k)
+        s->n_cells = k;
+    s->block = rows->n < params->batch_size ? rows->n : params->batch_size;
+    FKMI_TRY_GOTO(fkmi_alloc(&s->held, (int64_t)points_bytes(state), 1));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->cell_begin, k + 1, sizeof(int64_t)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->cell_row, rows->n, sizeof(int64_t)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->within, k, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->loss, k, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->full, s->n_cells, sizeof(int64_t)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->cheap, s->n_cells, sizeof(int64_t)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->gain, s->n_cells, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->halves, s->n_cells * 2 * dim, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->tried, s->n_cells * s->n_cells, 1));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->pair_index, 2 * s->block, sizeof(int32_t)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->pair_distance, 2 * s->block, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->scratch, fkmi_pool_threads(context->pool) * 5 * dim, sizeof(double)));
+    *out = s;
+    s = NULL;
+done:
+    fkmi_swaps_free(s);
+    return status;
+}
+
+void fkmi_swaps_free(struct fkmi_swaps *s)
+{
+    if (!s)
+        return;
+    s->context->backend->pack_free(s->pack);
+    fkmi_free(s->held);
+    fkmi_free(s->cell_begin);
+    fkmi_free(s->cell_row);
+    fkmi_free(s->within);
+    fkmi_free(s->loss);
+    fkmi_free(s->full);
+    fkmi_free(s->cheap);
+    fkmi_free(s->gain);
+    fkmi_free(s->halves);
+    fkmi_free(s->tried);
+    fkmi_free(s->pair_index);
+    fkmi_free(s->pair_distance);
+    fkmi_free(s->scratch);
+    fkmi_free(s);
+}
+
+/* ---- the look: losses and gains */
+
+/* Sums and losses of all cells; cell_row holds the row's cell until rows are sorted by it. */
+static fkm_status measure_cells(struct fkmi_swaps *s)
+{
+    const struct fkmi_backend *backend = s->context->backend;
+    const int64_t k = s->state->k;
+    const struct fkmi_scan scan = {.kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = s->pair_index,
+                                   .distance = s->pair_distance};
+
+    memset(s->within, 0, (size_t)k * sizeof(double));
+    memset(s->loss, 0, (size_t)k * sizeof(double));
+    memset(s->cell_begin, 0, (size_t)(k + 1) * sizeof(int64_t));
+    s->held_sum = 0;
+    FKMI_TRY(fkmi_state_pack(s->context, s->params, s->state, s->rows, &s->pack));
+    for (int64_t first = 0; first < s->rows->n; first += s->block) {
+        const int64_t left = s->rows->n - first;
+        const struct fkmi_rows block = fkmi_rows_slice(s->rows, first, left < s->block ? left : s->block);
+        FKMI_TRY(backend->scan(s->context, &block, s->pack, &scan));
+        for (int64_t i = 0; i < block.n; i++) {
+            const int32_t j = s->pair_index[2 * i];
+            const double u = fkmi_row_weight(&block, i);
+            s->within[j] += u * s->pair_distance[2 * i];
+            s->loss[j] += u * (s->pair_distance[2 * i + 1] - s->pair_distance[2 * i]);
+            s->held_sum += u * s->pair_distance[2 * i];
+            s->cell_begin[j + 1]++;
+            s->cell_row[first + i] = j;
+        }
+    }
+    return FKM_OK;
+}
+
+/* cell_row from cells by row to rows by cell; a fresh array takes the old one's place. */
+static fkm_status sort_rows(struct fkmi_swaps *s)
+{
+    const int64_t k = s->state->k;
+    int64_t *sorted, *next;
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY(fkmi_alloc(&sorted, s->rows->n, sizeof *sorted));
+    FKMI_TRY_GOTO(fkmi_alloc(&next, k, sizeof *next));
+    for (int64_t j = 0; j < k; j++) {
+        s->cell_begin[j + 1] += s->cell_begin[j];
+        next[j] = s->cell_begin[j];
+    }
+    for (int64_t i = 0; i < s->rows->n; i++)
+        sorted[next[s->cell_row[i]]++] = i;
+    fkmi_free(next);
+    fkmi_free(s->cell_row);
+    s->cell_row = sorted;
+    return FKM_OK;
+done:
+    fkmi_free(sorted);
+    return status;
+}
+
+/* The n best of k values, best first, ties to the lower index: a selection by insertion, since n is small. */
+static void rank(const double *value, int64_t k, bool rising, int64_t *order, int64_t n)
+{
+    int64_t held = 0;
+
+    for (int64_t j = 0; j < k; j++) {
+        int64_t place = held;
+        while (place > 0 && (rising ? value[j] < value[order[place - 1]] : value[j] > value[order[place - 1]]))
+            place--;
+        if (place >= n)
+            continue;
+        if (held < n)
+            held++;
+        memmove(order + place + 1, order + place, (size_t)(held - place - 1) * sizeof *order);
+        order[place] = j;
+    }
+}
+
+struct half {
+    double *mean, *sum, weight;
+};
+
+static void load_row(const struct fkmi_swaps *s, int64_t i, void *real, double *row)
+{
+    const fkm_dtype dtype = s->space.real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
+
+    fkmi_row_load(s->rows, &s->space, i, real);
+    s->context->kernels->vector[FKMI_REAL_F64].load[dtype](row, real, s->state->dim);
+}
+
+static double distance_to(const struct fkmi_swaps *s, const double *row, const double *mean)
+{
+    return s->context->kernels->vector[FKMI_REAL_F64].distance[s->params->metric](row, mean, s->space.feature_weights,
+                                                                                   s->state->dim);
+}
+
+static void take_mean(const struct fkmi_swaps *s, const struct half *half)
+{
+    for (int64_t d = 0; d < s->state->dim && half->weight > 0; d++)
+        half->mean[d] = half->sum[d] / half->weight;
+    (void)fkmi_point_normalise(&s->space, half->mean);
+}
+
+/* One pass of two means over a cell; returns the sum of distances to the means before it. */
+static double halve_pass(const struct fkmi_swaps *s, int64_t cell, struct half half[2], double *row, void *real)
+{
+    const int64_t dim = s->state->dim;
+    double sum = 0;
+
+    for (int h = 0; h < 2; h++) {
+        half[h].weight = 0;
+        memset(half[h].sum, 0, (size_t)dim * sizeof(double));
+    }
+    for (int64_t p = s->cell_begin[cell]; p < s->cell_begin[cell + 1]; p++) {
+        const double u = fkmi_row_weight(s->rows, s->cell_row[p]);
+        double d0, d1;
+        struct half *nearer;
+
+        load_row(s, s->cell_row[p], real, row);
+        d0 = distance_to(s, row, half[0].mean);
+        d1 = distance_to(s, row, half[1].mean);
+        nearer = &half[d1 < d0];
+        sum += u * (d1 < d0 ? d1 : d0);
+        nearer->weight += u;
+        for (int64_t d = 0; d < dim; d++)
+            nearer->sum[d] += u * row[d];
+    }
+    return sum;
+}
+
+/* Two means of a cell, begun from its centre mirrored at the farthest row. */
+static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
+{
+    struct fkmi_swaps *s = job;
+    const int64_t dim = s->state->dim;
+    double *row = s->scratch + thread * 5 * dim;
+    void *real = row + dim;
+    double *centre = row + 2 * dim;
+
+    for (int64_t c = begin; c < end; c++) {
+        const int64_t cell = s->full[c];
+        struct half half[2] = {{s->halves + 2 * c * dim, row + 3 * dim, 0},
+                               {s->halves + (2 * c + 1) * dim, row + 4 * dim, 0}};
+        double farthest = -1, sum = s->within[cell];
+
+        fkmi_point_load(s->state, s->context->kernels, cell, centre);
+        memcpy(half[0].mean, centre, (size_t)dim * sizeof(double));
+        for (int64_t p = s->cell_begin[cell]; p < s->cell_begin[cell + 1]; p++) {
+            double distance;
+            load_row(s, s->cell_row[p], real, row);
+            distance = distance_to(s, row, centre);
+            if (distance > farthest && fkmi_row_weight(s->rows, s->cell_row[p]) > 0) {
+                farthest = distance;
+                memcpy(half[0].mean, row, (size_t)dim * sizeof(double));
+            }
+        }
+        for (int64_t d = 0; d < dim; d++)
+            half[1].mean[d] = 2 * centre[d] - half[0].mean[d];
+        for (int turn = 0; turn < SPLIT_PASSES; turn++) {
+            sum = halve_pass(s, cell, half, row, real);
+            if (turn + 1 < SPLIT_PASSES)
+                for (int h = 0; h < 2; h++)
+                    take_mean(s, &half[h]);
+        }
+        s->gain[c] = s->within[cell] - sum;
+    }
+    return FKM_OK;
+}
+
+static fkm_status look(struct fkmi_swaps *s)
+{
+    FKMI_TRY(measure_cells(s));
+    FKMI_TRY(sort_rows(s));
+    rank(s->within, s->state->k, false, s->full, s->n_cells);
+    rank(s->loss, s->state->k, true, s->cheap, s->n_cells);
+    FKMI_TRY(fkmi_parallel(s->context->pool, s->n_cells, 1, halve_cells, s));
+    memset(s->tried, 0, (size_t)(s->n_cells * s->n_cells));
+    memcpy(s->held, s->state->points, points_bytes(s->state));
+    return FKM_OK;
+}
+
+/* ---- tries */
+
+static void swap(struct fkmi_swaps *s, int64_t c, int64_t removed)
+{
+    const double *halves = s->halves + 2 * c * s->state->dim;
+
+    fkmi_point_store(s->state, s->context->kernels, s->full[c], halves);
+    fkmi_point_store(s->state, s->context->kernels, removed, halves + s->state->dim);
+}
+
+/* The untried swap that promises most; -1 when none is left. */
+static int64_t best_swap(const struct fkmi_swaps *s, int64_t *r)
+{
+    int64_t best = -1;
+    double promise = -INFINITY;
+
+    for (int64_t c = 0; c < s->n_cells; c++)
+        for (int64_t h = 0; h < s->n_cells; h++) {
+            const double here = s->gain[c] - s->loss[s->cheap[h]];
+            if (s->tried[c * s->n_cells + h] || s->cheap[h] == s->full[c] || !(here > promise))
+                continue;
+            promise = here;
+            best = c;
+            *r = h;
+        }
+    return best;
+}
+
+/* All swaps that promise a gain, best first, each prototype in one of them at most; the single best, when none does
+ * or `single`. False when nothing is left to try. */
+static bool try_swaps(struct fkmi_swaps *s, bool single)
+{
+    int64_t n = 0, c, h = 0;
+
+    while ((c = best_swap(s, &h)) >= 0) {
+        const int64_t removed = s->cheap[h], split = s->full[c];
+        const bool promising = s->gain[c] > s->loss[removed];
+        if (n > 0 && (single || !promising))
+            break;
+        swap(s, c, removed);
+        n++;
+        s->tried[c * s->n_cells + h] = 1;
+        if (single || !promising)
+            break;
+        for (int64_t i = 0; i < s->n_cells; i++) /* both are taken, for this try */
+            for (int64_t g = 0; g < s->n_cells; g++)
+                if (i == c || g == h || s->full[i] == removed || s->cheap[g] == split)
+                    s->tried[i * s->n_cells + g] |= 2;
+    }
+    for (int64_t i = 0; i < s->n_cells * s->n_cells; i++)
+        s->tried[i] &= n > 1 ? 0 : 1; /* single swaps of a failed group deserve a try of their own */
+    return n > 0;
+}
+
+static void go_back(struct fkmi_swaps *s)
+{
+    memcpy(s->state->points, s->held, points_bytes(s->state));
+    s->trying = false;
+    s->last_sum = INFINITY;
+}
+
+/* Rows change sides after each pass that has nearly settled, until that gains nothing any more. */
+static fkm_status polish(struct fkmi_swaps *s, const struct fkmi_cells *cells, double gained, bool settled)
+{
+    const double sum = cells->sum_distance;
+    /* Halves are too coarse to follow single rows. */
+    const bool coarse = s->state->dtype == FKM_DTYPE_F16 || s->state->dtype == FKM_DTYPE_BF16;
+    int64_t moves;
+
+    s->idle = gained < IDLE_PASS * sum ? s->idle + 1 : 0;
+    if (s->params->metric != FKM_METRIC_EUCLIDEAN || coarse || s->idle > MOST_IDLE)
+        s->polished = true;
+    if (s->polished || !(settled || gained < SETTLING_PASS * sum))
+        return FKM_OK;
+    FKMI_TRY(fkmi_polish(s->context, s->params, s->state, s->rows, cells, &s->pack, &moves));
+    s->polished = moves == 0 && settled;
+    return FKM_OK;
+}
+
+/* A try has succeeded, failed, or goes on. */
+static void judge_try(struct fkmi_swaps *s, double gained, double sum, bool settled, int64_t passes_left)
+{
+    const bool late = 3 * passes_left < s->most_passes; /* the last third is for settling */
+
+    if (sum < (1 - LEAST_GAIN) * s->held_sum) {
+        s->trying = false;
+        s->failures = 0;
+    } else if (settled || passes_left == 1 || (isfinite(gained) && sum - PASSES_AHEAD * gained > s->held_sum)) {
+        go_back(s);
+        s->tired = late || ++s->failures >= MOST_FAILURES || !try_swaps(s, true);
+        s->trying = !s->tired;
+    }
+}
+
+fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, const struct fkmi_cells *cells, bool settled,
+                                 int64_t passes_left, bool *over)
+{
+    const double sum = cells->sum_distance, gained = s->last_sum - sum;
+
+    s->last_sum = sum;
+    *over = false;
+    if (s->trying) {
+        judge_try(s, gained, sum, settled, passes_left);
+    } else if (s->tired) {
+        FKMI_TRY(polish(s, cells, gained, settled));
+        *over = s->polished;
+    } else if (settled || gained < SLOW_PASS * sum) {
+        s->tired = 3 * passes_left < s->most_passes;
+        if (!s->tired) {
+            FKMI_TRY(look(s));
+            s->trying = try_swaps(s, false);
+            s->tired = !s->trying;
+            s->last_sum = INFINITY;
+        }
+    }
+    return FKM_OK;
+}
