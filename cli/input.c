@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "talk.h"
+#include "values.h"
 
 static bool is_stdin(const char *path) { return strcmp(path, "-") == 0; }
 
@@ -160,6 +162,7 @@ int input_open(struct input *input, const struct options *options, const char *p
                enum input_use use)
 {
     *input = (struct input){.path = path, .schema = schema, .use = use, .format = input_format(options, path)};
+    input->refuses_nan = input->format == FKM_FORMAT_NPY && option_is(options, "missing", "error");
     TRY(check_readable(path));
     TRY(check_target(input, options));
     input->known = need((size_t)schema->classes.n, sizeof *input->known);
@@ -198,15 +201,37 @@ static int check_names(const struct input *input, int64_t n_cols)
     return EXIT_FINE;
 }
 
+/* Rows to score may not have classes the model cannot answer. Tags are many, and new ones appear every day: they
+ * count as missed. */
+static int check_classes(struct input *input)
+{
+    const int64_t known = input->schema->classes.n;
+    if (!scores(input) || known == 0 || fkm_source_class_count(input->file) <= known)
+        return EXIT_FINE;
+    const char *name = fkm_source_class_name(input->file, known);
+    if (input->schema->task != FKM_TASK_MULTILABEL)
+        return fail(EXIT_BAD_DATA, "%s: the model does not know the class '%s'", input->path, name);
+    if (!input->unknown_tags_said)
+        say("%s: the model does not know the tag '%s'; unknown tags count as missed", input->path, name);
+    input->unknown_tags_said = true;
+    return EXIT_FINE;
+}
+
+static int check_nan(const struct input *input, const fkm_batch *batch)
+{
+    for (int64_t i = 0; i < batch->n_rows; i++)
+        for (int64_t j = 0; j < batch->n_cols; j++)
+            if (isnan(value_of(batch, i, j)))
+                return fail(EXIT_BAD_DATA, "%s: row %" PRId64 ", feature %" PRId64 " is missing (NaN)", input->path,
+                            input->n_rows + i, j);
+    return EXIT_FINE;
+}
+
 int input_check(struct input *input, const fkm_batch *batch)
 {
     if (input->sparse_refused)
         return fail(EXIT_BAD_DATA, "%s has sparse rows; --standardize needs dense ones", input->path);
-    if (scores(input) && fkm_source_class_count(input->file) > input->schema->classes.n &&
-        input->schema->classes.n > 0)
-        return fail(EXIT_BAD_DATA, "%s: the model does not know the %s '%s'", input->path,
-                    input->schema->task == FKM_TASK_MULTILABEL ? "tag" : "class",
-                    fkm_source_class_name(input->file, input->schema->classes.n));
+    TRY(check_classes(input));
     if (input->checked || batch->n_rows == 0)
         return EXIT_FINE;
     TRY(check_names(input, batch->n_cols));
@@ -227,6 +252,8 @@ int input_next(struct input *input, int64_t max_rows, fkm_batch *batch)
         return input_check(input, batch);
     TRY(fail_status(status, BLAME_ROWS, is_stdin(input->path) ? NULL : input->path));
     TRY(input_check(input, batch));
+    if (input->refuses_nan)
+        TRY(check_nan(input, batch));
     input->n_rows += batch->n_rows;
     return EXIT_FINE;
 }

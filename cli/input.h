@@ -19,6 +19,8 @@ struct input {
     struct schema *schema; /* borrowed; not changed here */
     bool checked;          /* columns have been compared */
     bool sparse_refused;
+    bool refuses_nan;      /* npy arrays: --missing error */
+    bool unknown_tags_said;
     int64_t n_rows;       /* handed out so far */
     fkm_source *file;     /* names and notes come from here */
     fkm_source *standard; /* over file, when the schema standardizes; else NULL */

@@ -87,8 +87,10 @@ static int report_json(const fkm_model_info *info, const struct learn_report *re
     json_text(&json, "task", task_name(info->params.task));
     json_int(&json, "rows", report->n_rows);
     json_int(&json, "features", info->dim);
-    json_int(&json, "classes", info->n_classes);
-    json_int(&json, "targets", info->n_targets);
+    if (info->params.task == FKM_TASK_CLASSIFY || info->params.task == FKM_TASK_MULTILABEL)
+        json_int(&json, "classes", info->n_classes);
+    if (info->params.task == FKM_TASK_REGRESS)
+        json_int(&json, "targets", info->n_targets);
     json_int(&json, "prototypes", info->k);
     json_int(&json, "iterations", info->iterations);
     json_int(&json, "batches", info->batches);

@@ -29,7 +29,7 @@ done
 # ---- the page and the manual know every option
 root=$here/../..
 for option in $(for command in fit finetune predict evaluate inspect convert version; do
-    "$fkm" help $command | sed '/^Parameters of/,/^Examples:/d' | grep -o '^  [-a-z, ]*--[a-z-]*' | grep -o -- '--[a-z-]*'
+    "$fkm" help $command | sed '/^Parameters of/,$d; /^Examples:/,$d' | grep -o '^  [-a-z, ]*--[a-z-]*' | grep -o -- '--[a-z-]*'
 done | sort -u); do
     [ "$option" = --help ] || [ "$option" = --model ] || [ "$option" = --data ] ||
         ok "docs/cli.md knows $option" grep -q -- "$option" "$root/docs/cli.md"
