@@ -10,7 +10,7 @@ import sys
 import xml.etree.ElementTree as xml
 
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
-NAMED = re.compile(r"^(FAILED|skipped) (.*)$", re.MULTILINE)
+NAMED = re.compile(r"^(FAILED|skipped):? (.*)$", re.MULTILINE)
 
 
 def count_program(label, case):
