@@ -69,11 +69,14 @@ static void FKMI_PASTE(store32_f16, _, ISA, )(void *to_at, const void *from_at, 
 static void FKMI_PASTE(store32_bf16, _, ISA, )(void *to_at, const void *from_at, int64_t n)
 {
     uint16_t *restrict to = to_at;
-    const uint32_t *restrict from = from_at; /* bits, so that the loop vectorises */
+    const float *restrict from = from_at;
 
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t rounded = (from[i] + 0x7fffu + (from[i] >> 16 & 1u)) >> 16;
-        const uint32_t quiet = from[i] >> 16 | 0x40u;
-        to[i] = (uint16_t)((from[i] & 0x7fffffffu) > 0x7f800000u ? quiet : rounded); /* NaN stays NaN */
+    for (int64_t i = 0; i < n; i++) { /* on bits, so that the loop vectorises */
+        uint32_t bits, rounded, quiet;
+
+        memcpy(&bits, from + i, sizeof bits);
+        rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+        quiet = bits >> 16 | 0x40u;
+        to[i] = (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded); /* NaN stays NaN */
     }
 }

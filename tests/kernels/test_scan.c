@@ -7,7 +7,7 @@
 #include "support/naive.h"
 #include "support/test.h"
 
-enum shape { NORMAL, FAR, NEAR_TIES, COPIES, NEAR_COPIES, LARGE, SMALL };
+enum shape { NORMAL, FAR, NEAR_TIES, COPIES, NEAR_COPIES, LARGE, SMALL, SMALL_ROWS };
 
 /* A random problem, as the backend sees it and in f64. */
 struct problem {
@@ -56,7 +56,7 @@ static double coordinate(const struct problem *p, struct naive_random *random, i
     case NEAR_TIES:
     case NEAR_COPIES: return 1e3 * base + 1e-2 * noise; /* far centres: no shift brings all of them near the origin */
     case LARGE: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e3 : 1e18);
-    case SMALL: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e-3 : 1e-20);
+    case SMALL: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e-3 : 1e-22);
     default: return base + noise;
     }
 }
@@ -83,6 +83,8 @@ static void make_rows(struct problem *p, struct naive_random *random)
 
             if (p->sparse && naive_below(random, 3))
                 value = 0;
+            if (p->shape == SMALL_ROWS)
+                value *= 1e-22;
             naive_set(p->stored_x, p->row_dtype, i * stride + d, value);
             value = naive_get(p->stored_x, p->row_dtype, i * stride + d);
             p->x[i * p->dim + d] = wide ? value : (double)(float)value;
@@ -158,7 +160,7 @@ static struct problem problem_of(struct naive_random *random, fkm_metric metric,
 
     p.row_dtype = naive_below(random, 2) ? (dtype == FKM_DTYPE_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32)
                                          : (fkm_dtype)naive_below(random, 4);
-    if ((shape == LARGE || shape == SMALL) && dtype != FKM_DTYPE_F16 && p.row_dtype == FKM_DTYPE_F16)
+    if (shape >= LARGE && dtype != FKM_DTYPE_F16 && p.row_dtype == FKM_DTYPE_F16)
         p.row_dtype = FKM_DTYPE_F32;
     p.n = naive_below(random, 4) ? 1 + naive_below(random, 50) : 1 + naive_below(random, 3);
     p.dim = 1 + naive_below(random, naive_below(random, 3) ? 20 : 75);
@@ -447,6 +449,7 @@ TEST(values_whose_squares_leave_the_range_of_floats)
     check_many(LARGE, false, false, false, 2, 17);
     check_many(SMALL, false, false, false, 2, 18);
     check_many(SMALL, false, true, true, 2, 19);
+    check_many(SMALL_ROWS, false, false, false, 2, 27);
 }
 
 /* Everything the scan of `p` writes, as bytes, row by row in the pieces that `random` cuts (NULL: at once). */

@@ -66,7 +66,7 @@ struct fkmi_direct {
     const struct fkmi_pack *pack;
     const struct fkmi_rows *rows;
     int64_t i;        /* row of the view */
-    bool wide_always, has_wide;
+    bool wide_row, has_wide; /* every distance in f64; the row stands in wide_x */
     const void *x, *a; /* dense: reals and active weights (NULL: ones) */
     double factor;
     double *values; /* sparse: the row's values, and its size as pack->size */
@@ -79,11 +79,11 @@ struct fkmi_direct {
 };
 void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, const struct fkmi_pack *pack,
                        const struct fkmi_rows *rows, int64_t most_entries);
-/* From now on distances are those of row i. wide: in f64 from the start. */
-void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide);
+/* From now on distances are those of row i. */
+void fkmi_direct_row(struct fkmi_direct *direct, int64_t i);
 /* Asks for the memory of a row and a prototype that will be needed soon. */
 void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j);
-/* The distance of the row to prototype j: >= 0, finite whenever f64 can hold it. */
+/* The distance of the row to prototype j: >= 0, finite and accurate whenever f64 can hold its terms. */
 double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j);
 
 /* ---- rows laid out for tiles (block.c) */

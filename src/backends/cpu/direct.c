@@ -1,11 +1,16 @@
 /* direct.c — the distance of one row to one prototype, from x - c.
  *
- * Dense rows use the vector loops in the model's real type, and f64 where that overflows. Sparse rows visit their
- * entries only: what lies outside them is the prototype's own size, known since it was packed.
+ * Dense rows use the vector loops in the model's real type, and f64 where squares would leave the range of floats;
+ * which of the two depends on the row and the prototype alone. Sparse rows visit their entries only: what lies
+ * outside them is the prototype's own size, known since it was packed.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "backends/cpu/cpu.h"
+
+/* Sums of squares between these are accurate in floats. */
+#define LEAST_SQUARE 1e-24
+#define MOST_SQUARE  1e30
 
 void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, const struct fkmi_pack *pack,
                        const struct fkmi_rows *rows, int64_t most_entries)
@@ -37,6 +42,8 @@ static double weight_of(const struct fkmi_pack *pack, int64_t d)
     return pack->feature_weights ? pack->feature_weights[d] : 1.0;
 }
 
+static bool is_ordinary(double square) { return square >= LEAST_SQUARE && square <= MOST_SQUARE; }
+
 static void begin_sparse_row(struct fkmi_direct *direct)
 {
     const struct fkmi_pack *pack = direct->pack;
@@ -59,7 +66,7 @@ static void begin_sparse_row(struct fkmi_direct *direct)
     }
 }
 
-void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide)
+void fkmi_direct_row(struct fkmi_direct *direct, int64_t i)
 {
     const struct fkmi_pack *pack = direct->pack;
     const struct fkmi_rows *rows = direct->rows;
@@ -68,7 +75,7 @@ void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide)
     bool present;
 
     direct->i = i;
-    direct->wide_always = wide;
+    direct->wide_row = false;
     direct->has_wide = false;
     if (fkmi_rows_sparse(rows)) {
         begin_sparse_row(direct);
@@ -89,6 +96,8 @@ void fkmi_direct_row(struct fkmi_direct *direct, int64_t i, bool wide)
         }
     }
     direct->factor = factor_of(pack->space.metric, direct->factor);
+    if (pack->space.metric == FKM_METRIC_COSINE)
+        direct->wide_row = !is_ordinary(vector->dot(direct->x, direct->x, direct->a, pack->dim));
 }
 
 void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j)
@@ -169,12 +178,14 @@ double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
 
     if (fkmi_rows_sparse(direct->rows))
         return sparse_distance(direct, j);
-    if (direct->wide_always)
+    if (direct->wide_row || (pack->space.metric == FKM_METRIC_COSINE && !is_ordinary(pack->size[j])))
         return wide_distance(direct, j);
     if (size != fkmi_real_size(pack->space.real)) {
         vector->load[pack->dtype](direct->c_memory, c, pack->dim);
         c = direct->c_memory;
     }
-    distance = vector->distance[pack->space.metric](direct->x, c, direct->a, pack->dim) * direct->factor;
-    return isfinite(distance) ? distance : wide_distance(direct, j);
+    distance = vector->distance[pack->space.metric](direct->x, c, direct->a, pack->dim);
+    if (pack->space.metric == FKM_METRIC_EUCLIDEAN ? !is_ordinary(distance) : !isfinite(distance))
+        return wide_distance(direct, j);
+    return distance * direct->factor;
 }

@@ -303,7 +303,7 @@ static void replace_row(const struct scan_job *job, struct fkmi_direct *direct, 
     double *distance = job->distance + row * job->stride;
     int32_t *index = job->index ? job->index + row * job->stride : NULL;
 
-    fkmi_direct_row(direct, row, true);
+    fkmi_direct_row(direct, row);
     for (int64_t j = 0, c = 0; j < job->pack->k; j++) {
         const double d = fkmi_direct_distance(direct, j);
 
@@ -364,7 +364,7 @@ static void judge_cell(const struct scan_job *job, struct cell_scratch *scratch,
         range.begin = range.begin > panel_begin * cols ? range.begin : panel_begin * cols;
         range.end = range.end < panel_end * cols ? range.end : panel_end * cols;
         if (range.begin < range.end)
-            fkmi_direct_row(&scratch->direct, row, false);
+            fkmi_direct_row(&scratch->direct, row);
         fkmi_shortlist_judge_range(&lists[i * list_stride], job->most, &scratch->direct, &range);
     }
 }
@@ -411,7 +411,7 @@ static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch
 
             if (i + 1 < n && lists[i + 1].n > 0)
                 fkmi_direct_fetch(&scratch->direct, row_at(job, first, i + 1), lists[i + 1].best[0].index);
-            fkmi_direct_row(&scratch->direct, row, facts->unusual);
+            fkmi_direct_row(&scratch->direct, row);
             fkmi_shortlist_judge(&lists[i], job->most, facts, &scratch->direct, &range);
             write_list(job, &lists[i], row);
         }
@@ -473,7 +473,7 @@ static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thr
             else
                 fkmi_shortlist_merge(&lists[0], job->most, job->pack, &job->facts[row], &lists[part]);
         if (!job->direct) {
-            fkmi_direct_row(&scratch.direct, row, job->facts[row].unusual);
+            fkmi_direct_row(&scratch.direct, row);
             fkmi_shortlist_judge(&lists[0], job->most, &job->facts[row], &scratch.direct, &range);
         }
         write_list(job, &lists[0], row);
