@@ -47,11 +47,23 @@ static double rounding_of(const struct fkmi_pack *pack, int64_t terms)
     return (double)(terms + 32) * (pack->space.real == FKMI_REAL_F64 ? 0x1p-53 : 0x1p-24);
 }
 
-static bool is_unusual(const struct fkmi_pack *pack, double square)
+static bool any_nonzero(enum fkmi_real real, const void *x, int64_t n)
+{
+    bool any = false;
+
+    for (int64_t i = 0; i < n; i++)
+        any |= real == FKMI_REAL_F64 ? ((const double *)x)[i] != 0 : ((const float *)x)[i] != 0;
+    return any;
+}
+
+/* x: n reals whose squares add up to `square`, or to so little that it vanished. */
+static bool is_unusual(const struct fkmi_pack *pack, double square, const void *x, int64_t n)
 {
     const bool f64 = pack->space.real == FKMI_REAL_F64;
 
-    return !(square < (f64 ? 1e280 : 1e30)) || (square > 0 && square < (f64 ? 1e-280 : 1e-24));
+    if (square >= (f64 ? 1e-280 : 1e-24))
+        return !(square < (f64 ? 1e280 : 1e30));
+    return any_nonzero(pack->space.real, x, n);
 }
 
 /* How far below a score a rival may lie, for a rival and a distance as large as they can be. A euclidean score adds
@@ -88,7 +100,9 @@ double fkmi_score_close_threshold(const struct fkmi_pack *pack, const struct fkm
     return fmax(close, quick);
 }
 
-static struct fkmi_row_facts facts_of(const struct fkmi_pack *pack, double square, double factor, int64_t terms)
+/* x: the n values of the row as they were mapped. */
+static struct fkmi_row_facts facts_of(const struct fkmi_pack *pack, const void *x, int64_t n, double square,
+                                      double factor, int64_t terms)
 {
     const bool l1 = pack->space.metric == FKM_METRIC_L1;
     struct fkmi_row_facts facts = {
@@ -96,7 +110,7 @@ static struct fkmi_row_facts facts_of(const struct fkmi_pack *pack, double squar
         .size = l1 ? sqrt((double)terms * square) : sqrt(square), /* sum |x| <= sqrt(n sum x^2) */
         .factor = factor,
         .rounding = rounding_of(pack, terms),
-        .unusual = !l1 && (pack->unusual || is_unusual(pack, square)),
+        .unusual = !l1 && (pack->unusual || is_unusual(pack, square, x, n)),
     };
 
     find_slack(pack, &facts);
@@ -140,7 +154,7 @@ static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pa
             by_centre += v * pack->wide_centre[indices[e]] *
                          (pack->feature_weights ? sqrt(pack->feature_weights[indices[e]]) : 1.0);
     }
-    block->facts[at] = facts_of(pack, square, pack->factor, n);
+    block->facts[at] = facts_of(pack, values, n, square, pack->factor, n);
     if (pack->space.metric == FKM_METRIC_COSINE)
         block->facts[at].factor = 1;
     if (pack->space.metric == FKM_METRIC_L1)
@@ -176,7 +190,7 @@ static void load_masked_row(const struct fkmi_pack *pack, const struct fkmi_rows
     square = vector->dot(staged, staged, mask, pack->dim);
     if (metric != FKM_METRIC_L1)
         vector->transform(staged, staged, NULL, mask, pack->dim);
-    *facts = facts_of(pack, square, factor, 2 * pack->dim);
+    *facts = facts_of(pack, staged, pack->dim, square, factor, 2 * pack->dim);
 }
 
 static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
@@ -209,7 +223,8 @@ static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pa
             }
             vector->transform(staged, from, pack->centre, pack->map, pack->dim);
         }
-        block->facts[begin + r] = facts_of(pack, l1 && !pack->map ? 0.0 : vector->dot(x[r], x[r], NULL, pack->dim),
+        block->facts[begin + r] = facts_of(pack, x[r], pack->dim,
+                                           l1 && !pack->map ? 0.0 : vector->dot(x[r], x[r], NULL, pack->dim),
                                            pack->space.metric == FKM_METRIC_COSINE ? 1.0 : pack->factor, pack->dim);
     }
     pack->tile->pack(x, n, pack->dim, pack->tile->rows, block->x + (size_t)(t * pack->tile->rows) * row_size);
