@@ -33,11 +33,11 @@ head -n 4 digits_answers.csv
 
 say "Regressor: progression of diabetes from ten measurements"
 run fit --task regressor --data diabetes_train.csv --target progression --distance euclidean --standardize \
-    --k-targets 4 --k-features 3 --finetune 30 --eval-fraction 0.2 --model diabetes.fkm
+    --k-targets 4 --k-features 3 --soft-type softmax_scaled --top-k -1 --finetune 30 --model diabetes.fkm
 run evaluate --model diabetes.fkm --data diabetes_test.csv
 
 say "Multi-label: generated rows with about three of eight tags each"
-run fit --task multilabel --data tags_train.svm --finetune 20 --model tags.fkm
+run fit --task multilabel --data tags_train.svm --k-init 1 --finetune 40 --model tags.fkm
 run evaluate --model tags.fkm --data tags_test.svm
 
 say "Clusterer: the digits without their names, ten clusters"
