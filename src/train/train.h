@@ -23,7 +23,6 @@ struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     int64_t k, dim, n_classes, n_targets;
     enum fkmi_real real;
     double unit;   /* standard deviation of the prototypes when phase 2 began: the unit of the learning rate */
-    double noise_unit_set;
     void *point_m, *point_v;         /* k x dim reals */
     void *master;                    /* k x dim reals: unrounded prototypes for f16 and bf16; NULL for f32, f64 */
     double *target_m, *target_v;     /* k x n_targets */
@@ -39,8 +38,8 @@ struct fkmi_trainer { /* zeroed: phase 2 has not begun */
 void fkmi_trainer_free(struct fkmi_trainer *trainer); /* and zeroes it */
 fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer *trainer);
 /* Begins phase 2 from phase 1's state and the rows at hand: unit, moments, anchor, feature_std, target moments;
- * multi-label: beta so that the mean p is the prior (state changes); softmax_scaled: theta = 0 with tau as of
- * DESIGN.md section 4. On failure trainer and state are as they were. */
+ * multi-label: alpha 1 and beta so that the mean p is the prior (state changes); a theta as phase 1 left it becomes
+ * 0, a learned one stays. A trainer that has begun begins anew. On failure trainer and state are as they were. */
 fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context, const fkm_params *params,
                               struct fkmi_state *state, const struct fkmi_rows *rows,
                               const struct fkmi_targets *targets);
@@ -58,7 +57,9 @@ void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backen
 
 /* One Adam step on the rows of the view; *loss is sum(u l) / sum(u) before the step, with regularisers.
  * rate: relative learning rate of this step. noise and sampling draw from random. Everything that can fail happens
- * before anything changes. FKM_ESTATE when the loss or a gradient is not finite (state unchanged). */
+ * before anything changes. FKM_ESTATE when the loss or a gradient is not finite (nothing moves; trainer->gradient
+ * may hold what was found). Rows of total weight 0 change nothing. CSR rows and sampled classes move only the
+ * prototypes they touched, whose moments alone decay. */
 fkm_status fkmi_train_step(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                            struct fkmi_trainer *trainer, struct fkmi_train_work *work,
                            const struct fkmi_rows *rows, const struct fkmi_targets *targets, double rate,
@@ -69,7 +70,9 @@ fkm_status fkmi_train_loss(struct fkm_context *context, const fkm_params *params
                            const struct fkmi_rows *rows, const struct fkmi_targets *targets,
                            struct fkmi_random random, double *loss);
 
-/* Epochs of shuffled mini-batches: 50 warm-up steps, then cosine to 0. */
+/* Epochs of shuffled mini-batches: 50 warm-up steps (a tenth of all when that is less), then cosine to 0. On
+ * FKM_EINTERRUPTED the best state so far is put back when there is a score, else the current one stays. On another
+ * failure state and trainer are those of the last finished step: train a copy. */
 struct fkmi_epochs {
     int64_t epochs, early_stopping_rounds; /* rounds 0: never early */
     double rate;

@@ -494,7 +494,7 @@ TEST(a_loss_that_is_not_finite_moves_nothing)
     ((double *)world.stored)[3] = 1e200;
     CHECK_STATUS(FKM_ESTATE, fkmi_train_step(world.context, &world.params, &world.state, &world.trainer, &world.work,
                                              &world.rows, &world.targets, 0.01, world.random, &loss));
-    CHECK_SAYS("not finite", "not finite");
+    CHECK_SAYS("the loss is", fkm_last_error());
     memset(world.trainer.gradient, 0, (size_t)(world.state.k * world.state.dim) * sizeof(double));
     CHECK(photograph(&world, after) == size && memcmp(before, after, size) == 0);
     ((double *)world.stored)[3] = 0;
