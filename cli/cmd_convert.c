@@ -15,8 +15,8 @@ static int writer_of(const struct options *options, const char *path, const stru
     const char *dot = strrchr(path, '.');
     static const struct {
         const char *end, *word;
-    } ends[] = {{".csv", "csv"}, {".tsv", "tsv"}, {".tab", "tsv"}, {".svm", "libsvm"}, {".libsvm", "libsvm"},
-                {".svmlight", "libsvm"}, {".txt", "libsvm"}, {".npy", "npy"}};
+    } ends[] = {{".csv", "csv"},       {".tsv", "tsv"},         {".tab", "tsv"},    {".svm", "libsvm"},
+                {".libsvm", "libsvm"}, {".svmlight", "libsvm"}, {".txt", "libsvm"}, {".npy", "npy"}};
     if (strcmp(word, "auto") == 0 && strcmp(path, "-") == 0)
         word = "csv";
     for (size_t i = 0; strcmp(word, "auto") == 0 && dot && i < sizeof ends / sizeof ends[0]; i++)
@@ -27,7 +27,8 @@ static int writer_of(const struct options *options, const char *path, const stru
             *out = writers[i];
             return EXIT_FINE;
         }
-    return fail_usage("convert", "cannot tell the format of %s by its name; say --to csv, tsv, libsvm or npy", path);
+    return fail_usage("convert", "cannot tell the format of %s by its name; say --to csv, tsv, libsvm or npy",
+                      path);
 }
 
 /* Without --task, targets are classes: any text passes through. Without targets there is nothing to mean. */
@@ -36,7 +37,8 @@ static fkm_task task_of(const struct options *options, fkm_format format)
     for (int i = FKM_TASK_CLUSTER; i <= FKM_TASK_REGRESS; i++)
         if (option_is(options, "task", task_name((fkm_task)i)))
             return (fkm_task)i;
-    return option_given(options, "target") || format == FKM_FORMAT_LIBSVM ? FKM_TASK_CLASSIFY : FKM_TASK_CLUSTER;
+    return option_given(options, "target") || format == FKM_FORMAT_LIBSVM ? FKM_TASK_CLASSIFY
+                                                                          : FKM_TASK_CLUSTER;
 }
 
 static int copy_rows(struct writing *writing, struct input *input)

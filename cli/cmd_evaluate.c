@@ -5,8 +5,7 @@
 #include "session.h"
 #include "talk.h"
 
-static int add_rows(const fkm_model *model, struct input *input,
-                    fkm_evaluation *evaluation)
+static int add_rows(const fkm_model *model, struct input *input, fkm_evaluation *evaluation)
 {
     struct progress progress;
     fkm_model_info info = {.struct_size = sizeof info};
@@ -61,8 +60,9 @@ int run_evaluate(const struct options *options)
     TRY_GOTO(session_context(options, 0, &context));
     TRY_GOTO(session_model(context, model_path, &model, &schema));
     TRY_GOTO(input_open(&input, options, data_path, &schema, INPUT_SCORES));
-    TRY_GOTO(fail_status(fkm_evaluation_create(model, session_strategy(options), option_int(options, "top-k"),
-                                               &evaluation), BLAME_OPTIONS, NULL));
+    TRY_GOTO(fail_status(
+        fkm_evaluation_create(model, session_strategy(options), option_int(options, "top-k"), &evaluation),
+        BLAME_OPTIONS, NULL));
     TRY_GOTO(add_rows(model, &input, evaluation));
     TRY_GOTO(fail_status(fkm_evaluation_scores(evaluation, &scores), BLAME_ROWS, data_path));
     TRY_GOTO(print(options, schema.task, &scores));

@@ -29,7 +29,8 @@ static int load_rows(struct fit *fit, size_t limit)
     if (option_flag(fit->options, "standardize")) {
         const fkm_batch batch = rows_batch(&fit->rows);
         if (fit->rows.sparse)
-            TRY_GOTO(fail(EXIT_BAD_DATA, "%s has sparse rows; --standardize needs dense ones", fit->data_path));
+            TRY_GOTO(
+                fail(EXIT_BAD_DATA, "%s has sparse rows; --standardize needs dense ones", fit->data_path));
         standard_measure(&fit->schema.standard, &batch);
         standard_finish(&fit->schema.standard);
         standard_apply(&fit->schema.standard, fit->rows.x.bytes, fit->rows.dtype, fit->rows.n);

@@ -1,7 +1,7 @@
 /* cmd_fit_stream.c — fkm fit --stream: learns batch by batch, keeps checkpoints, resumes from them.
  *
- * Everything a resumed run needs is in the checkpoint: the library keeps the place in the stream, notes keep the
- * classes met so far, the standardization, and which of the two phases was under way.
+ * Everything a resumed run needs is in the checkpoint: the library keeps the place in the stream, notes keep
+ * the classes met so far, the standardization, and which of the two phases was under way.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ struct stream {
     fkm_context *context;
     fkm_model *model;
     bool resumed;
-    int batch_code;  /* what went wrong between batches */
+    int batch_code; /* what went wrong between batches */
     int64_t n_rows, unsaved_batches;
     struct progress progress;
 };
@@ -42,8 +42,10 @@ static int check_same_params(const struct stream *stream, const fkm_model_info *
         TRY(fail_status(fkm_params_get(&stream->params, name, asked, sizeof asked), BLAME_CALL, NULL));
         TRY(fail_status(fkm_params_get(&info->params, name, kept, sizeof kept), BLAME_CALL, NULL));
         if (strcmp(asked, kept) != 0)
-            return fail_usage("fit", "%s was made with %s = %s, now it is %s; --resume goes on with the same "
-                              "parameters", stream->checkpoint, name, kept, asked);
+            return fail_usage("fit",
+                              "%s was made with %s = %s, now it is %s; --resume goes on with the same "
+                              "parameters",
+                              stream->checkpoint, name, kept, asked);
     }
     return EXIT_FINE;
 }
@@ -59,7 +61,8 @@ static int measure(struct stream *stream)
         if (batch.n_rows == 0)
             break;
         if (!batch.x)
-            return fail(EXIT_BAD_DATA, "%s has sparse rows; --standardize needs dense ones", stream->data_path);
+            return fail(EXIT_BAD_DATA, "%s has sparse rows; --standardize needs dense ones",
+                        stream->data_path);
         standard_measure(&stream->schema.standard, &batch);
         progress_rows(&progress, "measuring", stream->input.n_rows);
     }
@@ -67,15 +70,18 @@ static int measure(struct stream *stream)
     standard_finish(&stream->schema.standard);
     /* Opened anew: with the standardization on top, and classes numbered as if nothing had been read. */
     input_close(&stream->input);
-    return input_open(&stream->input, stream->options, stream->data_path, &stream->schema, INPUT_LEARNS_CLASSES);
+    return input_open(&stream->input, stream->options, stream->data_path, &stream->schema,
+                      INPUT_LEARNS_CLASSES);
 }
 
 static int open_new(struct stream *stream)
 {
-    TRY(input_open(&stream->input, stream->options, stream->data_path, &stream->schema, INPUT_LEARNS_CLASSES));
+    TRY(input_open(&stream->input, stream->options, stream->data_path, &stream->schema,
+                   INPUT_LEARNS_CLASSES));
     if (option_flag(stream->options, "standardize"))
         TRY(measure(stream));
-    return fail_status(fkm_model_create(stream->context, &stream->params, &stream->model), BLAME_OPTIONS, NULL);
+    return fail_status(fkm_model_create(stream->context, &stream->params, &stream->model), BLAME_OPTIONS,
+                       NULL);
 }
 
 static int open_checkpoint(struct stream *stream)
@@ -89,7 +95,8 @@ static int open_checkpoint(struct stream *stream)
         return fail(EXIT_BAD_DATA, "%s is no checkpoint of fkm fit --stream", stream->checkpoint);
     say("going on from %s", stream->checkpoint);
     stream->resumed = true;
-    return input_open(&stream->input, stream->options, stream->data_path, &stream->schema, INPUT_LEARNS_CLASSES);
+    return input_open(&stream->input, stream->options, stream->data_path, &stream->schema,
+                      INPUT_LEARNS_CLASSES);
 }
 
 /* ---- learning */
@@ -190,7 +197,8 @@ static int score(struct stream *stream, struct learn_report *report)
     if (!report->eval_path)
         return EXIT_FINE;
     TRY_GOTO(input_open(&input, stream->options, report->eval_path, &stream->schema, INPUT_EVAL));
-    TRY_GOTO(fail_status(fkm_evaluation_create(stream->model, FKM_STRATEGY_ADAPTIVE, 1, &evaluation), BLAME_CALL, NULL));
+    TRY_GOTO(fail_status(fkm_evaluation_create(stream->model, FKM_STRATEGY_ADAPTIVE, 1, &evaluation),
+                         BLAME_CALL, NULL));
     for (;;) {
         TRY_GOTO(input_next(&input, session_batch_rows(1024), &batch));
         if (batch.n_rows == 0)
@@ -229,19 +237,23 @@ static int work(struct stream *stream)
 
 static int check(const struct options *options)
 {
-    static const char *const of_memory[] = {"max-iters", "tol", "eval-fraction", "early-stopping-rounds", NULL};
+    static const char *const of_memory[] = {"max-iters", "tol", "eval-fraction", "early-stopping-rounds",
+                                            NULL};
     for (int i = 0; of_memory[i]; i++)
         if (option_given(options, of_memory[i]))
-            return fail_usage("fit", "--%s needs all rows in memory; it does not go with --stream", of_memory[i]);
+            return fail_usage("fit", "--%s needs all rows in memory; it does not go with --stream",
+                              of_memory[i]);
     if (option_is(options, "lr", "auto"))
         return fail_usage("fit", "--lr auto needs all rows in memory; give a number with --stream");
     if (!option_given(options, "checkpoint"))
         for (int i = 0; i < 2; i++)
             if (option_given(options, i ? "resume" : "checkpoint-batches"))
                 return fail_usage("fit", "--%s needs --checkpoint FILE", i ? "resume" : "checkpoint-batches");
-    if (option_is(options, "data", "-") && (option_int(options, "epochs") > 1 || option_given(options, "finetune") ||
-                                            option_flag(options, "standardize") || option_flag(options, "resume")))
-        return fail_usage("fit", "standard input can be read once: --epochs, --finetune, --standardize and --resume "
+    if (option_is(options, "data", "-") &&
+        (option_int(options, "epochs") > 1 || option_given(options, "finetune") ||
+         option_flag(options, "standardize") || option_flag(options, "resume")))
+        return fail_usage("fit",
+                          "standard input can be read once: --epochs, --finetune, --standardize and --resume "
                           "need a file with --stream");
     return learn_check(options, option_given(options, "finetune"));
 }
@@ -263,7 +275,8 @@ int run_fit_stream(const struct options *options)
     learn_schema(options, &stream.params, stream.data_path, &stream.schema);
     code = work(&stream);
     talk_end_line();
-    if (stream.resumed && code == interrupted_code_number()) /* between batches or before the first: still there */
+    /* Stopped before the first batch: the checkpoint is still there. */
+    if (stream.resumed && code == interrupted_code_number())
         code = EXIT_CHECKPOINT;
     input_close(&stream.input);
     fkm_model_free(stream.model);

@@ -35,7 +35,8 @@ static void measure_spread(struct inspect *model)
     for (int64_t j = 0; j < k; j++) {
         const struct group *group = &model->groups[group_of(model, j)];
         for (int64_t d = 0; group->mass > 0 && d < dim; d++)
-            mean[(group - model->groups) * dim + d] += model->points[j * dim + d] * model->mass[j] / group->mass;
+            mean[(group - model->groups) * dim + d] +=
+                model->points[j * dim + d] * model->mass[j] / group->mass;
     }
     for (int64_t j = 0; j < k; j++) {
         struct group *group = &model->groups[group_of(model, j)];
@@ -71,7 +72,8 @@ static void make_groups(struct inspect *model)
 static int gather(struct inspect *model)
 {
     const size_t k = (size_t)model->info.k, dim = (size_t)model->info.dim;
-    const bool labelled = model->schema.task == FKM_TASK_CLASSIFY || model->schema.task == FKM_TASK_MULTILABEL;
+    const bool labelled =
+        model->schema.task == FKM_TASK_CLASSIFY || model->schema.task == FKM_TASK_MULTILABEL;
     if (!model->info.fitted)
         return EXIT_FINE;
     model->mass = need(k, sizeof *model->mass);
@@ -164,16 +166,18 @@ static void print_summary(struct inspect *model)
     line(model, "task", "%s", task_name(info->params.task));
     line(model, "distance", "%s", param(model, "distance", a));
     line(model, "storage", "%s", param(model, "dtype", a));
-    line(model, "routing", "%s, top_k %s, temperature %s", param(model, "soft_type", a), param(model, "top_k", b),
-         param(model, "temperature", c));
+    line(model, "routing", "%s, top_k %s, temperature %s", param(model, "soft_type", a),
+         param(model, "top_k", b), param(model, "temperature", c));
     line(model, "memory", "%s", size_text(a, (double)info->bytes));
     if (!info->fitted) {
         line(model, "state", "has not learned anything yet");
         return;
     }
-    line(model, "features", "%s%s", count_text(a, info->dim), model->schema.standard.n ? ", standardized" : "");
+    line(model, "features", "%s%s", count_text(a, info->dim),
+         model->schema.standard.n ? ", standardized" : "");
     if (model->label)
-        line(model, info->params.task == FKM_TASK_CLASSIFY ? "classes" : "tags", "%s", count_text(a, info->n_classes));
+        line(model, info->params.task == FKM_TASK_CLASSIFY ? "classes" : "tags", "%s",
+             count_text(a, info->n_classes));
     if (info->params.task == FKM_TASK_REGRESS)
         line(model, "targets", "%s", count_text(a, info->n_targets));
     line(model, "prototypes", "%s", count_text(a, info->k));
@@ -181,8 +185,8 @@ static void print_summary(struct inspect *model)
     line(model, "scale", "%.6g (mean distance to the nearest prototype in phase 1)", info->scale);
     if (info->params.soft == FKM_SOFT_SOFTMAX_SCALED)
         line(model, "temperature", "%.6g (as learned, times scale)", info->temperature);
-    line(model, "learned from", "%" PRId64 " passes, %" PRId64 " batches, %" PRId64 " gradient steps", info->iterations,
-         info->batches, info->gradient_steps);
+    line(model, "learned from", "%" PRId64 " passes, %" PRId64 " batches, %" PRId64 " gradient steps",
+         info->iterations, info->batches, info->gradient_steps);
     if (info->learning_rate > 0)
         line(model, "learning rate", "%.6g", info->learning_rate);
 }
@@ -196,14 +200,15 @@ static void print_groups(struct inspect *model)
     qsort(model->groups, (size_t)n, sizeof *model->groups, by_k);
     const int64_t least = model->groups[0].k, median = model->groups[n / 2].k, most = model->groups[n - 1].k;
     const char *what = model->schema.task == FKM_TASK_CLASSIFY ? "class" : "tag";
-    output_printf(&model->output, "\nprototypes per %s: least %" PRId64 ", median %" PRId64 ", most %" PRId64 "\n", what,
+    output_printf(&model->output,
+                  "\nprototypes per %s: least %" PRId64 ", median %" PRId64 ", most %" PRId64 "\n", what,
                   least, median, most);
     qsort(model->groups, (size_t)n, sizeof *model->groups, by_mass);
     output_printf(&model->output, "\n%-24s %10s %12s %12s\n", what, "prototypes", "mass", "spread");
     for (int64_t g = 0; g < n && g < model->top; g++) {
         const struct group *group = &model->groups[g];
-        output_printf(&model->output, "%-24s %10" PRId64 " %12.6g", schema_class(&model->schema, group->label, number),
-                      group->k, group->mass);
+        output_printf(&model->output, "%-24s %10" PRId64 " %12.6g",
+                      schema_class(&model->schema, group->label, number), group->k, group->mass);
         if (model->points)
             output_printf(&model->output, " %12.6g", group->spread);
         output_puts(&model->output, "\n");
@@ -222,10 +227,11 @@ static void print_features(struct inspect *model)
     if (!equal) {
         output_printf(&model->output, "\n%-24s %12s\n", "feature", "weight");
         for (int64_t i = 0; i < model->info.dim && i < model->top; i++)
-            output_printf(&model->output, "%-24s %12.6g\n", schema_column(&model->schema, features[i].column, number),
-                          features[i].weight);
+            output_printf(&model->output, "%-24s %12.6g\n",
+                          schema_column(&model->schema, features[i].column, number), features[i].weight);
         if (model->info.dim > model->top)
-            output_printf(&model->output, "(%" PRId64 " more; --top N shows more)\n", model->info.dim - model->top);
+            output_printf(&model->output, "(%" PRId64 " more; --top N shows more)\n",
+                          model->info.dim - model->top);
     }
     free(features);
 }
@@ -243,8 +249,8 @@ static int print_last_history(struct inspect *model)
     const int64_t n = model->info.n_history, first = n > model->top ? n - model->top : 0;
     if (n == 0)
         return EXIT_FINE;
-    output_printf(&model->output, "\n%-14s %6s %12s %12s %12s %12s %8s\n", "history", "epoch", "loss", "shift", "eval",
-                  "rate", "k");
+    output_printf(&model->output, "\n%-14s %6s %12s %12s %12s %12s %8s\n", "history", "epoch", "loss",
+                  "shift", "eval", "rate", "k");
     if (first > 0)
         output_printf(&model->output, "(%" PRId64 " lines before; --history prints all)\n", first);
     for (int64_t i = first; i < n; i++) {
@@ -400,7 +406,8 @@ static int print_json(struct inspect *model)
 
 static int check(const struct options *options)
 {
-    const int asked = option_flag(options, "json") + option_flag(options, "history") + option_flag(options, "centroids");
+    const int asked =
+        option_flag(options, "json") + option_flag(options, "history") + option_flag(options, "centroids");
     if (asked > 1)
         return fail_usage("inspect", "--json, --history and --centroids exclude each other");
     return EXIT_FINE;
@@ -408,7 +415,8 @@ static int check(const struct options *options)
 
 int run_inspect(const struct options *options)
 {
-    struct inspect model = {.info = {.struct_size = sizeof model.info}, .top = option_int(options, "top"),
+    struct inspect model = {.info = {.struct_size = sizeof model.info},
+                            .top = option_int(options, "top"),
                             .wants_points = option_flag(options, "centroids")};
     fkm_context *context = NULL;
     const char *path;

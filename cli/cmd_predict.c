@@ -43,8 +43,8 @@ static int check(struct predict *job)
         return fail_usage("predict", "--proba: a %s has no probabilities", task_name(task(job)));
     if ((option_given(job->options, "strategy") || option_given(job->options, "top-k")) &&
         task(job) != FKM_TASK_MULTILABEL)
-        return fail_usage("predict", "--strategy and --top-k are for a multilabel model, %s is a %s", model_path,
-                          task_name(task(job)));
+        return fail_usage("predict", "--strategy and --top-k are for a multilabel model, %s is a %s",
+                          model_path, task_name(task(job)));
     if (option_given(job->options, "top-k") && session_strategy(job->options) != FKM_STRATEGY_TOP_K)
         return fail_usage("predict", "--top-k needs --strategy top_k");
     if (job->n_nearest > job->info.k)
@@ -106,7 +106,8 @@ static void print_header(struct predict *job)
     for (int64_t c = 0; job->proba && c < job->info.n_classes; c++)
         output_field(&job->output, class_text(job, c, number), false, ',');
     for (int64_t i = 1; i <= job->n_nearest; i++)
-        output_printf(&job->output, ",nearest_%lld,distance_%lld,weight_%lld", (long long)i, (long long)i, (long long)i);
+        output_printf(&job->output, ",nearest_%lld,distance_%lld,weight_%lld", (long long)i, (long long)i,
+                      (long long)i);
     output_puts(&job->output, "\n");
 }
 
@@ -131,7 +132,8 @@ static fkm_status answer(struct predict *job, const fkm_batch *batch)
     if (status == FKM_OK && job->proba)
         status = fkm_model_predict_proba(job->model, batch, job->probabilities);
     if (status == FKM_OK && job->n_nearest > 0)
-        status = fkm_model_nearest(job->model, batch, job->n_nearest, job->index, job->distance, job->routing);
+        status =
+            fkm_model_nearest(job->model, batch, job->n_nearest, job->index, job->distance, job->routing);
     return status;
 }
 

@@ -1,4 +1,5 @@
-/* config.c — configuration files: one `name = value` a line; empty lines and lines that begin with # are skipped.
+/* config.c — configuration files: one `name = value` a line; empty lines and lines that begin with # are
+ * skipped.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdio.h>

@@ -128,7 +128,8 @@ static void print_params_of(struct output *output, unsigned tasks)
         if (info->tasks != tasks || !param_is_flag(info))
             continue;
         if (!titled) {
-            const char *between = tasks + 1 == 1u << TASKS ? "\nParameters of every model: " : "\nParameters of ";
+            const char *between =
+                tasks + 1 == 1u << TASKS ? "\nParameters of every model: " : "\nParameters of ";
             for (unsigned task = 0; task < TASKS; task++)
                 if (tasks & (1u << task)) {
                     output_printf(output, "%s%s", between, task_name((fkm_task)task));
@@ -177,12 +178,13 @@ int help_all(const struct command *const *commands)
 {
     struct output output;
     TRY(output_open(&output, NULL));
-    output_puts(&output,
-                "fkm: clustering, classification, tagging and regression with prototypes, on rows without end\n"
-                "\n"
-                "Usage: fkm COMMAND [OPTIONS]\n"
-                "\n"
-                "Commands:\n");
+    output_puts(
+        &output,
+        "fkm: clustering, classification, tagging and regression with prototypes, on rows without end\n"
+        "\n"
+        "Usage: fkm COMMAND [OPTIONS]\n"
+        "\n"
+        "Commands:\n");
     for (; *commands; commands++)
         output_printf(&output, "  %-10s %s\n", (*commands)->name, (*commands)->summary);
     output_puts(&output,

@@ -26,9 +26,9 @@ fkm_format input_format(const struct options *options, const char *path)
     static const struct {
         const char *end;
         fkm_format format;
-    } ends[] = {{".csv", FKM_FORMAT_CSV},       {".tsv", FKM_FORMAT_TSV},         {".tab", FKM_FORMAT_TSV},
-                {".svm", FKM_FORMAT_LIBSVM},    {".libsvm", FKM_FORMAT_LIBSVM},   {".svmlight", FKM_FORMAT_LIBSVM},
-                {".txt", FKM_FORMAT_LIBSVM},    {".npy", FKM_FORMAT_NPY}};
+    } ends[] = {{".csv", FKM_FORMAT_CSV},    {".tsv", FKM_FORMAT_TSV},       {".tab", FKM_FORMAT_TSV},
+                {".svm", FKM_FORMAT_LIBSVM}, {".libsvm", FKM_FORMAT_LIBSVM}, {".svmlight", FKM_FORMAT_LIBSVM},
+                {".txt", FKM_FORMAT_LIBSVM}, {".npy", FKM_FORMAT_NPY}};
     static const char *const words[] = {"auto", "csv", "tsv", "libsvm", "npy"};
     for (int i = FKM_FORMAT_CSV; i <= FKM_FORMAT_NPY; i++)
         if (option_is(options, "format", words[i]))
@@ -72,8 +72,9 @@ static fkm_status open_file(struct input *input, const struct options *options, 
     settings.n_cols = input->schema->n_cols;
     if (settings.n_cols == 0 && option_given(options, "n-cols"))
         settings.n_cols = option_int(options, "n-cols");
-    settings.index_base = option_is(options, "index-base", "auto") ? input->schema->index_base
-                                                                   : (int32_t)option_int(options, "index-base");
+    settings.index_base = option_is(options, "index-base", "auto")
+                              ? input->schema->index_base
+                              : (int32_t)option_int(options, "index-base");
     settings.missing = option_is(options, "missing", "error") ? FKM_MISSING_ERROR : FKM_MISSING_MASK;
     settings.dtype = input->schema->dtype;
     settings.class_names = skips ? NULL : input->known;
@@ -92,10 +93,10 @@ static bool width_fits(struct input *input)
     return fkm_source_seek(input->file, NULL) == FKM_OK;
 }
 
-/* Columns that the model remembers and nobody named now (the target of rows to answer, the weight) may be there or
- * not: the first combination that gives the model its width is right. */
-static fkm_status open_trying(struct input *input, const struct options *options, const char *const targets[2],
-                              const char *const weights[2])
+/* Columns that the model remembers and nobody named now (the target of rows to answer, the weight) may be
+ * there or not: the first combination that gives the model its width is right. */
+static fkm_status open_trying(struct input *input, const struct options *options,
+                              const char *const targets[2], const char *const weights[2])
 {
     fkm_status status = FKM_OK;
     for (int t = 0; t < 2; t++)
@@ -128,7 +129,10 @@ static const char *asked_weight(const struct input *input, const struct options 
     return input->use == INPUT_EVAL && !is_table(input) ? NULL : option_text(options, "weight");
 }
 
-static bool scores(const struct input *input) { return input->use == INPUT_SCORES || input->use == INPUT_EVAL; }
+static bool scores(const struct input *input)
+{
+    return input->use == INPUT_SCORES || input->use == INPUT_EVAL;
+}
 
 static fkm_status open_by_use(struct input *input, const struct options *options)
 {
@@ -150,8 +154,8 @@ static fkm_status open_by_use(struct input *input, const struct options *options
 static int check_target(const struct input *input, const struct options *options)
 {
     const bool remembered = is_table(input) && input->schema->target;
-    if (input->use == INPUT_ASKS || input->schema->task == FKM_TASK_CLUSTER || input->format == FKM_FORMAT_LIBSVM ||
-        asked_target(input, options) || remembered)
+    if (input->use == INPUT_ASKS || input->schema->task == FKM_TASK_CLUSTER ||
+        input->format == FKM_FORMAT_LIBSVM || asked_target(input, options) || remembered)
         return EXIT_FINE;
     return fail_usage(options_command(options)->name, "--%s is missing: which %s holds the targets of %s?",
                       input->use == INPUT_EVAL ? "eval-target" : "target",
@@ -161,7 +165,8 @@ static int check_target(const struct input *input, const struct options *options
 int input_open(struct input *input, const struct options *options, const char *path, struct schema *schema,
                enum input_use use)
 {
-    *input = (struct input){.path = path, .schema = schema, .use = use, .format = input_format(options, path)};
+    *input =
+        (struct input){.path = path, .schema = schema, .use = use, .format = input_format(options, path)};
     input->refuses_nan = input->format == FKM_FORMAT_NPY && option_is(options, "missing", "error");
     TRY(check_readable(path));
     TRY(check_target(input, options));
@@ -170,8 +175,9 @@ int input_open(struct input *input, const struct options *options, const char *p
         input->known[i] = schema->classes.name[i];
     TRY(fail_status(open_by_use(input, options), BLAME_ROWS, is_stdin(path) ? NULL : path));
     if (schema->standard.n > 0)
-        TRY(fail_status(standard_source(input->file, &schema->standard, &input->sparse_refused, &input->standard),
-                        BLAME_CALL, NULL));
+        TRY(fail_status(
+            standard_source(input->file, &schema->standard, &input->sparse_refused, &input->standard),
+            BLAME_CALL, NULL));
     return EXIT_FINE;
 }
 
@@ -183,7 +189,10 @@ void input_close(struct input *input)
     *input = (struct input){0};
 }
 
-fkm_source *input_source(const struct input *input) { return input->standard ? input->standard : input->file; }
+fkm_source *input_source(const struct input *input)
+{
+    return input->standard ? input->standard : input->file;
+}
 
 /* ---- reading */
 
@@ -195,14 +204,15 @@ static int check_names(const struct input *input, int64_t n_cols)
         if (!name)
             return EXIT_FINE; /* no header here */
         if (strcmp(name, expected->name[j]) != 0)
-            return fail(EXIT_BAD_DATA, "%s: feature column %" PRId64 " is '%s', the model was trained with '%s' there",
+            return fail(EXIT_BAD_DATA,
+                        "%s: feature column %" PRId64 " is '%s', the model was trained with '%s' there",
                         input->path, j, name, expected->name[j]);
     }
     return EXIT_FINE;
 }
 
-/* Rows to score may not have classes the model cannot answer. Tags are many, and new ones appear every day: they
- * count as missed. */
+/* Rows to score may not have classes the model cannot answer. Tags are many, and new ones appear every day:
+ * they count as missed. */
 static int check_classes(struct input *input)
 {
     const int64_t known = input->schema->classes.n;
@@ -222,8 +232,8 @@ static int check_nan(const struct input *input, const fkm_batch *batch)
     for (int64_t i = 0; i < batch->n_rows; i++)
         for (int64_t j = 0; j < batch->n_cols; j++)
             if (isnan(value_of(batch, i, j)))
-                return fail(EXIT_BAD_DATA, "%s: row %" PRId64 ", feature %" PRId64 " is missing (NaN)", input->path,
-                            input->n_rows + i, j);
+                return fail(EXIT_BAD_DATA, "%s: row %" PRId64 ", feature %" PRId64 " is missing (NaN)",
+                            input->path, input->n_rows + i, j);
     return EXIT_FINE;
 }
 
@@ -236,8 +246,8 @@ int input_check(struct input *input, const fkm_batch *batch)
         return EXIT_FINE;
     TRY(check_names(input, batch->n_cols));
     if (input->schema->n_cols > 0 && batch->n_cols != input->schema->n_cols)
-        return fail(EXIT_BAD_DATA, "%s has %" PRId64 " feature columns, the model expects %" PRId64, input->path,
-                    batch->n_cols, input->schema->n_cols);
+        return fail(EXIT_BAD_DATA, "%s has %" PRId64 " feature columns, the model expects %" PRId64,
+                    input->path, batch->n_cols, input->schema->n_cols);
     input->checked = true;
     return EXIT_FINE;
 }

@@ -19,7 +19,7 @@ struct input {
     struct schema *schema; /* borrowed; not changed here */
     bool checked;          /* columns have been compared */
     bool sparse_refused;
-    bool refuses_nan;      /* npy arrays: --missing error */
+    bool refuses_nan; /* npy arrays: --missing error */
     bool unknown_tags_said;
     int64_t n_rows;       /* handed out so far */
     fkm_source *file;     /* names and notes come from here */

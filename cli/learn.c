@@ -48,7 +48,8 @@ int learn_check(const struct options *options, bool finetunes)
     if (option_given(options, "lr") && !option_is(options, "lr", "auto") && !(option_real(options, "lr") > 0))
         return fail_usage(command, "--lr is '%s'; valid: auto or a number > 0", option_text(options, "lr"));
     if (option_given(options, "eval-fraction") && option_real(options, "eval-fraction") >= 1)
-        return fail_usage(command, "--eval-fraction is %s; valid: a number in [0, 1)", option_text(options, "eval-fraction"));
+        return fail_usage(command, "--eval-fraction is %s; valid: a number in [0, 1)",
+                          option_text(options, "eval-fraction"));
     if (option_given(options, "eval") && option_given(options, "eval-fraction"))
         return fail_usage(command, "--eval and --eval-fraction exclude each other");
     if (option_given(options, "early-stopping-rounds")) {
@@ -108,8 +109,8 @@ static int report_json(const fkm_model_info *info, const struct learn_report *re
     return output_close(&output);
 }
 
-static void report_words(const fkm_model_info *info, const struct schema *schema, const struct learn_report *report,
-                         double held_out)
+static void report_words(const fkm_model_info *info, const struct schema *schema,
+                         const struct learn_report *report, double held_out)
 {
     char rows[NUMBER_BYTES], features[NUMBER_BYTES], k[NUMBER_BYTES], classes[NUMBER_BYTES];
     struct text line = {0};
@@ -118,7 +119,8 @@ static void report_words(const fkm_model_info *info, const struct schema *schema
         text_printf(&line, " of %s %s", count_text(classes, info->n_classes),
                     info->params.task == FKM_TASK_CLASSIFY ? "classes" : "tags");
     text_printf(&line, " from %s rows x %s features%s, %.2f s", count_text(rows, report->n_rows),
-                count_text(features, info->dim), schema->standard.n > 0 ? " (standardized)" : "", report->seconds);
+                count_text(features, info->dim), schema->standard.n > 0 ? " (standardized)" : "",
+                report->seconds);
     if (info->gradient_steps > 0)
         text_printf(&line, ", %" PRId64 " gradient steps", info->gradient_steps);
     say("%s", line.bytes);

@@ -24,13 +24,18 @@ static int run_version(const struct options *options)
         json_int(&json, "threads", threads);
         json_close(&json, '}');
     } else {
-        output_printf(&output, "fkm %s (%s, %d thread%s)\n", fkm_version(), fkm_isa(), threads, threads == 1 ? "" : "s");
+        output_printf(&output, "fkm %s (%s, %d thread%s)\n", fkm_version(), fkm_isa(), threads,
+                      threads == 1 ? "" : "s");
     }
     return output_close(&output);
 }
 
 static const struct command fit = {
-    "fit", FOR_FIT, {NULL}, run_fit, "Learn a model from rows",
+    "fit",
+    FOR_FIT,
+    {NULL},
+    run_fit,
+    "Learn a model from rows",
     "fkm fit --task TASK --data FILE [--target COLUMN] --model FILE [OPTIONS] [PARAMETERS]",
     "Learns prototypes from the rows of --data and writes them to --model. Phase 1 places and moves\n"
     "prototypes; --finetune adds phase 2, gradient steps that sharpen them. The model keeps the names\n"
@@ -53,7 +58,11 @@ static const struct command fit = {
     "          --epochs 2 --checkpoint huge.ckpt --resume"};
 
 static const struct command finetune = {
-    "finetune", FOR_FINETUNE, {NULL}, run_finetune, "Sharpen a model with gradient steps",
+    "finetune",
+    FOR_FINETUNE,
+    {NULL},
+    run_finetune,
+    "Sharpen a model with gradient steps",
     "fkm finetune --model FILE --data FILE [--epochs N] [OPTIONS]",
     "Runs phase 2 on a model made by fkm fit and replaces its file, or writes --output. The model\n"
     "remembers its target and columns. Models with soft_type hard or mean have no gradients.",
@@ -62,7 +71,11 @@ static const struct command finetune = {
     "               --early-stopping-rounds 5 --output better.fkm"};
 
 static const struct command predict = {
-    "predict", FOR_PREDICT, {NULL}, run_predict, "Answer for rows, as CSV",
+    "predict",
+    FOR_PREDICT,
+    {NULL},
+    run_predict,
+    "Answer for rows, as CSV",
     "fkm predict --model FILE --data FILE [OPTIONS]",
     "Writes one line for each row: the class, the tags joined by ';', the number of the cluster, or\n"
     "the target values. Rows are read in batches, so files of any length and pipes are fine. Target\n"
@@ -74,7 +87,11 @@ static const struct command predict = {
     "  fkm predict --model flowers.fkm --data new.csv --nearest 5"};
 
 static const struct command evaluate = {
-    "evaluate", FOR_EVALUATE, {NULL}, run_evaluate, "Score a model on rows with targets",
+    "evaluate",
+    FOR_EVALUATE,
+    {NULL},
+    run_evaluate,
+    "Score a model on rows with targets",
     "fkm evaluate --model FILE --data FILE [OPTIONS]",
     "Prints accuracy, F1, log loss and the accuracy of the nearest prototype alone (classifier), F1\n"
     "and precision at 1 to 5 (multilabel), root mean square error and R2 (regressor), and the sum of\n"
@@ -83,7 +100,11 @@ static const struct command evaluate = {
     "  fkm evaluate --model flowers.fkm --data test.csv --json"};
 
 static const struct command inspect = {
-    "inspect", FOR_INSPECT, {"model", NULL}, run_inspect, "Show what a model has learned",
+    "inspect",
+    FOR_INSPECT,
+    {"model", NULL},
+    run_inspect,
+    "Show what a model has learned",
     "fkm inspect FILE [OPTIONS]",
     "Prints the model's task, size, prototypes of each class with their mass and spread, feature\n"
     "weights and history. --json has all of it for programs.",
@@ -92,7 +113,11 @@ static const struct command inspect = {
     "  fkm inspect flowers.fkm --centroids > prototypes.csv"};
 
 static const struct command convert = {
-    "convert", FOR_CONVERT, {"data", "output", NULL}, run_convert, "Rows from one file format into another",
+    "convert",
+    FOR_CONVERT,
+    {"data", "output", NULL},
+    run_convert,
+    "Rows from one file format into another",
     "fkm convert FILE FILE [OPTIONS]",
     "Reads CSV, TSV, libsvm (each also .gz) or npy and writes CSV, TSV, libsvm or npy. Without\n"
     "--target, every column of a CSV file is a feature. A missing value is an empty field in CSV and\n"
@@ -101,8 +126,13 @@ static const struct command convert = {
     "  fkm convert houses.csv rows.npy --target price --task regressor --target-output prices.npy\n"
     "  fkm convert tags.svm tags.csv --task multilabel"};
 
-static const struct command version = {"version", FOR_VERSION, {NULL}, run_version,
-                                       "Print version, instruction set and threads", "fkm version [--json]", NULL,
+static const struct command version = {"version",
+                                       FOR_VERSION,
+                                       {NULL},
+                                       run_version,
+                                       "Print version, instruction set and threads",
+                                       "fkm version [--json]",
+                                       NULL,
                                        NULL};
 
 static const struct command *const commands[] = {&fit,     &finetune, &predict, &evaluate,

@@ -88,7 +88,8 @@ static int fail_unknown(const struct command *command, const char *name, const c
     int code;
     for (size_t i = 0; i < fkm_param_count(); i++)
         if (same_word(fkm_param_at(i)->name, name))
-            return fail_usage(command->name, "%s--%s is a parameter of fkm fit; a model keeps it", where, name);
+            return fail_usage(command->name, "%s--%s is a parameter of fkm fit; a model keeps it", where,
+                              name);
     if (near) {
         char *typed = dashed(near);
         code = fail_usage(command->name, "%sunknown option --%s; did you mean --%s?", where, name, typed);
@@ -106,7 +107,8 @@ static int fail_unknown(const struct command *command, const char *name, const c
 static bool is_yes(const char *value) { return one_of(value, "yes|true|on|1"); }
 static bool is_no(const char *value) { return one_of(value, "no|false|off|0"); }
 
-static int check_value(const struct command *command, const struct option *option, const char *value, const char *where)
+static int check_value(const struct command *command, const struct option *option, const char *value,
+                       const char *where)
 {
     int64_t whole;
     double real;
@@ -119,7 +121,8 @@ static int check_value(const struct command *command, const struct option *optio
         return *value ? EXIT_FINE : fail_usage(command->name, "%s--%s is empty", where, option->name);
     case OPTION_CHOICE:
         if (!one_of(value, option->choices))
-            return fail_usage(command->name, "%s--%s is '%s'; valid: %s", where, option->name, value, option->choices);
+            return fail_usage(command->name, "%s--%s is '%s'; valid: %s", where, option->name, value,
+                              option->choices);
         return EXIT_FINE;
     case OPTION_FLAG:
         if (!is_yes(value) && !is_no(value))
@@ -127,25 +130,28 @@ static int check_value(const struct command *command, const struct option *optio
         return EXIT_FINE;
     case OPTION_INT:
         if (!one_of(value, option->choices) && (!parse_int(value, &whole) || (double)whole < option->least))
-            return fail_usage(command->name, "%s--%s is '%s'; valid: %s%sa whole number >= %s", where, option->name,
-                              value, option->choices ? option->choices : "", option->choices ? " or " : "", least);
+            return fail_usage(command->name, "%s--%s is '%s'; valid: %s%sa whole number >= %s", where,
+                              option->name, value, option->choices ? option->choices : "",
+                              option->choices ? " or " : "", least);
         return EXIT_FINE;
     case OPTION_REAL:
         if (!one_of(value, option->choices) && (!parse_real(value, &real) || real < option->least))
-            return fail_usage(command->name, "%s--%s is '%s'; valid: %s%sa number >= %s", where, option->name, value,
-                              option->choices ? option->choices : "", option->choices ? " or " : "", least);
+            return fail_usage(command->name, "%s--%s is '%s'; valid: %s%sa number >= %s", where, option->name,
+                              value, option->choices ? option->choices : "", option->choices ? " or " : "",
+                              least);
         return EXIT_FINE;
     case OPTION_SIZE:
         if (!parse_size(value, &size) || size == 0)
-            return fail_usage(command->name, "%s--%s is '%s'; valid: a number of bytes such as 500M or 8G", where,
-                              option->name, value);
+            return fail_usage(command->name, "%s--%s is '%s'; valid: a number of bytes such as 500M or 8G",
+                              where, option->name, value);
         return EXIT_FINE;
     }
     return EXIT_FINE;
 }
 
 /* Parameters are checked by the library itself, on settings nobody keeps. */
-static int check_param(const struct command *command, const fkm_param_info *info, const char *value, const char *where)
+static int check_param(const struct command *command, const fkm_param_info *info, const char *value,
+                       const char *where)
 {
     fkm_params scratch = FKM_PARAMS_INIT;
     if (fkm_params_set(&scratch, info->name, value) == FKM_OK)

@@ -23,15 +23,23 @@ enum command_bit {
 enum option_kind { OPTION_TEXT, OPTION_CHOICE, OPTION_INT, OPTION_REAL, OPTION_SIZE, OPTION_FLAG };
 
 /* Groups of the help text, in this order. */
-enum option_group { GROUP_FILES, GROUP_ROWS, GROUP_LEARNING, GROUP_STREAM, GROUP_ANSWERS, GROUP_RUNNING, GROUPS };
+enum option_group {
+    GROUP_FILES,
+    GROUP_ROWS,
+    GROUP_LEARNING,
+    GROUP_STREAM,
+    GROUP_ANSWERS,
+    GROUP_RUNNING,
+    GROUPS
+};
 
 struct option {
     const char *name; /* as typed after "--" */
     char letter;      /* 0: none */
     enum option_kind kind;
-    const char *value;   /* "FILE"; NULL for flags */
-    const char *choices; /* the words of a choice; words a number may be as well; or NULL */
-    double least;        /* of numbers */
+    const char *value;    /* "FILE"; NULL for flags */
+    const char *choices;  /* the words of a choice; words a number may be as well; or NULL */
+    double least;         /* of numbers */
     const char *standard; /* the default, or NULL */
     const char *help;
     enum option_group group;
@@ -58,8 +66,8 @@ int options_parse(const struct command *command, int argc, char **argv, struct o
 void options_free(struct options *options);
 
 const struct command *options_command(const struct options *options);
-/* The value as text, the default when it was not given, or NULL. The name must be in the table; an option that the
- * command does not have was not given. */
+/* The value as text, the default when it was not given, or NULL. The name must be in the table; an option
+ * that the command does not have was not given. */
 const char *option_text(const struct options *options, const char *name);
 bool option_given(const struct options *options, const char *name);
 bool option_flag(const struct options *options, const char *name);

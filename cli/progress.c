@@ -16,10 +16,7 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void progress_start(struct progress *progress)
-{
-    *progress = (struct progress){.started = seconds_now()};
-}
+void progress_start(struct progress *progress) { *progress = (struct progress){.started = seconds_now()}; }
 
 double progress_seconds(const struct progress *progress) { return seconds_now() - progress->started; }
 

@@ -118,9 +118,11 @@ int rows_load(struct rows *rows, struct input *input, size_t limit)
             break;
         TRY(add(rows, input, &batch));
         if (limit > 0 && rows_bytes(rows) > limit)
-            return fail(EXIT_OTHER, "the rows of %s need more than --memory-limit: %s after %" PRId64
-                        " rows, %s allowed (fkm fit --stream needs no more than a batch)", input->path,
-                        size_text(held, (double)rows_bytes(rows)), rows->n, size_text(allowed, (double)limit));
+            return fail(EXIT_OTHER,
+                        "the rows of %s need more than --memory-limit: %s after %" PRId64
+                        " rows, %s allowed (fkm fit --stream needs no more than a batch)",
+                        input->path, size_text(held, (double)rows_bytes(rows)), rows->n,
+                        size_text(allowed, (double)limit));
         progress_rows(&progress, "reading", rows->n);
     }
     talk_end_line();
@@ -161,7 +163,8 @@ size_t rows_bytes(const struct rows *rows)
     return (size_t)(rows->x.capacity + rows->values.capacity) * real +
            (size_t)(rows->mask.capacity + rows->weight.capacity) * sizeof(float) +
            (size_t)(rows->indices.capacity + rows->tags.capacity) * sizeof(int32_t) +
-           (size_t)(rows->indptr.capacity + rows->labels.capacity + rows->tag_indptr.capacity) * sizeof(int64_t) +
+           (size_t)(rows->indptr.capacity + rows->labels.capacity + rows->tag_indptr.capacity) *
+               sizeof(int64_t) +
            (size_t)rows->targets.capacity * sizeof(double);
 }
 

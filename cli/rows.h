@@ -13,8 +13,8 @@ struct rows {
     int64_t n, n_cols, n_tags, n_targets;
     fkm_dtype dtype;
     bool sparse;
-    struct array x, mask;                  /* dense */
-    struct array values, indptr, indices;  /* CSR */
+    struct array x, mask;                 /* dense */
+    struct array values, indptr, indices; /* CSR */
     struct array weight, labels, tag_indptr, tags, targets;
 };
 /* Reads to the end; fails when more than limit bytes would be held (0: no limit) or there are no rows. */

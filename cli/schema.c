@@ -20,7 +20,8 @@ int schema_from_model(const fkm_model *model, const char *path, struct schema *s
 
     const char *classes = fkm_model_note(model, "class_names"), *columns = fkm_model_note(model, "columns");
     const char *target = fkm_model_note(model, "target"), *base = fkm_model_note(model, "index_base");
-    const char *mean = fkm_model_note(model, "standardize.mean"), *std = fkm_model_note(model, "standardize.std");
+    const char *mean = fkm_model_note(model, "standardize.mean"),
+               *std = fkm_model_note(model, "standardize.std");
     if (classes)
         names_from_lines(&schema->classes, classes);
     if (columns)
@@ -32,12 +33,13 @@ int schema_from_model(const fkm_model *model, const char *path, struct schema *s
     if (base)
         schema->index_base = strcmp(base, "1") == 0;
     if (schema->columns.n > 0 && info.dim > 0 && schema->columns.n != info.dim)
-        return fail(EXIT_BAD_DATA, "%s names %" PRId64 " columns, the model has %" PRId64, path, schema->columns.n,
-                    info.dim);
+        return fail(EXIT_BAD_DATA, "%s names %" PRId64 " columns, the model has %" PRId64, path,
+                    schema->columns.n, info.dim);
     if (mean && (!std || !standard_read(&schema->standard, mean, std) ||
                  (info.dim > 0 && schema->standard.n != info.dim)))
-        return fail(EXIT_BAD_DATA, "%s: the notes standardize.mean and standardize.std do not fit its %" PRId64
-                    " columns", path, info.dim);
+        return fail(EXIT_BAD_DATA,
+                    "%s: the notes standardize.mean and standardize.std do not fit its %" PRId64 " columns",
+                    path, info.dim);
     return EXIT_FINE;
 }
 
@@ -70,8 +72,8 @@ static fkm_status set_numbers(fkm_model *model, const char *note, const double *
 int schema_to_model(const struct schema *schema, fkm_model *model)
 {
     /* All are set anew, so that their order in the file does not depend on when each one became known. */
-    static const char *const all[] = {"class_names", "columns", "target", "weight", "index_base",
-                                      "standardize.mean", "standardize.std"};
+    static const char *const all[] = {"class_names", "columns",          "target",         "weight",
+                                      "index_base",  "standardize.mean", "standardize.std"};
     const char *base = schema->index_base < 0 ? NULL : schema->index_base ? "1" : "0";
     fkm_status status = FKM_OK;
     for (size_t i = 0; i < sizeof all / sizeof all[0] && status == FKM_OK; i++)

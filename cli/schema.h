@@ -1,5 +1,5 @@
-/* schema.h — what a model knows of its rows: names of columns and classes, the target, standardization. Kept as
- * notes of the model, so that every later command reads rows the way they were learned.
+/* schema.h — what a model knows of its rows: names of columns and classes, the target, standardization. Kept
+ * as notes of the model, so that every later command reads rows the way they were learned.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKM_CLI_SCHEMA_H
 #define FKM_CLI_SCHEMA_H
@@ -8,13 +8,13 @@
 
 struct schema {
     fkm_task task;
-    fkm_dtype dtype;       /* of rows in memory: FKM_DTYPE_F32 or FKM_DTYPE_F64 */
-    int64_t n_cols;        /* 0: any */
-    char *target;          /* columns, or NULL */
-    char *weight;          /* the column of the rows' weights, or NULL */
-    int32_t index_base;    /* libsvm: 0, 1; -1: look */
-    struct names classes;  /* empty: classes are numbers */
-    struct names columns;  /* empty: unknown */
+    fkm_dtype dtype;      /* of rows in memory: FKM_DTYPE_F32 or FKM_DTYPE_F64 */
+    int64_t n_cols;       /* 0: any */
+    char *target;         /* columns, or NULL */
+    char *weight;         /* the column of the rows' weights, or NULL */
+    int32_t index_base;   /* libsvm: 0, 1; -1: look */
+    struct names classes; /* empty: classes are numbers */
+    struct names columns; /* empty: unknown */
     struct standard standard;
 };
 /* From the notes; EXIT_BAD_DATA when they contradict the model. */

@@ -56,7 +56,8 @@ void standard_apply(const struct standard *standard, void *x, fkm_dtype dtype, i
             if (dtype == FKM_DTYPE_F64)
                 ((double *)x)[at] = (((double *)x)[at] - standard->mean[j]) / standard->deviation[j];
             else
-                ((float *)x)[at] = (float)(((double)((float *)x)[at] - standard->mean[j]) / standard->deviation[j]);
+                ((float *)x)[at] =
+                    (float)(((double)((float *)x)[at] - standard->mean[j]) / standard->deviation[j]);
         }
 }
 

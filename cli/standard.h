@@ -25,6 +25,7 @@ bool standard_read(struct standard *standard, const char *mean, const char *devi
 
 /* A source that hands out the rows of `inner` standardized; both the standard and inner are borrowed. *sparse
  * becomes true when a batch could not be: its rows are sparse. */
-fkm_status standard_source(fkm_source *inner, const struct standard *standard, bool *sparse, fkm_source **out);
+fkm_status standard_source(fkm_source *inner, const struct standard *standard, bool *sparse,
+                           fkm_source **out);
 
 #endif

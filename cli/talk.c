@@ -72,7 +72,7 @@ static int code_of(fkm_status status, enum blame blame)
     case FKM_OK:
         return EXIT_FINE;
     case FKM_EINVAL:
-        return blame == BLAME_OPTIONS ? EXIT_USAGE
+        return blame == BLAME_OPTIONS                             ? EXIT_USAGE
                : blame == BLAME_ROWS || blame == BLAME_MODEL_FILE ? EXIT_BAD_DATA
                                                                   : EXIT_OTHER;
     case FKM_EDATA:

@@ -21,7 +21,8 @@ int fail_usage(const char *command, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* What a failing library call was busy with; decides the exit code. */
 enum blame { BLAME_OPTIONS, BLAME_ROWS, BLAME_MODEL_FILE, BLAME_OUTPUT, BLAME_CALL };
-/* Says fkm_last_error() with `what` (a file; may be NULL) in front and returns the exit code; 0 for FKM_OK. */
+/* Says fkm_last_error() with `what` (a file; may be NULL) in front and returns the exit code; 0 for FKM_OK.
+ */
 int fail_status(fkm_status status, enum blame blame, const char *what);
 
 /* The line of progress: rewritten in place, cut to the terminal. Only while talk_has_line(). */

@@ -16,7 +16,8 @@
 
 static _Noreturn void no_memory(size_t count, size_t size)
 {
-    fprintf(stderr, "fkm: out of memory: %.0f bytes were refused (fkm fit --stream needs no more than a batch)\n",
+    fprintf(stderr,
+            "fkm: out of memory: %.0f bytes were refused (fkm fit --stream needs no more than a batch)\n",
             (double)count * (double)size);
     exit(EXIT_OTHER);
 }

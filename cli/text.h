@@ -1,7 +1,7 @@
 /* text.h — memory that is always there, growing text, lists of names, and numbers as text.
  *
- * Memory the command asks for itself either comes or ends the program with a message: nothing of value is open
- * then, since files are written aside and renamed last.
+ * Memory the command asks for itself either comes or ends the program with a message: nothing of value is
+ * open then, since files are written aside and renamed last.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKM_CLI_TEXT_H
 #define FKM_CLI_TEXT_H
@@ -12,7 +12,7 @@
 
 #define PRINTF_LIKE(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 
-void *need(size_t count, size_t size);                   /* zeroed */
+void *need(size_t count, size_t size);                    /* zeroed */
 void *need_more(void *memory, size_t count, size_t size); /* realloc */
 /* Makes room for `wanted` elements, doubling; *capacity counts elements. */
 void *need_room(void *memory, int64_t *capacity, int64_t wanted, size_t size);
@@ -34,7 +34,7 @@ struct names {
 void names_add(struct names *names, const char *name, size_t length);
 /* A line for each name; a backslash, line feed or carriage return inside a name is written \\, \n, \r. */
 void names_from_lines(struct names *names, const char *lines);
-char *names_to_lines(const struct names *names); /* freed by the caller */
+char *names_to_lines(const struct names *names);             /* freed by the caller */
 void names_from_list(struct names *names, const char *list); /* "a,b,c" */
 void names_free(struct names *names);
 

@@ -1,6 +1,7 @@
 /* writer_npy.c — rows as a .npy array (format 1.0), targets as a second one beside it.
  *
- * The number of rows is known last, so the header is written twice: a header of 128 bytes has room for any number.
+ * The number of rows is known last, so the header is written twice: a header of 128 bytes has room for any
+ * number.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
@@ -42,7 +43,10 @@ static int put_header_again(struct output *output, const char *type, int64_t n_r
     return EXIT_FINE;
 }
 
-static bool as_doubles(const struct writing *writing) { return option_is(writing->options, "dtype", "float64"); }
+static bool as_doubles(const struct writing *writing)
+{
+    return option_is(writing->options, "dtype", "float64");
+}
 
 static int begin_npy(struct writing *writing, const fkm_batch *first)
 {
@@ -74,7 +78,8 @@ static int put_value(struct writing *writing, double value, int64_t row, int64_t
         return EXIT_FINE;
     }
     if (isinf(narrow) && !isinf(value))
-        return fail(EXIT_BAD_DATA, "row %" PRId64 ", feature %" PRId64 ": %g does not fit into float32; use --dtype float64",
+        return fail(EXIT_BAD_DATA,
+                    "row %" PRId64 ", feature %" PRId64 ": %g does not fit into float32; use --dtype float64",
                     row, column, value);
     output_bytes(&writing->output, &narrow, sizeof narrow);
     return EXIT_FINE;
@@ -105,7 +110,8 @@ static void put_targets(struct writing *writing, const fkm_batch *batch, int64_t
                      (size_t)batch->n_targets * sizeof *batch->targets);
     } else if (batch->tag_indptr) {
         const int64_t n = batch->tag_indptr[i + 1] - batch->tag_indptr[i];
-        writing->tags = need_room(writing->tags, &writing->tag_capacity, writing->n_all_tags + n, sizeof *writing->tags);
+        writing->tags =
+            need_room(writing->tags, &writing->tag_capacity, writing->n_all_tags + n, sizeof *writing->tags);
         for (int64_t t = 0; t < n; t++)
             writing->tags[writing->n_all_tags++] = batch->tags[batch->tag_indptr[i] + t];
         writing->tag_ends = need_room(writing->tag_ends, &writing->row_capacity, writing->n_rows + i + 1,
@@ -120,7 +126,9 @@ static int npy_rows(struct writing *writing, const fkm_batch *batch)
 {
     for (int64_t i = 0; i < batch->n_rows; i++) {
         for (int64_t j = 0; j < writing->n_cols; j++)
-            writing->row[j] = !batch->x ? 0 : value_present(batch, i, j) ? value_of(batch, i, j) : (double)NAN;
+            writing->row[j] = !batch->x                    ? 0
+                              : value_present(batch, i, j) ? value_of(batch, i, j)
+                                                           : (double)NAN;
         for (int64_t at = batch->x ? 0 : batch->indptr[i]; !batch->x && at < batch->indptr[i + 1]; at++)
             writing->row[batch->indices[at]] = value_in(batch->values, batch->dtype, at);
         for (int64_t j = 0; j < writing->n_cols; j++)
@@ -147,7 +155,8 @@ static void put_tag_matrix(struct writing *writing)
 
 static int end_npy(struct writing *writing)
 {
-    TRY(put_header_again(&writing->output, as_doubles(writing) ? "<f8" : "<f4", writing->n_rows, writing->n_cols));
+    TRY(put_header_again(&writing->output, as_doubles(writing) ? "<f8" : "<f4", writing->n_rows,
+                         writing->n_cols));
     if (!writing->beside.file)
         return EXIT_FINE;
     switch (writing->schema->task) {

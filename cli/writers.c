@@ -25,7 +25,8 @@ bool has_targets(const fkm_batch *batch) { return batch->labels || batch->tag_in
 static void put_number(struct output *output, double value, fkm_dtype dtype)
 {
     char number[NUMBER_BYTES];
-    output_puts(output, dtype == FKM_DTYPE_F64 ? number_text(number, value) : number_text_float(number, (float)value));
+    output_puts(output, dtype == FKM_DTYPE_F64 ? number_text(number, value)
+                                               : number_text_float(number, (float)value));
 }
 
 /* A name that is one word for the format: without any of these letters. */
@@ -40,7 +41,10 @@ static int check_word(const char *name, const char *forbidden, const char *forma
 
 /* ---- CSV and TSV */
 
-static char separator_of(const struct writing *writing) { return writing->writer == &tsv_writer ? '\t' : ','; }
+static char separator_of(const struct writing *writing)
+{
+    return writing->writer == &tsv_writer ? '\t' : ',';
+}
 
 static int begin_table(struct writing *writing, const fkm_batch *first)
 {
@@ -64,8 +68,10 @@ static int begin_table(struct writing *writing, const fkm_batch *first)
         output_field(&writing->output, named ? targets.name[t] : number, false, separator);
     }
     if (first->weight)
-        output_field(&writing->output, weight && writing->schema->columns.n > 0 && !parse_int(weight, &column)
-                                           ? weight : "weight", false, separator);
+        output_field(&writing->output,
+                     weight && writing->schema->columns.n > 0 && !parse_int(weight, &column) ? weight
+                                                                                             : "weight",
+                     false, separator);
     output_puts(&writing->output, "\n");
     names_free(&targets);
     return EXIT_FINE;
@@ -76,7 +82,8 @@ static int put_table_targets(struct writing *writing, const fkm_batch *batch, in
     const char separator = separator_of(writing);
     char number[NUMBER_BYTES];
     if (batch->labels)
-        output_field(&writing->output, schema_class(writing->schema, batch->labels[i], number), false, separator);
+        output_field(&writing->output, schema_class(writing->schema, batch->labels[i], number), false,
+                     separator);
     if (batch->tag_indptr) {
         struct text joined = {0};
         text_puts(&joined, "");
@@ -174,8 +181,10 @@ static int libsvm_rows(struct writing *writing, const fkm_batch *batch)
         TRY(put_label(writing, batch, i));
         for (int64_t j = 0; batch->x && j < batch->n_cols; j++) {
             if (!value_present(batch, i, j))
-                return fail(EXIT_BAD_DATA, "row %" PRId64 ", feature %" PRId64 ": the value is missing, which libsvm "
-                            "cannot say (an absent feature is 0)", writing->n_rows + i, j);
+                return fail(EXIT_BAD_DATA,
+                            "row %" PRId64 ", feature %" PRId64 ": the value is missing, which libsvm "
+                            "cannot say (an absent feature is 0)",
+                            writing->n_rows + i, j);
             put_entry(writing, j, value_of(batch, i, j), batch->dtype);
         }
         for (int64_t at = batch->x ? 0 : batch->indptr[i]; !batch->x && at < batch->indptr[i + 1]; at++)

@@ -14,8 +14,8 @@ struct writing {
     struct output output;
     struct output beside; /* npy: the targets; file NULL when there are none */
     int64_t n_rows, n_cols, n_targets, n_tags;
-    double *row;     /* npy: a sparse row, dense */
-    int64_t *tags;   /* npy: all tags, row by row; they are written when their number is known */
+    double *row;   /* npy: a sparse row, dense */
+    int64_t *tags; /* npy: all tags, row by row; they are written when their number is known */
     int64_t *tag_ends;
     int64_t n_all_tags, tag_capacity, row_capacity;
     bool numbers_said;

@@ -10,17 +10,17 @@ blobs 600 43 >test.csv
 stream=(fit --stream --task classifier --target colour --distance euclidean --k-init 4 --batch-size 32)
 
 # ---- undisturbed
-exits 0 "stream" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 3 --model whole.fkm --eval test.csv
+exits 0 "stream" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 6 --model whole.fkm --eval test.csv
 says "stream" "4 classes"
 exits 0 "evaluate" "$fkm" evaluate --model whole.fkm --data test.csv --json
 at_least "evaluate" accuracy 0.4
-exits 0 "a checkpoint does not disturb" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 3 --model other.fkm \
+exits 0 "a checkpoint does not disturb" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 6 --model other.fkm \
     --checkpoint other.ckpt --checkpoint-batches 50
 same "a checkpoint does not disturb" whole.fkm other.fkm
-exits 0 "resuming what is finished" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 3 --model other2.fkm \
+exits 0 "resuming what is finished" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 6 --model other2.fkm \
     --checkpoint other.ckpt --resume
 same "resuming what is finished" whole.fkm other2.fkm
-exits 2 "resuming with other parameters" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 3 --model x.fkm \
+exits 2 "resuming with other parameters" "$fkm" "${stream[@]}" --data rows.csv --standardize --epochs 6 --model x.fkm \
     --checkpoint other.ckpt --resume --k-init 5
 says "resuming with other parameters" "k_init = 4, now it is 5"
 absent "resuming with other parameters" x.fkm
@@ -37,7 +37,9 @@ disturb() {
         "$fkm" "$@" --model part.fkm --checkpoint part.ckpt --checkpoint-batches 40 --resume >"$out" 2>"$err" </dev/null &
         job=$!
         if [ $round -le 4 ]; then
-            sleep "0.$((round * 7))"
+            # Once there is something to keep, at another moment each time.
+            for _ in $(seq 200); do [ -e part.ckpt ] || [ -e part.fkm ] && break; sleep 0.01; done
+            sleep "0.0$((round * 2))"
             kill -"$signal" $job 2>/dev/null
         fi
         wait $job
@@ -53,14 +55,14 @@ disturb() {
     if [ $stops = 0 ]; then skip "$title: the run ended before it could be interrupted"; return; fi
     same "$title, $stops times" "$reference" part.fkm
 }
-disturb "SIGINT" INT 75 whole.fkm "${stream[@]}" --data rows.csv --standardize --epochs 3
-disturb "SIGTERM" TERM 75 whole.fkm "${stream[@]}" --data rows.csv --standardize --epochs 3
-disturb "SIGKILL" KILL 137 whole.fkm "${stream[@]}" --data rows.csv --standardize --epochs 3
+disturb "SIGINT" INT 75 whole.fkm "${stream[@]}" --data rows.csv --standardize --epochs 6
+disturb "SIGTERM" TERM 75 whole.fkm "${stream[@]}" --data rows.csv --standardize --epochs 6
+disturb "SIGKILL" KILL 137 whole.fkm "${stream[@]}" --data rows.csv --standardize --epochs 6
 
-exits 0 "both phases" "$fkm" "${stream[@]}" --data rows.csv --epochs 2 --finetune 2 --lr 0.02 --model both.fkm
+exits 0 "both phases" "$fkm" "${stream[@]}" --data rows.csv --epochs 4 --finetune 4 --lr 0.02 --model both.fkm
 says "both phases" "gradient steps"
-disturb "SIGINT in both phases" INT 75 both.fkm "${stream[@]}" --data rows.csv --epochs 2 --finetune 2 --lr 0.02
-disturb "SIGKILL in both phases" KILL 137 both.fkm "${stream[@]}" --data rows.csv --epochs 2 --finetune 2 --lr 0.02
+disturb "SIGINT in both phases" INT 75 both.fkm "${stream[@]}" --data rows.csv --epochs 4 --finetune 4 --lr 0.02
+disturb "SIGKILL in both phases" KILL 137 both.fkm "${stream[@]}" --data rows.csv --epochs 4 --finetune 4 --lr 0.02
 
 # ---- interrupted without a checkpoint
 "$fkm" "${stream[@]}" --data rows.csv --epochs 1000 --model never.fkm 2>"$err" &
