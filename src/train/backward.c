@@ -1,8 +1,8 @@
 /* backward.c — from slopes by distance to the gradient of each prototype.
  *
- * A counting sort turns "row -> candidates" into "prototype -> rows", rows ascending. Dense rows are added one by
- * one as (c - x), which stays accurate far from the origin; of CSR rows only the stored entries are touched and
- * the part along c is added once per prototype. Frozen prototypes get no gradient.
+ * A counting sort turns "row -> candidates" into "prototype -> rows", rows ascending. Dense rows are added
+ * one by one as (c - x), which stays accurate far from the origin; of CSR rows only the stored entries are
+ * touched and the part along c is added once per prototype. Frozen prototypes get no gradient.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
@@ -125,7 +125,7 @@ static void add_dense(const struct fkmi_step *step, void *g, const void *c, cons
 /* g += scale a x over the row's entries. */
 #define SCATTER(TYPE)                                                                                        \
     do {                                                                                                     \
-        const TYPE *x = (const TYPE *)step->in.entries + from, *a = step->in.weight;                          \
+        const TYPE *x = (const TYPE *)step->in.entries + from, *a = step->in.weight;                         \
         TYPE *out = g;                                                                                       \
         for (int64_t t = 0; t < n; t++)                                                                      \
             out[column[t]] += (TYPE)scale * (a ? a[column[t]] : (TYPE)1) * x[t];                             \
@@ -282,7 +282,8 @@ fkm_status fkmi_backward(struct fkmi_step *step)
 
     make_lists(step);
     per_place = step->list_begin[k] / k + 1;
-    FKMI_TRY(fkmi_parallel(context->pool, k, fkmi_vectors_per_block(step->space.dim, per_place), add_places, step));
+    FKMI_TRY(fkmi_parallel(context->pool, k, fkmi_vectors_per_block(step->space.dim, per_place), add_places,
+                           step));
     if (step->learns_theta && !step->per_prototype)
         for (int64_t i = 0; i < chunk->n; i++)
             step->gradient.theta[0] += chunk->slope_theta[i];

@@ -1,6 +1,5 @@
-/* epochs.c — passes over shuffled mini-batches: the rate warms up, then falls along a cosine to 0; the best state
- * on held-out rows is kept and put back.
- * SPDX-License-Identifier: Apache-2.0 */
+/* epochs.c — passes over shuffled mini-batches: the rate warms up, then falls along a cosine to 0; the best
+ * state on held-out rows is kept and put back. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 
@@ -107,13 +106,20 @@ static fkm_status all_epochs(struct run *run)
 }
 
 fkm_status fkmi_train_epochs(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                             struct fkmi_trainer *trainer, struct fkmi_train_work *work, const struct fkmi_rows *rows,
-                             const struct fkmi_targets *targets, const struct fkmi_epochs *how,
-                             struct fkmi_random random)
+                             struct fkmi_trainer *trainer, struct fkmi_train_work *work,
+                             const struct fkmi_rows *rows, const struct fkmi_targets *targets,
+                             const struct fkmi_epochs *how, struct fkmi_random random)
 {
     fkm_status status = FKM_OK;
-    struct run run = {.context = context, .params = params, .state = state, .trainer = trainer, .work = work,
-                      .rows = rows, .targets = targets, .how = how, .random = random,
+    struct run run = {.context = context,
+                      .params = params,
+                      .state = state,
+                      .trainer = trainer,
+                      .work = work,
+                      .rows = rows,
+                      .targets = targets,
+                      .how = how,
+                      .random = random,
                       .batch_rows = params->finetune_batch_size};
 
     if (rows->n == 0)

@@ -9,7 +9,7 @@
 #include "train/step.h"
 
 enum {
-    TOP_K_AT_LEAST = 8,      /* measured: fewer wrong prototypes in the sum teach less */
+    TOP_K_AT_LEAST = 8,        /* measured: fewer wrong prototypes in the sum teach less */
     CANDIDATES_PER_BLOCK = 512 /* of rows given to a thread at a time */
 };
 static const double LARGEST_SCORE = 30.0; /* beyond, a tag's probability is 0 or 1 and its slope is kept */
@@ -91,13 +91,15 @@ fkm_status fkmi_forward_plan(struct fkmi_step *step)
         FKMI_TRY(fkmi_arena_take(arena, &chunk->slope_target, positions * step->state->n_targets,
                                  sizeof *chunk->slope_target));
     step->scratch_size = (4 * step->width + 7) / 8 * 8; /* threads do not share lines */
-    FKMI_TRY(fkmi_arena_take(arena, &step->row_scratch, n_threads * step->scratch_size, sizeof *step->row_scratch));
+    FKMI_TRY(fkmi_arena_take(arena, &step->row_scratch, n_threads * step->scratch_size,
+                             sizeof *step->row_scratch));
 
     if (task == FKM_TASK_CLASSIFY)
         FKMI_TRY(fkmi_arena_take(arena, &scans->own, n, sizeof *scans->own));
     if (step->scan == FKMI_SCAN_TOP_K) {
         FKMI_TRY(fkmi_arena_take(arena, &scans->near_index, n * step->top_k, sizeof *scans->near_index));
-        FKMI_TRY(fkmi_arena_take(arena, &scans->near_distance, n * step->top_k, sizeof *scans->near_distance));
+        FKMI_TRY(
+            fkmi_arena_take(arena, &scans->near_distance, n * step->top_k, sizeof *scans->near_distance));
     }
     if (step->own) {
         FKMI_TRY(fkmi_arena_take(arena, &scans->order, n, sizeof *scans->order));
@@ -182,8 +184,8 @@ static void regress_row(struct fkmi_step *step, int64_t i, const int32_t *index,
     const double *y = step->targets->values + fkmi_target_row(step, i) * m;
 
     chunk->loss[i] = fkmi_loss_mse(&step->routing, n, index, chunk->distance + at, step->state->targets, m, y,
-                                   step->trainer->target_std, chunk->slope + at, scratch->slope_theta, scratch->slope_bias,
-                                   chunk->slope_target + at * m, NULL);
+                                   step->trainer->target_std, chunk->slope + at, scratch->slope_theta,
+                                   scratch->slope_bias, chunk->slope_target + at * m, NULL);
     for (int64_t t = 0; t < n * m; t++)
         chunk->slope_target[at * m + t] *= share;
     keep_slopes(step, i, share, scratch);
@@ -296,9 +298,10 @@ static fkm_status scan_own(struct fkmi_step *step)
     }
     if (lacking.n == 0)
         return FKM_OK;
-    return scan(step, &lacking,
-                (struct fkmi_scan){.kind = FKMI_SCAN_OWN, .slot = scans->slot, .index = scans->index,
-                                   .distance = scans->distance});
+    return scan(
+        step, &lacking,
+        (struct fkmi_scan){
+            .kind = FKMI_SCAN_OWN, .slot = scans->slot, .index = scans->index, .distance = scans->distance});
 }
 
 fkm_status fkmi_forward(struct fkmi_step *step)
@@ -309,7 +312,8 @@ fkm_status fkmi_forward(struct fkmi_step *step)
     const int64_t per_block = CANDIDATES_PER_BLOCK / step->width;
 
     FKMI_TRY(scan(step, &chunk->rows,
-                  (struct fkmi_scan){.kind = step->scan, .top_k = step->top_k,
+                  (struct fkmi_scan){.kind = step->scan,
+                                     .top_k = step->top_k,
                                      .index = top_k ? scans->near_index : chunk->index,
                                      .distance = top_k ? scans->near_distance : chunk->distance}));
     if (scans->own)

@@ -1,8 +1,7 @@
 /* loss.c — losses of one row and their derivatives, from the distances of its candidates.
  *
- * Everything is shifted by the largest logit of its sum, so no exp overflows and a probability that underflows
- * still has a finite logarithm and the right gradient.
- * SPDX-License-Identifier: Apache-2.0 */
+ * Everything is shifted by the largest logit of its sum, so no exp overflows and a probability that
+ * underflows still has a finite logarithm and the right gradient. SPDX-License-Identifier: Apache-2.0 */
 #include "train/loss.h"
 
 #include <assert.h>
@@ -45,8 +44,8 @@ static double largest(const double *values, int64_t n)
     return most;
 }
 
-/* Log of the sum of exp(logit) over the candidates of class `which` from `begin` on; share[c] receives each one's
- * part of that sum. */
+/* Log of the sum of exp(logit) over the candidates of class `which` from `begin` on; share[c] receives each
+ * one's part of that sum. */
 static double class_log_sum(int64_t begin, int64_t n, const int32_t *slot, int32_t which, const double *logit,
                             double *share)
 {
@@ -65,8 +64,8 @@ static double class_log_sum(int64_t begin, int64_t n, const int32_t *slot, int32
 }
 
 double fkmi_loss_nll(const struct fkmi_routing *routing, int64_t n, const int32_t *index, const int32_t *slot,
-                     const double *distance, const double *shift, int32_t own, int64_t n_classes, double smoothing,
-                     double *g_distance, double *g_theta, double *g_bias)
+                     const double *distance, const double *shift, int32_t own, int64_t n_classes,
+                     double smoothing, double *g_distance, double *g_theta, double *g_bias)
 {
     double *logit = g_theta, *share = g_bias, *g = g_distance;
     double most, sum = 0, loss, elsewhere = 0;
@@ -84,8 +83,8 @@ double fkmi_loss_nll(const struct fkmi_routing *routing, int64_t n, const int32_
     for (int64_t c = 0; c < n; c++)
         g[c] /= sum;
 
-    /* L = log sum_all - sum_c t_c log sum_c, since the t_c sum to 1. A class without a candidate has probability
-     * 0 whatever the prototypes do: its share of the smoothing stays with the row's own class. */
+    /* L = log sum_all - sum_c t_c log sum_c, since the t_c sum to 1. A class without a candidate has
+     * probability 0 whatever the prototypes do: its share of the smoothing stays with the row's own class. */
     if (smoothing > 0) {
         const double target = smoothing / (double)n_classes;
 
@@ -107,11 +106,13 @@ double fkmi_loss_nll(const struct fkmi_routing *routing, int64_t n, const int32_
     return loss;
 }
 
-double fkmi_loss_mse(const struct fkmi_routing *routing, int64_t n, const int32_t *index, const double *distance,
-                     const double *targets, int64_t n_targets, const double *y, const double *std,
-                     double *g_distance, double *g_theta, double *g_bias, double *g_target, double *predicted)
+double fkmi_loss_mse(const struct fkmi_routing *routing, int64_t n, const int32_t *index,
+                     const double *distance, const double *targets, int64_t n_targets, const double *y,
+                     const double *std, double *g_distance, double *g_theta, double *g_bias, double *g_target,
+                     double *predicted)
 {
-    double *logit = g_distance, *r = g_theta, *g = g_bias, *answer = g_target; /* row 0 of g_target, written last */
+    double *logit = g_distance, *r = g_theta, *g = g_bias,
+           *answer = g_target; /* row 0 of g_target, written last */
     double most, sum = 0, loss = 0;
 
     fkmi_route_logits(routing, n, index, distance, logit);
@@ -183,8 +184,7 @@ double fkmi_loss_asl(double p, bool positive, double gamma_pos, double gamma_neg
             *g = 0;
             return 0;
         }
-        *g = power(m, gamma_neg) / q -
-             (gamma_neg > 0 ? gamma_neg * power(m, gamma_neg - 1) * log(q) : 0.0);
+        *g = power(m, gamma_neg) / q - (gamma_neg > 0 ? gamma_neg * power(m, gamma_neg - 1) * log(q) : 0.0);
         return -power(m, gamma_neg) * log(q);
     }
 }

@@ -1,9 +1,9 @@
-/* noise.c — Gaussian noise on the rows of a gradient batch, in fractions of each feature's standard deviation.
+/* noise.c — Gaussian noise on the rows of a gradient batch, in fractions of each feature's standard
+ * deviation.
  *
- * The noise of a value is a function of the step's random key, the row's place in the batch and the column, so
- * threads cannot change it. Masked values stay 0. Of CSR rows only the stored values are disturbed: noise on the
- * zeros would make them dense.
- * SPDX-License-Identifier: Apache-2.0 */
+ * The noise of a value is a function of the step's random key, the row's place in the batch and the column,
+ * so threads cannot change it. Masked values stay 0. Of CSR rows only the stored values are disturbed: noise
+ * on the zeros would make them dense. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +11,8 @@
 
 enum { STREAM_NOISE = 1, ROWS_PER_BLOCK = 8 };
 
-/* Variance around the first value seen of each feature: no cancellation far from 0. CSR rows count their zeros. */
+/* Variance around the first value seen of each feature: no cancellation far from 0. CSR rows count their
+ * zeros. */
 fkm_status fkmi_feature_std(const struct fkmi_rows *rows, double *std)
 {
     fkm_status status = FKM_OK;
@@ -175,7 +176,8 @@ fkm_status fkmi_noise_rows(struct fkmi_step *step)
     struct noise_job job = {step, step->trainer->feature_std, step->params->noise, fkmi_random_u64(&random)};
     struct fkmi_rows *rows = &step->chunk.rows;
 
-    *rows = (struct fkmi_rows){.n = given->n, .dim = given->dim,
+    *rows = (struct fkmi_rows){.n = given->n,
+                               .dim = given->dim,
                                .dtype = step->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32};
     if (fkmi_rows_sparse(given)) {
         for (int64_t i = 0; i < given->n; i++) {

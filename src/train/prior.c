@@ -1,7 +1,6 @@
-/* prior.c — where the offsets of tags begin: beta such that the mean of sigmoid(z + beta) over the rows is the
- * tag's share of them. Newton's method, kept inside a bracket. Rows are thinned out evenly when there are more
- * scores than a few million.
- * SPDX-License-Identifier: Apache-2.0 */
+/* prior.c — where the offsets of tags begin: beta such that the mean of sigmoid(z + beta) over the rows is
+ * the tag's share of them. Newton's method, kept inside a bracket. Rows are thinned out evenly when there are
+ * more scores than a few million. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 
@@ -148,8 +147,8 @@ fkm_status fkmi_prior_beta(struct fkm_context *context, const struct fkmi_state 
             weight[i] = 1;
         job.total = (double)n;
     }
-    FKMI_TRY_GOTO(context->backend->pack(context, space, state->dtype, state->points, state->k, rows->mask != NULL,
-                                         &pack));
+    FKMI_TRY_GOTO(context->backend->pack(context, space, state->dtype, state->points, state->k,
+                                         rows->mask != NULL, &pack));
     FKMI_TRY_GOTO(score_rows(context, pack, state, routing, &sample, index, distance, score));
     shares(rows, targets, n_classes, share);
     job.score = score;

@@ -1,7 +1,6 @@
-/* regularize.c — what the loss says about the prototypes themselves: stay near the end of phase 1 (l2), stay apart
- * from others of the same class (diversity). Both act on the prototypes that take part in the step, and leave
- * feature weights alone.
- * SPDX-License-Identifier: Apache-2.0 */
+/* regularize.c — what the loss says about the prototypes themselves: stay near the end of phase 1 (l2), stay
+ * apart from others of the same class (diversity). Both act on the prototypes that take part in the step, and
+ * leave feature weights alone. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 
@@ -21,7 +20,8 @@ fkm_status fkmi_regularize_plan(struct fkmi_step *step)
         FKMI_TRY(fkmi_arena_take(arena, &diversity->begin, most, sizeof *diversity->begin));
         FKMI_TRY(fkmi_arena_take(arena, &diversity->end, most, sizeof *diversity->end));
         FKMI_TRY(fkmi_arena_take(arena, &diversity->square, most, sizeof *diversity->square));
-        FKMI_TRY(fkmi_arena_take(arena, &diversity->order, k > step->active.n_classes ? k : step->active.n_classes,
+        FKMI_TRY(fkmi_arena_take(arena, &diversity->order,
+                                 k > step->active.n_classes ? k : step->active.n_classes,
                                  sizeof *diversity->order));
         FKMI_TRY(fkmi_arena_take(arena, &diversity->points, most * step->space.dim, step->real_size));
     }
@@ -127,7 +127,8 @@ static fkm_status push_apart(void *argument, int64_t begin, int64_t end, int thr
             distance = vector->distance[metric](other, c, a, dim);
             similarity = fkmi_similarity(metric, distance, step->routing.scale);
             slope = strength * slope_of(step, similarity);
-            diversity->part[s] += strength * similarity * similarity / 2; /* each pair is seen from both ends */
+            diversity->part[s] +=
+                strength * similarity * similarity / 2; /* each pair is seen from both ends */
             if (frozen)
                 continue;
             step->gradient.touched[prototype] = 1;
@@ -141,7 +142,8 @@ static fkm_status push_apart(void *argument, int64_t begin, int64_t end, int thr
             case FKM_METRIC_COSINE:
                 if (!(diversity->square[s] > 0) || !(diversity->square[o] > 0))
                     break;
-                vector->add_scaled(g, other, a, -slope / sqrt(diversity->square[s] * diversity->square[o]), dim);
+                vector->add_scaled(g, other, a, -slope / sqrt(diversity->square[s] * diversity->square[o]),
+                                   dim);
                 along += slope * similarity / diversity->square[s];
                 break;
             }
@@ -172,8 +174,8 @@ static fkm_status add_diversity(struct fkmi_step *step)
             memcpy(point, c, (size_t)dim * step->real_size);
         diversity->square[s] = step->vector->dot(point, point, diversity->weight, dim);
     }
-    FKMI_TRY(fkmi_parallel(step->context->pool, n, fkmi_vectors_per_block(dim, n / step->active.n_classes + 1),
-                           push_apart, step));
+    FKMI_TRY(fkmi_parallel(step->context->pool, n,
+                           fkmi_vectors_per_block(dim, n / step->active.n_classes + 1), push_apart, step));
     for (int64_t s = 0; s < n; s++)
         step->loss += diversity->part[s];
     return FKM_OK;
@@ -182,8 +184,8 @@ static fkm_status add_diversity(struct fkmi_step *step)
 fkm_status fkmi_regularize(struct fkmi_step *step)
 {
     if (step->params->l2_reg > 0 && step->trainer->anchor) {
-        FKMI_TRY(fkmi_parallel(step->context->pool, step->active.k, fkmi_vectors_per_block(step->space.dim, 1),
-                               pull_back, step));
+        FKMI_TRY(fkmi_parallel(step->context->pool, step->active.k,
+                               fkmi_vectors_per_block(step->space.dim, 1), pull_back, step));
         for (int64_t place = 0; place < step->active.k; place++)
             step->loss += step->diversity.part[place];
     }

@@ -1,6 +1,5 @@
-/* rows_in.c — a chunk's rows as backward reads them: reals, unit length for cosine, masked entries 0. Rows that
- * are that already stay where they are; CSR rows stay CSR.
- * SPDX-License-Identifier: Apache-2.0 */
+/* rows_in.c — a chunk's rows as backward reads them: reals, unit length for cosine, masked entries 0. Rows
+ * that are that already stay where they are; CSR rows stay CSR. SPDX-License-Identifier: Apache-2.0 */
 #include "train/step.h"
 
 enum { VALUES_PER_BLOCK = 16384 };
@@ -20,8 +19,7 @@ fkm_status fkmi_rows_in_plan(struct fkmi_step *step)
     }
     if (step->space.feature_weights) {
         FKMI_TRY(fkmi_arena_take(arena, &in->shared_weight, dim, step->real_size));
-        step->vector->load[FKM_DTYPE_F64](in->shared_weight,
-                                                                       step->space.feature_weights, dim);
+        step->vector->load[FKM_DTYPE_F64](in->shared_weight, step->space.feature_weights, dim);
     }
     in->weight = in->shared_weight;
     in->weight_by_row = step->rows->mask != NULL;
@@ -67,8 +65,8 @@ static fkm_status load_rows(void *argument, int64_t begin, int64_t end, int thre
         if (in->loaded)
             fkmi_row_load(rows, &step->space, i, fkmi_real_at(step, in->loaded, i * rows->dim));
         if (in->weight_by_row)
-            in->factor[i] = fkmi_row_active(rows, &step->space, i, fkmi_real_at(step, in->weight, i * rows->dim),
-                                            &present);
+            in->factor[i] = fkmi_row_active(rows, &step->space, i,
+                                            fkmi_real_at(step, in->weight, i * rows->dim), &present);
     }
     return FKM_OK;
 }

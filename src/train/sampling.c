@@ -1,9 +1,9 @@
-/* sampling.c — the prototypes of one gradient step: all, or those of the batch's classes and of sampled others.
+/* sampling.c — the prototypes of one gradient step: all, or those of the batch's classes and of sampled
+ * others.
  *
- * S of the N classes that are not in the batch are drawn without replacement; each stands for N / S of them, so
- * log(N / S) joins its logits (Bengio & Senecal 2008). Their prototypes are gathered, so that packing, scanning
- * and gradients cost what the active classes cost.
- * SPDX-License-Identifier: Apache-2.0 */
+ * S of the N classes that are not in the batch are drawn without replacement; each stands for N / S of them,
+ * so log(N / S) joins its logits (Bengio & Senecal 2008). Their prototypes are gathered, so that packing,
+ * scanning and gradients cost what the active classes cost. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 
@@ -35,7 +35,8 @@ static int64_t mark_batch(const struct fkmi_step *step, uint8_t *mark)
 }
 
 /* Marks `count` of the n unmarked classes; from the smaller side, so that few draws hit a marked one. */
-static void mark_sampled(struct fkmi_random *random, uint8_t *mark, int64_t n_classes, int64_t n, int64_t count)
+static void mark_sampled(struct fkmi_random *random, uint8_t *mark, int64_t n_classes, int64_t n,
+                         int64_t count)
 {
     const bool spare = count > n / 2;
 

@@ -1,6 +1,6 @@
-/* search.c — the learning-rate search (Smith 2017): the rate grows from step to step on a copy of the model; a
- * tenth of the rate where the smoothed loss was lowest is the answer.
- * SPDX-License-Identifier: Apache-2.0 */
+/* search.c — the learning-rate search (Smith 2017): the rate grows from step to step on a copy of the model;
+ * a tenth of the rate where the smoothed loss was lowest is the answer. SPDX-License-Identifier: Apache-2.0
+ */
 #include <math.h>
 
 #include "train/train.h"
@@ -40,8 +40,9 @@ static struct fkmi_rows next_batch(struct search *search, const struct fkmi_rows
     return batch;
 }
 
-static fkm_status grow_rate(struct search *search, const struct fkmi_rows *rows, const struct fkmi_targets *targets,
-                            double *curve_rate, double *curve_loss, int *n_curve)
+static fkm_status grow_rate(struct search *search, const struct fkmi_rows *rows,
+                            const struct fkmi_targets *targets, double *curve_rate, double *curve_loss,
+                            int *n_curve)
 {
     const struct fkmi_random steps = fkmi_random_split(search->random, STREAM_STEP);
     double average = 0, best = INFINITY;
@@ -51,8 +52,8 @@ static fkm_status grow_rate(struct search *search, const struct fkmi_rows *rows,
         const struct fkmi_rows batch = next_batch(search, rows);
         double loss = NAN;
         const fkm_status status =
-            fkmi_train_step(search->context, search->params, &search->state, &search->trainer, &search->work, &batch,
-                            targets, rate, fkmi_random_split(steps, (uint64_t)t), &loss);
+            fkmi_train_step(search->context, search->params, &search->state, &search->trainer, &search->work,
+                            &batch, targets, rate, fkmi_random_split(steps, (uint64_t)t), &loss);
 
         if (status == FKM_ESTATE && *n_curve > 0)
             return FKM_OK; /* not finite any more: the rate has gone too far */
@@ -69,13 +70,15 @@ static fkm_status grow_rate(struct search *search, const struct fkmi_rows *rows,
     return FKM_OK;
 }
 
-fkm_status fkmi_train_search(struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
-                             const struct fkmi_trainer *trainer, const struct fkmi_rows *rows,
-                             const struct fkmi_targets *targets, struct fkmi_random random, double *curve_rate,
-                             double *curve_loss, int *n_curve, double *rate)
+fkm_status fkmi_train_search(struct fkm_context *context, const fkm_params *params,
+                             const struct fkmi_state *state, const struct fkmi_trainer *trainer,
+                             const struct fkmi_rows *rows, const struct fkmi_targets *targets,
+                             struct fkmi_random random, double *curve_rate, double *curve_loss, int *n_curve,
+                             double *rate)
 {
     fkm_status status = FKM_OK;
-    struct search search = {.context = context, .params = params, .n = rows->n, .next = rows->n, .random = random};
+    struct search search = {
+        .context = context, .params = params, .n = rows->n, .next = rows->n, .random = random};
     int lowest = 0;
 
     *n_curve = 0;

@@ -66,7 +66,8 @@ static fkm_status plan_gradient(struct fkmi_step *step, struct fkmi_trainer *tra
     step->gradient.points = trainer->gradient;
     step->gradient.touched = trainer->touched;
     if (step->chunk_rows < step->rows->n) {
-        FKMI_TRY(fkmi_arena_take(&step->work->arena, &step->gradient.points, state->k * state->dim, step->real_size));
+        FKMI_TRY(fkmi_arena_take(&step->work->arena, &step->gradient.points, state->k * state->dim,
+                                 step->real_size));
         FKMI_TRY(fkmi_arena_take(&step->work->arena, &step->gradient.touched, state->k, 1));
     }
     return FKM_OK;
@@ -123,8 +124,10 @@ static fkm_status check_rows(void *argument, int64_t begin, int64_t end, int thr
         const void *g = fkmi_gradient_at(step, j);
 
         if (step->gradient.touched[j] && !isfinite(step->vector->dot(g, g, NULL, step->space.dim)))
-            return fkmi_fail(FKM_ESTATE, "the gradient of prototype %lld is not finite: the learning rate may be too "
-                             "large or a feature out of range", (long long)j);
+            return fkmi_fail(FKM_ESTATE,
+                             "the gradient of prototype %lld is not finite: the learning rate may be too "
+                             "large or a feature out of range",
+                             (long long)j);
     }
     return FKM_OK;
 }
@@ -144,15 +147,17 @@ static fkm_status check_finite(struct fkmi_step *step)
     const int64_t k = step->active.k;
 
     if (!isfinite(step->loss))
-        return fkmi_fail(FKM_ESTATE, "the loss is %g: the learning rate may be too large or a feature out of range",
+        return fkmi_fail(FKM_ESTATE,
+                         "the loss is %g: the learning rate may be too large or a feature out of range",
                          step->loss);
     if (!all_finite(g->theta, step->per_prototype ? k : 1) || !all_finite(g->bias, k) ||
         !all_finite(g->targets, k * step->state->n_targets) || !all_finite(g->weights, step->space.dim) ||
         !all_finite(g->alpha, step->active.n_classes) || !all_finite(g->beta, step->active.n_classes))
-        return fkmi_fail(FKM_ESTATE, "a gradient is not finite: the learning rate may be too large or a feature out "
+        return fkmi_fail(FKM_ESTATE,
+                         "a gradient is not finite: the learning rate may be too large or a feature out "
                          "of range");
-    return fkmi_parallel(step->context->pool, step->state->k, fkmi_vectors_per_block(step->space.dim, 1), check_rows,
-                         step);
+    return fkmi_parallel(step->context->pool, step->state->k, fkmi_vectors_per_block(step->space.dim, 1),
+                         check_rows, step);
 }
 
 /* The gradient grown elsewhere becomes the trainer's. */
@@ -200,21 +205,32 @@ static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
 
 /* Loss and gradient into step; weight 0 when the rows carry none. */
 static fkm_status compute(struct fkmi_step *step, struct fkm_context *context, const fkm_params *params,
-                          const struct fkmi_state *state, struct fkmi_trainer *trainer, struct fkmi_train_work *work,
-                          const struct fkmi_rows *rows, const struct fkmi_targets *targets, struct fkmi_random random)
+                          const struct fkmi_state *state, struct fkmi_trainer *trainer,
+                          struct fkmi_train_work *work, const struct fkmi_rows *rows,
+                          const struct fkmi_targets *targets, struct fkmi_random random)
 {
     const enum fkmi_real real = fkmi_real_of(state->dtype);
 
     if (!trainer->begun || trainer->k != state->k || trainer->dim != state->dim ||
         trainer->n_classes != state->n_classes)
-        return fkmi_fail(FKM_EINTERNAL, "the optimizer knows %lld prototypes of %lld classes, the model has %lld of %lld",
+        return fkmi_fail(FKM_EINTERNAL,
+                         "the optimizer knows %lld prototypes of %lld classes, the model has %lld of %lld",
                          (long long)trainer->k, (long long)trainer->n_classes, (long long)state->k,
                          (long long)state->n_classes);
-    *step = (struct fkmi_step){.context = context, .params = params, .state = state, .trainer = trainer,
-                               .work = work, .rows = rows, .targets = targets, .random = random, .real = real,
-                               .real_size = fkmi_real_size(real), .vector = &context->kernels->vector[real],
+    *step = (struct fkmi_step){.context = context,
+                               .params = params,
+                               .state = state,
+                               .trainer = trainer,
+                               .work = work,
+                               .rows = rows,
+                               .targets = targets,
+                               .random = random,
+                               .real = real,
+                               .real_size = fkmi_real_size(real),
+                               .vector = &context->kernels->vector[real],
                                .space = fkmi_state_space(state, params->metric),
-                               .learns_theta = fkmi_learns_theta(params), .per_prototype = fkmi_learns_each(params)};
+                               .learns_theta = fkmi_learns_theta(params),
+                               .per_prototype = fkmi_learns_each(params)};
     for (int64_t i = 0; i < rows->n; i++)
         step->weight += fkmi_row_weight(rows, i);
     if (!(step->weight > 0))
@@ -224,8 +240,9 @@ static fkm_status compute(struct fkmi_step *step, struct fkm_context *context, c
     return gradient(step, trainer);
 }
 
-fkm_status fkmi_train_loss(struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
-                           struct fkmi_trainer *trainer, struct fkmi_train_work *work, const struct fkmi_rows *rows,
+fkm_status fkmi_train_loss(struct fkm_context *context, const fkm_params *params,
+                           const struct fkmi_state *state, struct fkmi_trainer *trainer,
+                           struct fkmi_train_work *work, const struct fkmi_rows *rows,
                            const struct fkmi_targets *targets, struct fkmi_random random, double *loss)
 {
     struct fkmi_step step;
@@ -236,8 +253,9 @@ fkm_status fkmi_train_loss(struct fkm_context *context, const fkm_params *params
 }
 
 fkm_status fkmi_train_step(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                           struct fkmi_trainer *trainer, struct fkmi_train_work *work, const struct fkmi_rows *rows,
-                           const struct fkmi_targets *targets, double rate, struct fkmi_random random, double *loss)
+                           struct fkmi_trainer *trainer, struct fkmi_train_work *work,
+                           const struct fkmi_rows *rows, const struct fkmi_targets *targets, double rate,
+                           struct fkmi_random random, double *loss)
 {
     struct fkmi_step step;
 

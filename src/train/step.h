@@ -1,15 +1,16 @@
 /* step.h — inside one gradient batch: which prototypes take part, what the rows said, what the gradient is.
  *
- * The rows go through in chunks (nearly always one): forward finds each row's candidates and the derivative of the
- * loss by their distances, backward turns the candidates into lists by prototype, so that each prototype's
- * gradient has one writer and adds its rows in ascending order. Nothing depends on the number of threads.
- * SPDX-License-Identifier: Apache-2.0 */
+ * The rows go through in chunks (nearly always one): forward finds each row's candidates and the derivative
+ * of the loss by their distances, backward turns the candidates into lists by prototype, so that each
+ * prototype's gradient has one writer and adds its rows in ascending order. Nothing depends on the number of
+ * threads. SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_TRAIN_STEP_H
 #define FKMI_TRAIN_STEP_H
 
 #include "train/train.h"
 
-/* The prototypes of this step, numbered 0 .. k-1 ("places"): all of the state's, or those of sampled classes. */
+/* The prototypes of this step, numbered 0 .. k-1 ("places"): all of the state's, or those of sampled classes.
+ */
 struct fkmi_active {
     int64_t k, n_classes;
     const int64_t *prototype;   /* by place: number in the state; NULL: the same */
@@ -17,9 +18,10 @@ struct fkmi_active {
     const int32_t *class_slot;  /* by active class: slot in the state; NULL: the same */
     const int32_t *class_of;    /* by slot of the state: active class or -1; NULL: the same */
     const int32_t *owner;       /* by place: active class */
-    const double *log_share;    /* by active class: log(N / S) of sampled ones, 0 of those in the batch; or NULL */
-    double share;               /* N / S */
-    const void *points;         /* k x dim, in the state's dtype */
+    const double
+        *log_share;     /* by active class: log(N / S) of sampled ones, 0 of those in the batch; or NULL */
+    double share;       /* N / S */
+    const void *points; /* k x dim, in the state's dtype */
     const double *bias, *theta; /* by place */
 };
 
@@ -31,7 +33,8 @@ struct fkmi_noise {
     int32_t *indices;
 };
 
-/* What a chunk of rows said: n rows of `width` candidates each. A candidate's position is row * width + its rank. */
+/* What a chunk of rows said: n rows of `width` candidates each. A candidate's position is row * width + its
+ * rank. */
 struct fkmi_chunk {
     int64_t begin, n;       /* of the batch's rows */
     struct fkmi_rows given; /* the rows as they came */
@@ -60,7 +63,7 @@ struct fkmi_scans {
 
 /* Rows as backward reads them. */
 struct fkmi_rows_in {
-    void *loaded; /* reals: rows x dim; NULL: read where they are, or CSR */
+    void *loaded;        /* reals: rows x dim; NULL: read where they are, or CSR */
     void *shared_weight; /* feature weights in reals (dim); NULL: all 1 */
     void *weight;        /* active weights, reals: rows x dim with masks, else shared_weight */
     bool weight_by_row;
@@ -88,12 +91,12 @@ struct fkmi_diversity {
 };
 
 struct fkmi_gradient {
-    void *points;          /* k of the state x dim reals */
-    uint8_t *touched;      /* k of the state: rows of it that hold something */
-    double *theta, *bias;  /* by place (one place when theta is shared); or NULL */
-    double *targets;       /* by place x n_targets; or NULL */
-    double *weights;       /* dim; or NULL */
-    double *alpha, *beta;  /* by active class; or NULL */
+    void *points;         /* k of the state x dim reals */
+    uint8_t *touched;     /* k of the state: rows of it that hold something */
+    double *theta, *bias; /* by place (one place when theta is shared); or NULL */
+    double *targets;      /* by place x n_targets; or NULL */
+    double *weights;      /* dim; or NULL */
+    double *alpha, *beta; /* by active class; or NULL */
 };
 
 struct fkmi_step {
@@ -115,12 +118,12 @@ struct fkmi_step {
     double loss;
 
     enum fkmi_scan_kind scan;
-    int64_t width, top_k;               /* candidates a row can have; those of the scan */
-    bool own;                           /* the nearest of the row's own class joins them */
-    bool direct;                        /* rows are read where they are */
-    bool learns_theta, per_prototype;   /* theta; one with a bias for each prototype */
-    bool lazy;                          /* prototypes without a gradient keep their moments */
-    int64_t chunk_rows, chunk_entries;  /* at most; entries of CSR rows */
+    int64_t width, top_k;              /* candidates a row can have; those of the scan */
+    bool own;                          /* the nearest of the row's own class joins them */
+    bool direct;                       /* rows are read where they are */
+    bool learns_theta, per_prototype;  /* theta; one with a bias for each prototype */
+    bool lazy;                         /* prototypes without a gradient keep their moments */
+    int64_t chunk_rows, chunk_entries; /* at most; entries of CSR rows */
     struct fkmi_noise noise;
     struct fkmi_chunk chunk;
     struct fkmi_scans scans;
@@ -166,17 +169,20 @@ static inline const void *fkmi_x_at(const struct fkmi_step *step, int64_t i)
 }
 static inline const void *fkmi_weight_at(const struct fkmi_step *step, int64_t i)
 {
-    return step->in.weight_by_row ? fkmi_real_at(step, step->in.weight, i * step->space.dim) : step->in.weight;
+    return step->in.weight_by_row ? fkmi_real_at(step, step->in.weight, i * step->space.dim)
+                                  : step->in.weight;
 }
 static inline double fkmi_factor_at(const struct fkmi_step *step, int64_t i)
 {
     return step->in.factor ? step->in.factor[i] : 1.0;
 }
-/* The prototype at a place in reals: where it is, if its storage type is the real type, else widened in scratch. */
+/* The prototype at a place in reals: where it is, if its storage type is the real type, else widened in
+ * scratch. */
 static inline const void *fkmi_point_at(const struct fkmi_step *step, int64_t place, void *scratch)
 {
     const fkm_dtype dtype = step->state->dtype;
-    const char *point = (const char *)step->active.points + (size_t)(place * step->state->dim) * fkmi_dtype_size(dtype);
+    const char *point =
+        (const char *)step->active.points + (size_t)(place * step->state->dim) * fkmi_dtype_size(dtype);
 
     if (fkmi_dtype_size(dtype) == step->real_size)
         return point;
@@ -197,7 +203,8 @@ fkm_status fkmi_active_choose(struct fkmi_step *step);
 fkm_status fkmi_feature_std(const struct fkmi_rows *rows, double *std); /* dim; constant features: 0 */
 fkm_status fkmi_noise_plan(struct fkmi_step *step);
 fkm_status fkmi_noise_rows(struct fkmi_step *step);
-/* ---- forward.c: decide (what a row takes part in) comes before the size of chunks, plan (memory) after it. */
+/* ---- forward.c: decide (what a row takes part in) comes before the size of chunks, plan (memory) after it.
+ */
 fkm_status fkmi_forward_decide(struct fkmi_step *step);
 fkm_status fkmi_forward_plan(struct fkmi_step *step);
 fkm_status fkmi_forward(struct fkmi_step *step);

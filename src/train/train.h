@@ -19,34 +19,35 @@ struct fkmi_targets {
 /* The optimizer: Adam's moments and what was fixed when fine-tuning began. Part of the model file. */
 struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     bool begun;
-    int64_t step;  /* Adam steps taken */
+    int64_t step; /* Adam steps taken */
     int64_t k, dim, n_classes, n_targets;
     enum fkmi_real real;
-    double unit;   /* standard deviation of the prototypes when phase 2 began: the unit of the learning rate */
-    void *point_m, *point_v;         /* k x dim reals */
-    void *master;                    /* k x dim reals: unrounded prototypes for f16 and bf16; NULL for f32, f64 */
-    double *target_m, *target_v;     /* k x n_targets */
-    double *theta_m, *theta_v, *bias_m, *bias_v;      /* k (one shared theta: place 0 is used) */
-    double *weight_m, *weight_v;     /* dim, with auto_feature_weights */
-    double *alpha_m, *alpha_v, *beta_m, *beta_v;      /* n_classes */
-    double *feature_std;             /* dim, with noise */
-    double *target_mean, *target_std; /* n_targets: errors are standardised inside */
-    void *anchor;                    /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
-    void *gradient;                  /* k x dim reals: the last gradient, zero rows where frozen */
-    uint8_t *touched;                /* k: rows of the gradient that hold something; NULL: any may. Not in the file */
+    double unit; /* standard deviation of the prototypes when phase 2 began: the unit of the learning rate */
+    void *point_m, *point_v;     /* k x dim reals */
+    void *master;                /* k x dim reals: unrounded prototypes for f16 and bf16; NULL for f32, f64 */
+    double *target_m, *target_v; /* k x n_targets */
+    double *theta_m, *theta_v, *bias_m, *bias_v; /* k (one shared theta: place 0 is used) */
+    double *weight_m, *weight_v;                 /* dim, with auto_feature_weights */
+    double *alpha_m, *alpha_v, *beta_m, *beta_v; /* n_classes */
+    double *feature_std;                         /* dim, with noise */
+    double *target_mean, *target_std;            /* n_targets: errors are standardised inside */
+    void *anchor;     /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
+    void *gradient;   /* k x dim reals: the last gradient, zero rows where frozen */
+    uint8_t *touched; /* k: rows of the gradient that hold something; NULL: any may. Not in the file */
 };
 void fkmi_trainer_free(struct fkmi_trainer *trainer); /* and zeroes it */
 fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer *trainer);
-/* Begins phase 2 from phase 1's state and the rows at hand: unit, moments, anchor, feature_std, target moments;
- * multi-label: alpha 1 and beta so that the mean p is the prior (state changes); a theta as phase 1 left it becomes
- * 0, a learned one stays. A trainer that has begun begins anew. On failure trainer and state are as they were. */
-fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context, const fkm_params *params,
-                              struct fkmi_state *state, const struct fkmi_rows *rows,
-                              const struct fkmi_targets *targets);
-/* The prototypes changed in number under the trainer (a new class, a merge): keep[j_new] is the old index or -1
- * for a fresh prototype. On failure as it was. */
-fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_state *state, const int64_t *old_of_new,
-                              int64_t k_new);
+/* Begins phase 2 from phase 1's state and the rows at hand: unit, moments, anchor, feature_std, target
+ * moments; multi-label: alpha 1 and beta so that the mean p is the prior (state changes); a theta as phase 1
+ * left it becomes 0, a learned one stays. A trainer that has begun begins anew. On failure trainer and state
+ * are as they were. */
+fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context,
+                              const fkm_params *params, struct fkmi_state *state,
+                              const struct fkmi_rows *rows, const struct fkmi_targets *targets);
+/* The prototypes changed in number under the trainer (a new class, a merge): keep[j_new] is the old index or
+ * -1 for a fresh prototype. On failure as it was. */
+fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_state *state,
+                              const int64_t *old_of_new, int64_t k_new);
 
 /* Memory of gradient batches, kept from step to step. Zeroed: empty. */
 struct fkmi_train_work {
@@ -56,23 +57,24 @@ struct fkmi_train_work {
 void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backend *backend);
 
 /* One Adam step on the rows of the view; *loss is sum(u l) / sum(u) before the step, with regularisers.
- * rate: relative learning rate of this step. noise and sampling draw from random. Everything that can fail happens
- * before anything changes. FKM_ESTATE when the loss or a gradient is not finite (nothing moves; trainer->gradient
- * may hold what was found). Rows of total weight 0 change nothing. CSR rows and sampled classes move only the
- * prototypes they touched, whose moments alone decay. */
+ * rate: relative learning rate of this step. noise and sampling draw from random. Everything that can fail
+ * happens before anything changes. FKM_ESTATE when the loss or a gradient is not finite (nothing moves;
+ * trainer->gradient may hold what was found). Rows of total weight 0 change nothing. CSR rows and sampled
+ * classes move only the prototypes they touched, whose moments alone decay. */
 fkm_status fkmi_train_step(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                            struct fkmi_trainer *trainer, struct fkmi_train_work *work,
                            const struct fkmi_rows *rows, const struct fkmi_targets *targets, double rate,
                            struct fkmi_random random, double *loss);
-/* Loss and gradient only, for tests and the regularisers' reports: nothing moves; trainer->gradient is written. */
-fkm_status fkmi_train_loss(struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
-                           struct fkmi_trainer *trainer, struct fkmi_train_work *work,
-                           const struct fkmi_rows *rows, const struct fkmi_targets *targets,
-                           struct fkmi_random random, double *loss);
+/* Loss and gradient only, for tests and the regularisers' reports: nothing moves; trainer->gradient is
+ * written. */
+fkm_status fkmi_train_loss(struct fkm_context *context, const fkm_params *params,
+                           const struct fkmi_state *state, struct fkmi_trainer *trainer,
+                           struct fkmi_train_work *work, const struct fkmi_rows *rows,
+                           const struct fkmi_targets *targets, struct fkmi_random random, double *loss);
 
 /* Epochs of shuffled mini-batches: 50 warm-up steps (a tenth of all when that is less), then cosine to 0. On
- * FKM_EINTERRUPTED the best state so far is put back when there is a score, else the current one stays. On another
- * failure state and trainer are those of the last finished step: train a copy. */
+ * FKM_EINTERRUPTED the best state so far is put back when there is a score, else the current one stays. On
+ * another failure state and trainer are those of the last finished step: train a copy. */
 struct fkmi_epochs {
     int64_t epochs, early_stopping_rounds; /* rounds 0: never early */
     double rate;
@@ -89,12 +91,13 @@ fkm_status fkmi_train_epochs(struct fkm_context *context, const fkm_params *para
                              const struct fkmi_rows *rows, const struct fkmi_targets *targets,
                              const struct fkmi_epochs *how, struct fkmi_random random);
 
-/* Learning-rate search on copies: 1e-5 to 1 in 100 steps. curve_rate and curve_loss (100 each) receive the curve,
- * *n_curve its length; *rate = minimum of the smoothed loss / 10, within [1e-3, 0.1]. */
+/* Learning-rate search on copies: 1e-5 to 1 in 100 steps. curve_rate and curve_loss (100 each) receive the
+ * curve, *n_curve its length; *rate = minimum of the smoothed loss / 10, within [1e-3, 0.1]. */
 #define FKMI_SEARCH_STEPS 100
-fkm_status fkmi_train_search(struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
-                             const struct fkmi_trainer *trainer, const struct fkmi_rows *rows,
-                             const struct fkmi_targets *targets, struct fkmi_random random, double *curve_rate,
-                             double *curve_loss, int *n_curve, double *rate);
+fkm_status fkmi_train_search(struct fkm_context *context, const fkm_params *params,
+                             const struct fkmi_state *state, const struct fkmi_trainer *trainer,
+                             const struct fkmi_rows *rows, const struct fkmi_targets *targets,
+                             struct fkmi_random random, double *curve_rate, double *curve_loss, int *n_curve,
+                             double *rate);
 
 #endif

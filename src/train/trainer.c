@@ -38,8 +38,14 @@ fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer
     const size_t real = fkmi_real_size(from->real);
     const int64_t k = from->k, dim = from->dim, m = from->n_targets, c = from->n_classes;
 
-    *out = (struct fkmi_trainer){.begun = from->begun, .step = from->step, .k = k, .dim = dim, .n_classes = c,
-                                 .n_targets = m, .real = from->real, .unit = from->unit};
+    *out = (struct fkmi_trainer){.begun = from->begun,
+                                 .step = from->step,
+                                 .k = k,
+                                 .dim = dim,
+                                 .n_classes = c,
+                                 .n_targets = m,
+                                 .real = from->real,
+                                 .unit = from->unit};
     FKMI_TRY_GOTO(fkmi_copy(&out->point_m, from->point_m, k * dim, real));
     FKMI_TRY_GOTO(fkmi_copy(&out->point_v, from->point_v, k * dim, real));
     FKMI_TRY_GOTO(fkmi_copy(&out->master, from->master, k * dim, real));
@@ -70,7 +76,8 @@ done:
 /* ---- what begins with phase 2 */
 
 /* Standard deviation of all coordinates of all prototypes: the unit of the learning rate. */
-static fkm_status prototype_unit(const struct fkm_context *context, const struct fkmi_state *state, double *unit)
+static fkm_status prototype_unit(const struct fkm_context *context, const struct fkmi_state *state,
+                                 double *unit)
 {
     const struct fkmi_vector *vector = &context->kernels->vector[FKMI_REAL_F64];
     const int64_t dim = state->dim;
@@ -203,16 +210,20 @@ static fkm_status begin_theta(const struct fkmi_state *state, double **theta)
     return FKM_OK;
 }
 
-fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context, const fkm_params *params,
-                              struct fkmi_state *state, const struct fkmi_rows *rows,
-                              const struct fkmi_targets *targets)
+fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context,
+                              const fkm_params *params, struct fkmi_state *state,
+                              const struct fkmi_rows *rows, const struct fkmi_targets *targets)
 {
     fkm_status status = FKM_OK;
     const bool tags = params->task == FKM_TASK_MULTILABEL;
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
     struct fkmi_routing routing = fkmi_routing_of(params, state);
-    struct fkmi_trainer fresh = {.begun = true, .k = state->k, .dim = state->dim, .n_classes = state->n_classes,
-                                 .n_targets = state->n_targets, .real = fkmi_real_of(state->dtype)};
+    struct fkmi_trainer fresh = {.begun = true,
+                                 .k = state->k,
+                                 .dim = state->dim,
+                                 .n_classes = state->n_classes,
+                                 .n_targets = state->n_targets,
+                                 .real = fkmi_real_of(state->dtype)};
     double *theta = NULL, *beta = NULL, *new_alpha = NULL, *new_beta = NULL;
 
     FKMI_TRY_GOTO(prototype_unit(context, state, &fresh.unit));
@@ -274,13 +285,13 @@ static fkm_status rearrange(void *out, const void *old, const int64_t *old_of_ne
 }
 
 /* Fresh prototypes' rows of an array that follows the prototypes themselves. */
-static void fill_fresh(void *reals, const struct fkmi_state *state, const struct fkmi_vector *vector, size_t real,
-                       const int64_t *old_of_new, int64_t k_new)
+static void fill_fresh(void *reals, const struct fkmi_state *state, const struct fkmi_vector *vector,
+                       size_t real, const int64_t *old_of_new, int64_t k_new)
 {
     for (int64_t j = 0; reals && j < k_new; j++)
         if (old_of_new[j] < 0)
-            vector->load[state->dtype]((char *)reals + (size_t)(j * state->dim) * real, fkmi_state_point(state, j),
-                                       state->dim);
+            vector->load[state->dtype]((char *)reals + (size_t)(j * state->dim) * real,
+                                       fkmi_state_point(state, j), state->dim);
 }
 
 /* A shared theta keeps its moments in place 0, whichever prototype that is. */
@@ -304,16 +315,21 @@ static fkm_status lengthen(double **out, const double *old, int64_t n_old, int64
     return FKM_OK;
 }
 
-fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_state *state, const int64_t *old_of_new,
-                              int64_t k_new)
+fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_state *state,
+                              const int64_t *old_of_new, int64_t k_new)
 {
     fkm_status status = FKM_OK;
     const struct fkmi_trainer *old = trainer;
     const size_t real = fkmi_real_size(old->real), row = (size_t)old->dim * real;
     const size_t targets = (size_t)old->n_targets * sizeof(double);
     const struct fkmi_vector *vector = &fkmi_kernels_best()->vector[old->real];
-    struct fkmi_trainer fresh = {.begun = old->begun, .step = old->step, .k = k_new, .dim = old->dim,
-                                 .n_classes = state->n_classes, .n_targets = old->n_targets, .real = old->real,
+    struct fkmi_trainer fresh = {.begun = old->begun,
+                                 .step = old->step,
+                                 .k = k_new,
+                                 .dim = old->dim,
+                                 .n_classes = state->n_classes,
+                                 .n_targets = old->n_targets,
+                                 .real = old->real,
                                  .unit = old->unit};
 
     assert(k_new == state->k && old->dim == state->dim);

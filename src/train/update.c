@@ -1,8 +1,8 @@
 /* update.c — one step of Adam (Kingma & Ba 2015) on everything that learns.
  *
  * Dense batches decay the moments of all prototypes, as the textbook has it. When rows are CSR or classes are
- * sampled, only prototypes with a gradient decay and move, so that a step costs what it touched. Storage types
- * narrower than the real type keep the unrounded prototypes in trainer->master.
+ * sampled, only prototypes with a gradient decay and move, so that a step costs what it touched. Storage
+ * types narrower than the real type keep the unrounded prototypes in trainer->master.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
@@ -112,15 +112,16 @@ static void move_each(const struct update_job *job)
         if (!moves(step, j))
             continue;
         if (step->per_prototype) {
-            move(job, job->state->theta + j, trainer->theta_m + j, trainer->theta_v + j, g->theta + place, 1, 1);
+            move(job, job->state->theta + j, trainer->theta_m + j, trainer->theta_v + j, g->theta + place, 1,
+                 1);
             move(job, job->state->bias + j, trainer->bias_m + j, trainer->bias_v + j, g->bias + place, 1, 1);
         }
         for (int64_t t = 0; g->targets && t < m; t++) {
             /* in units of the targets' spread, as the loss is */
             const double unit = trainer->target_std[t], standard = g->targets[place * m + t] * unit;
 
-            move(job, job->state->targets + j * m + t, trainer->target_m + j * m + t, trainer->target_v + j * m + t,
-                 &standard, 1, unit);
+            move(job, job->state->targets + j * m + t, trainer->target_m + j * m + t,
+                 trainer->target_v + j * m + t, &standard, 1, unit);
         }
     }
 }
@@ -135,8 +136,8 @@ static void move_tags(const struct update_job *job)
 
         move(job, job->state->alpha + slot, trainer->alpha_m + slot, trainer->alpha_v + slot,
              step->gradient.alpha + c, 1, 1);
-        move(job, job->state->beta + slot, trainer->beta_m + slot, trainer->beta_v + slot, step->gradient.beta + c,
-             1, 1);
+        move(job, job->state->beta + slot, trainer->beta_m + slot, trainer->beta_v + slot,
+             step->gradient.beta + c, 1, 1);
     }
 }
 
@@ -153,7 +154,8 @@ static void move_weights(const struct update_job *job)
     }
     for (int64_t d = 0; d < dim; d++)
         weights[d] *= (double)dim / sum;
-    job->step->vector->load[FKM_DTYPE_F64](job->step->in.shared_weight, weights, dim); /* lengths are under these */
+    job->step->vector->load[FKM_DTYPE_F64](job->step->in.shared_weight, weights,
+                                           dim); /* lengths are under these */
 }
 
 void fkmi_update(struct fkmi_step *step, struct fkmi_state *state, struct fkmi_trainer *trainer, double rate)
@@ -169,5 +171,6 @@ void fkmi_update(struct fkmi_step *step, struct fkmi_state *state, struct fkmi_t
         move_each(&job);
     if (step->gradient.beta)
         move_tags(&job);
-    (void)fkmi_parallel(step->context->pool, state->k, fkmi_vectors_per_block(step->space.dim, 4), move_points, &job);
+    (void)fkmi_parallel(step->context->pool, state->k, fkmi_vectors_per_block(step->space.dim, 4),
+                        move_points, &job);
 }

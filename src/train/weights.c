@@ -147,8 +147,8 @@ static fkm_status add_dense(void *argument, int64_t begin, int64_t end, int thre
         }                                                                                                    \
     } while (0)
 
-static void add_entries(const struct fkmi_step *step, int64_t i, const void *point, double slope, double cosine,
-                        double inverse)
+static void add_entries(const struct fkmi_step *step, int64_t i, const void *point, double slope,
+                        double cosine, double inverse)
 {
     const struct fkmi_rows *rows = &step->chunk.rows;
     const fkm_metric metric = step->space.metric;
@@ -164,7 +164,8 @@ static void add_entries(const struct fkmi_step *step, int64_t i, const void *poi
 static fkm_status add_along(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct fkmi_step *step = argument;
-    const void *a = fkmi_real_at(step, step->in.weight, begin), *zero = fkmi_real_at(step, step->in.zero, begin);
+    const void *a = fkmi_real_at(step, step->in.weight, begin),
+               *zero = fkmi_real_at(step, step->in.zero, begin);
     void *sum = fkmi_real_at(step, step->weights.sum, begin);
 
     (void)thread;

@@ -1,5 +1,5 @@
-/* test_epochs.c — passes over the data: the schedule, early stopping, interruption, and the learning-rate search.
- * SPDX-License-Identifier: Apache-2.0 */
+/* test_epochs.c — passes over the data: the schedule, early stopping, interruption, and the learning-rate
+ * search. SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
 #include "base/memory.h"
@@ -39,17 +39,22 @@ static fkm_status after_step(void *user, int64_t step, int64_t steps, double los
     CHECK(step > watch->last_step && step <= steps && isfinite(loss));
     watch->last_step = step;
     watch->steps++;
-    return watch->stop_at_step > 0 && step >= watch->stop_at_step ? fkmi_fail(FKM_EINTERRUPTED, "enough") : FKM_OK;
+    return watch->stop_at_step > 0 && step >= watch->stop_at_step ? fkmi_fail(FKM_EINTERRUPTED, "enough")
+                                                                  : FKM_OK;
 }
 
 static fkm_status run(struct world *world, struct watch *watch, int64_t epochs, int64_t rounds, bool scored)
 {
-    const struct fkmi_epochs how = {.epochs = epochs, .early_stopping_rounds = rounds, .rate = 0.03,
-                                    .score = scored ? score : NULL, .after_epoch = after_epoch,
-                                    .after_step = after_step, .user = watch};
+    const struct fkmi_epochs how = {.epochs = epochs,
+                                    .early_stopping_rounds = rounds,
+                                    .rate = 0.03,
+                                    .score = scored ? score : NULL,
+                                    .after_epoch = after_epoch,
+                                    .after_step = after_step,
+                                    .user = watch};
 
-    return fkmi_train_epochs(world->context, &world->params, &world->state, &world->trainer, &world->work, &world->rows,
-                             &world->targets, &how, world->random);
+    return fkmi_train_epochs(world->context, &world->params, &world->state, &world->trainer, &world->work,
+                             &world->rows, &world->targets, &how, world->random);
 }
 
 static void make(struct world *world, int n, int batch)
@@ -87,7 +92,8 @@ TEST(the_rate_warms_up_and_falls_along_a_cosine)
     make(&world, 100, 100); /* one step an epoch */
     CHECK_OK(run(&world, &watch, 40, 0, false));
     for (int t = 0; t < 40; t++) {
-        const double warm = t + 1 < 4 ? (t + 1) / 4.0 : 1.0; /* 50 steps, or a tenth of all when that is less */
+        const double warm =
+            t + 1 < 4 ? (t + 1) / 4.0 : 1.0; /* 50 steps, or a tenth of all when that is less */
 
         CHECK_NEAR(0.03 * warm * 0.5 * (1 + cos(acos(-1.0) * t / 40)), watch.rates[t], 1e-12);
     }
@@ -211,8 +217,9 @@ TEST(a_search_fails_cleanly_when_memory_does)
     int n;
 
     world_make(&world, (struct world_wish){WORLD_WISH, .task = FKM_TASK_CLASSIFY});
-    CHECK_OK(fkmi_train_search(world.context, &world.params, &world.state, &world.trainer, &world.rows, &world.targets,
-                               world.random, curve_rate, curve_loss, &n, &rate)); /* what the context keeps is there */
+    CHECK_OK(fkmi_train_search(world.context, &world.params, &world.state, &world.trainer, &world.rows,
+                               &world.targets, world.random, curve_rate, curve_loss, &n,
+                               &rate)); /* what the context keeps is there */
     held = fkmi_memory_held();
     for (int64_t at = 1; status != FKM_OK; at++) {
         fkmi_memory_fail(at, 0);

@@ -1,6 +1,5 @@
-/* test_gradient.c — losses and gradients of whole batches: against plain loops and central differences, for all
- * tasks, metrics and ways to give rows.
- * SPDX-License-Identifier: Apache-2.0 */
+/* test_gradient.c — losses and gradients of whole batches: against plain loops and central differences, for
+ * all tasks, metrics and ways to give rows. SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
 static const double H = 1e-6;
@@ -22,7 +21,8 @@ static double difference(struct world *world, double *place)
 static void check_near(double expected, double actual, const char *what, int64_t at)
 {
     if (!(fabs(expected - actual) <= 2e-6 * (1 + fabs(expected))))
-        test_fail(__FILE__, __LINE__, "%s %lld: gradient %.9g, difference %.9g", what, (long long)at, actual, expected);
+        test_fail(__FILE__, __LINE__, "%s %lld: gradient %.9g, difference %.9g", what, (long long)at, actual,
+                  expected);
 }
 
 static void check_points(struct world *world)
@@ -68,8 +68,8 @@ static void check_others(struct world *world)
     for (int64_t j = 0; trainer.bias_m && j < state->k; j++)
         check_near(difference(world, &state->bias[j]), 10 * trainer.bias_m[j], "bias", j);
     for (int64_t at = 0; trainer.target_m && at < state->k * m; at++)
-        check_near(difference(world, &state->targets[at]) * trainer.target_std[at % m], 10 * trainer.target_m[at],
-                   "target", at);
+        check_near(difference(world, &state->targets[at]) * trainer.target_std[at % m],
+                   10 * trainer.target_m[at], "target", at);
     for (int64_t c = 0; trainer.alpha_m && c < state->n_classes; c++) {
         check_near(difference(world, &state->alpha[c]), 10 * trainer.alpha_m[c], "alpha", c);
         check_near(difference(world, &state->beta[c]), 10 * trainer.beta_m[c], "beta", c);
@@ -166,7 +166,8 @@ TEST(scale_and_bias_per_prototype)
     for (int task = 0; task < 2; task++) {
         struct world world;
 
-        world_make(&world, (struct world_wish){WORLD_WISH, .task = task ? FKM_TASK_CLASSIFY : FKM_TASK_REGRESS});
+        world_make(&world,
+                   (struct world_wish){WORLD_WISH, .task = task ? FKM_TASK_CLASSIFY : FKM_TASK_REGRESS});
         world.params.prototype_scale = 1;
         check_all(&world);
     }
@@ -267,7 +268,8 @@ TEST(sampled_classes_have_gradients_and_the_others_none)
         check_others(&world);
         world_loss(&world);
         for (int c = 0; c < wish.classes; c++)
-            n_zero += world_gradient(&world, c * wish.k, 0) == 0 && world_gradient(&world, c * wish.k + 1, 0) == 0 &&
+            n_zero += world_gradient(&world, c * wish.k, 0) == 0 &&
+                      world_gradient(&world, c * wish.k + 1, 0) == 0 &&
                       world_gradient(&world, c * wish.k + 2, 0) == 0;
         CHECK(n_zero >= 7); /* 12 - 2 in the batch - 3 sampled */
         CHECK(world_gradient(&world, 3 * wish.k, 0) != 0 || world_gradient(&world, 3 * wish.k + 1, 0) != 0 ||
@@ -407,7 +409,8 @@ TEST(picked_rows_are_the_rows_they_name)
     int64_t order[23];
     double loss;
 
-    world_make(&world, (struct world_wish){WORLD_WISH, .task = FKM_TASK_CLASSIFY, .mask = true, .weight = true});
+    world_make(&world,
+               (struct world_wish){WORLD_WISH, .task = FKM_TASK_CLASSIFY, .mask = true, .weight = true});
     world_begin(&world);
     loss = world_loss(&world);
     for (int i = 0; i < 23; i++)

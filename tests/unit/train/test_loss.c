@@ -33,8 +33,13 @@ static void make_row(struct row *row, fkm_soft soft, uint64_t seed)
         row->distance[c] = 0.2 + 0.3 * c + fkmi_random_uniform(&random);
         row->shift[c] = row->slot[c] == 2 ? 1.7 : 0.0;
     }
-    row->routing = (struct fkmi_routing){.soft = soft, .metric = FKM_METRIC_EUCLIDEAN, .power = 4, .temperature = 0.8,
-                                         .scale = 1.3, .bias = row->bias, .theta = row->theta};
+    row->routing = (struct fkmi_routing){.soft = soft,
+                                         .metric = FKM_METRIC_EUCLIDEAN,
+                                         .power = 4,
+                                         .temperature = 0.8,
+                                         .scale = 1.3,
+                                         .bias = row->bias,
+                                         .theta = row->theta};
 }
 
 /* -sum_c t_c log p_c by the letter, in plain sums. */
@@ -63,10 +68,11 @@ static double naive_nll(const struct row *row, bool shifted, int own, double smo
     return loss - rest * log(p[own] / sum);
 }
 
-static double nll(const struct row *row, bool shifted, int own, double smoothing, double *g, double *theta, double *bias)
+static double nll(const struct row *row, bool shifted, int own, double smoothing, double *g, double *theta,
+                  double *bias)
 {
-    return fkmi_loss_nll(&row->routing, N, row->index, row->slot, row->distance, shifted ? row->shift : NULL, own,
-                         CLASSES, smoothing, g, theta, bias);
+    return fkmi_loss_nll(&row->routing, N, row->index, row->slot, row->distance, shifted ? row->shift : NULL,
+                         own, CLASSES, smoothing, g, theta, bias);
 }
 
 static void check_nll(fkm_soft soft, bool shifted, double smoothing)
@@ -79,7 +85,8 @@ static void check_nll(fkm_soft soft, bool shifted, double smoothing)
         struct row row;
 
         make_row(&row, soft, seed);
-        CHECK_NEAR(naive_nll(&row, shifted, own, smoothing), nll(&row, shifted, own, smoothing, g, theta, bias), 1e-10);
+        CHECK_NEAR(naive_nll(&row, shifted, own, smoothing),
+                   nll(&row, shifted, own, smoothing, g, theta, bias), 1e-10);
         for (int c = 0; c < N; c++) {
             double *const place[3] = {&row.distance[c], &row.theta[row.index[c]], &row.bias[row.index[c]]};
             const double analytic[3] = {g[c], theta[c], bias[c]};
@@ -130,8 +137,10 @@ TEST(nll_of_one_class_is_0)
     const struct fkmi_routing routing = {.soft = FKM_SOFT_SCALED, .power = 4, .scale = 1};
     double g[2], theta[2], bias[2];
 
-    CHECK_NEAR(0, fkmi_loss_nll(&routing, 2, (int32_t[]){0, 1}, (int32_t[]){0, 0}, (double[]){0.0, 1.0}, NULL, 0, 1, 0.1,
-                                g, theta, bias), 1e-15);
+    CHECK_NEAR(0,
+               fkmi_loss_nll(&routing, 2, (int32_t[]){0, 1}, (int32_t[]){0, 0}, (double[]){0.0, 1.0}, NULL, 0,
+                             1, 0.1, g, theta, bias),
+               1e-15);
     CHECK_NEAR(0, g[0], 1e-9);
     CHECK_NEAR(0, g[1], 1e-15);
 }
@@ -159,12 +168,13 @@ static double naive_mse(const struct row *row, const double *std)
     return loss;
 }
 
-static double mse(const struct row *row, const double *std, double *g, double *theta, double *bias, double *target)
+static double mse(const struct row *row, const double *std, double *g, double *theta, double *bias,
+                  double *target)
 {
     double predicted[M];
 
-    return fkmi_loss_mse(&row->routing, N, row->index, row->distance, row->targets, M, row->y, std, g, theta, bias,
-                         target, predicted);
+    return fkmi_loss_mse(&row->routing, N, row->index, row->distance, row->targets, M, row->y, std, g, theta,
+                         bias, target, predicted);
 }
 
 static void check_mse(fkm_soft soft, bool standardised)
@@ -210,8 +220,10 @@ TEST(mse_says_what_it_predicted)
     const struct fkmi_routing routing = {.soft = FKM_SOFT_SCALED, .power = 4, .scale = 1};
     double g[2], theta[2], bias[2], target[2], predicted;
 
-    CHECK_NEAR(0.25, fkmi_loss_mse(&routing, 2, (int32_t[]){1, 0}, (double[]){2, 2}, (double[]){3, 4}, 1, (double[]){3},
-                                   NULL, g, theta, bias, target, &predicted), 1e-12);
+    CHECK_NEAR(0.25,
+               fkmi_loss_mse(&routing, 2, (int32_t[]){1, 0}, (double[]){2, 2}, (double[]){3, 4}, 1,
+                             (double[]){3}, NULL, g, theta, bias, target, &predicted),
+               1e-12);
     CHECK_NEAR(3.5, predicted, 1e-12);
     CHECK_NEAR(0.5, target[0], 1e-12);
 }

@@ -1,6 +1,5 @@
-/* test_step.c — what a gradient step moves, and what it leaves alone: Adam by the letter, frozen prototypes, any
- * number of threads, failures, memory.
- * SPDX-License-Identifier: Apache-2.0 */
+/* test_step.c — what a gradient step moves, and what it leaves alone: Adam by the letter, frozen prototypes,
+ * any number of threads, failures, memory. SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
 #include <stdlib.h>
@@ -147,8 +146,8 @@ TEST(tags_begin_at_their_share)
             double nearest = INFINITY;
 
             for (int j = 0; j < wish.k; j++)
-                nearest = fmin(nearest, world_distance(&world, world.x + i * wish.dim, world.mask + i * wish.dim,
-                                                       c * wish.k + j));
+                nearest = fmin(nearest, world_distance(&world, world.x + i * wish.dim,
+                                                       world.mask + i * wish.dim, c * wish.k + j));
             total += u;
             mean += u / (1 + exp(nearest / (0.7 * 2.5) - world.state.beta[c]));
             for (int64_t t = world.tag_indptr[i]; t < world.tag_indptr[i + 1]; t++)
@@ -237,7 +236,8 @@ TEST(half_precision_remembers_small_steps)
         world_step(&full, 2e-4, 0);
     }
     for (int64_t at = 0; at < full.state.k * wish.dim; at++)
-        CHECK_NEAR(world_point(&full, 0, at), world_point(&half, 0, at), 0.008 + 0.008 * fabs(world_point(&full, 0, at)));
+        CHECK_NEAR(world_point(&full, 0, at), world_point(&half, 0, at),
+                   0.008 + 0.008 * fabs(world_point(&full, 0, at)));
     {
         double moved = 0;
 
@@ -368,8 +368,8 @@ TEST(a_failed_allocation_leaves_all_as_it_was)
             size = photograph(&world, before);
             for (int64_t n = 1; status != FKM_OK; n++) { /* the beginning */
                 fkmi_memory_fail(n, 0);
-                status = fkmi_trainer_begin(&world.trainer, world.context, &world.params, &world.state, &world.rows,
-                                            &world.targets);
+                status = fkmi_trainer_begin(&world.trainer, world.context, &world.params, &world.state,
+                                            &world.rows, &world.targets);
                 fkmi_memory_fail(0, 0);
                 CHECK(status == FKM_OK || status == FKM_ENOMEM);
                 if (status != FKM_OK)
@@ -384,8 +384,8 @@ TEST(a_failed_allocation_leaves_all_as_it_was)
 
                 fkmi_train_work_free(&world.work, world.context->backend);
                 fkmi_memory_fail(n, 0);
-                status = fkmi_train_step(world.context, &world.params, &world.state, &world.trainer, &world.work,
-                                         &world.rows, &world.targets, 0.03, world.random, &loss);
+                status = fkmi_train_step(world.context, &world.params, &world.state, &world.trainer,
+                                         &world.work, &world.rows, &world.targets, 0.03, world.random, &loss);
                 fkmi_memory_fail(0, 0);
                 CHECK(status == FKM_OK || status == FKM_ENOMEM);
                 if (status != FKM_OK)
@@ -492,8 +492,9 @@ TEST(a_loss_that_is_not_finite_moves_nothing)
     memset(world.trainer.gradient, 0, (size_t)(world.state.k * world.state.dim) * sizeof(double));
     size = photograph(&world, before);
     ((double *)world.stored)[3] = 1e200;
-    CHECK_STATUS(FKM_ESTATE, fkmi_train_step(world.context, &world.params, &world.state, &world.trainer, &world.work,
-                                             &world.rows, &world.targets, 0.01, world.random, &loss));
+    CHECK_STATUS(FKM_ESTATE,
+                 fkmi_train_step(world.context, &world.params, &world.state, &world.trainer, &world.work,
+                                 &world.rows, &world.targets, 0.01, world.random, &loss));
     CHECK_SAYS("the loss is", fkm_last_error());
     memset(world.trainer.gradient, 0, (size_t)(world.state.k * world.state.dim) * sizeof(double));
     CHECK(photograph(&world, after) == size && memcmp(before, after, size) == 0);
@@ -512,8 +513,9 @@ TEST(hard_routing_is_refused_with_the_cure)
     world_make(&world, (struct world_wish){WORLD_WISH, .task = FKM_TASK_CLASSIFY});
     world_begin(&world);
     world.params.soft = FKM_SOFT_HARD;
-    CHECK_STATUS(FKM_ESTATE, fkmi_train_step(world.context, &world.params, &world.state, &world.trainer, &world.work,
-                                             &world.rows, &world.targets, 0.01, world.random, &loss));
+    CHECK_STATUS(FKM_ESTATE,
+                 fkmi_train_step(world.context, &world.params, &world.state, &world.trainer, &world.work,
+                                 &world.rows, &world.targets, 0.01, world.random, &loss));
     CHECK_SAYS("softmax_scaled", fkm_last_error());
     world_free(&world);
 }
@@ -542,7 +544,8 @@ TEST(a_steady_stream_of_steps_allocates_nothing)
 {
     for (int task = 0; task < 4; task++)
         for (int csr = 0; csr < 2; csr++) {
-            struct world_wish wish = {WORLD_WISH, .task = (fkm_task)task, .feature_weights = true, .threads = 2};
+            struct world_wish wish = {WORLD_WISH, .task = (fkm_task)task, .feature_weights = true,
+                                      .threads = 2};
             struct world world;
             int64_t held;
 

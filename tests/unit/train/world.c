@@ -31,7 +31,8 @@ static void make_rows(struct world *world, struct fkmi_random *random)
         for (int64_t d = 0; d < dim; d++) {
             const bool zero = wish->csr && fkmi_random_uniform(random) < 0.5;
 
-            world->x[i * dim + d] = zero ? 0 : (double)(float)(fkmi_random_normal(random) + 0.3 * (double)(i % 3));
+            world->x[i * dim + d] =
+                zero ? 0 : (double)(float)(fkmi_random_normal(random) + 0.3 * (double)(i % 3));
             world->mask[i * dim + d] = fkmi_random_uniform(random) < 0.7 ? (d == 1 ? 0.5f : 1.0f) : 0.0f;
             if (wish->csr && !zero) {
                 world->indices[at] = (int32_t)d;
@@ -45,8 +46,8 @@ static void make_rows(struct world *world, struct fkmi_random *random)
         world->mask[i * dim] = 1; /* every row has something to say */
         world->indptr[i + 1] = at;
     }
-    world->rows = (struct fkmi_rows){.n = n, .dim = dim, .dtype = f64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32,
-                                     .x = world->stored, .stride = dim};
+    world->rows = (struct fkmi_rows){
+        .n = n, .dim = dim, .dtype = f64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32, .x = world->stored, .stride = dim};
     if (wish->csr) {
         world->rows.x = NULL;
         world->rows.dtype = FKM_DTYPE_F64;
@@ -76,8 +77,10 @@ static void make_targets(struct world *world, struct fkmi_random *random)
         for (int t = 0; t < wish->targets; t++)
             values[i * wish->targets + t] = 100 * t + (t + 1) * fkmi_random_normal(random);
     }
-    world->targets = (struct fkmi_targets){.slot = world->slot, .tag_indptr = world->tag_indptr,
-                                           .tag_slot = world->tag_slot, .values = values,
+    world->targets = (struct fkmi_targets){.slot = world->slot,
+                                           .tag_indptr = world->tag_indptr,
+                                           .tag_slot = world->tag_slot,
+                                           .values = values,
                                            .n_targets = wish->targets};
 }
 
@@ -90,8 +93,8 @@ static void make_state(struct world *world, struct fkmi_random *random)
     float *narrow = fresh((size_t)(wish->k * wish->dim), sizeof(float));
     double *targets = fresh((size_t)(wish->k * wish->targets), sizeof(double));
 
-    *state = (struct fkmi_state){.dtype = wish->dtype, .dim = wish->dim, .scale = 2.5,
-                                 .n_targets = regress ? wish->targets : 0};
+    *state = (struct fkmi_state){
+        .dtype = wish->dtype, .dim = wish->dim, .scale = 2.5, .n_targets = regress ? wish->targets : 0};
     for (int c = 0; c < wish->classes; c++) {
         for (int i = 0; i < wish->k * wish->dim; i++) {
             points[i] = fkmi_random_normal(random);
@@ -99,8 +102,9 @@ static void make_state(struct world *world, struct fkmi_random *random)
         }
         for (int i = 0; i < wish->k * wish->targets; i++)
             targets[i] = 100 * (i % wish->targets) + fkmi_random_normal(random);
-        CHECK_OK(fkmi_state_add_class(state, world->context->kernels, c, f64 ? (void *)points : (void *)narrow,
-                                      regress ? targets : NULL, wish->k));
+        CHECK_OK(fkmi_state_add_class(state, world->context->kernels, c,
+                                      f64 ? (void *)points : (void *)narrow, regress ? targets : NULL,
+                                      wish->k));
     }
     if (wish->task == FKM_TASK_MULTILABEL) {
         CHECK_OK(fkmi_alloc(&state->alpha, state->class_capacity, sizeof(double)));
@@ -170,8 +174,8 @@ double world_loss(struct world *world)
 {
     double loss;
 
-    CHECK_OK(fkmi_train_loss(world->context, &world->params, &world->state, &world->trainer, &world->work, &world->rows,
-                             &world->targets, world->random, &loss));
+    CHECK_OK(fkmi_train_loss(world->context, &world->params, &world->state, &world->trainer, &world->work,
+                             &world->rows, &world->targets, world->random, &loss));
     return loss;
 }
 
@@ -179,8 +183,9 @@ void world_step(struct world *world, double rate, uint64_t random)
 {
     double loss;
 
-    CHECK_OK(fkmi_train_step(world->context, &world->params, &world->state, &world->trainer, &world->work, &world->rows,
-                             &world->targets, rate, fkmi_random_split(world->random, random), &loss));
+    CHECK_OK(fkmi_train_step(world->context, &world->params, &world->state, &world->trainer, &world->work,
+                             &world->rows, &world->targets, rate, fkmi_random_split(world->random, random),
+                             &loss));
 }
 
 double world_point(const struct world *world, int64_t j, int64_t d)
@@ -204,11 +209,13 @@ static double distance_between(const struct world *world, const double *x, const
     double total = 0, sum = 0, xx = 0, cc = 0, xc = 0;
 
     for (int64_t d = 0; d < dim; d++) {
-        const double a = (world->state.feature_weights ? world->state.feature_weights[d] : 1) * (mask ? (double)mask[d] : 1);
+        const double a = (world->state.feature_weights ? world->state.feature_weights[d] : 1) *
+                         (mask ? (double)mask[d] : 1);
         const double value = mask && mask[d] == 0 ? 0 : x[d];
 
         total += a;
-        sum += a * (world->params.metric == FKM_METRIC_L1 ? fabs(value - c[d]) : (value - c[d]) * (value - c[d]));
+        sum += a *
+               (world->params.metric == FKM_METRIC_L1 ? fabs(value - c[d]) : (value - c[d]) * (value - c[d]));
         xx += a * value * value;
         cc += a * c[d] * c[d];
         xc += a * value * c[d];
@@ -302,7 +309,8 @@ static double row_loss(const struct world *world, int64_t i, const double *dista
                 z = fmax(z, -distance[j] / (params->temperature * state->scale * exp(state->theta[j])));
             q = 1 / (1 + exp(-(state->alpha[c] * z + state->beta[c])));
             m = fmax(q - params->asl_clip, 0);
-            loss -= tagged ? pow(1 - q, params->asl_gamma_pos) * log(q) : pow(m, params->asl_gamma_neg) * log(1 - m);
+            loss -= tagged ? pow(1 - q, params->asl_gamma_pos) * log(q)
+                           : pow(m, params->asl_gamma_neg) * log(1 - m);
         }
         return loss;
     case FKM_TASK_REGRESS: {
@@ -317,7 +325,8 @@ static double row_loss(const struct world *world, int64_t i, const double *dista
                     p[t] += unnormalised(world, j, distance[j]) * state->targets[j * n_targets + t];
             }
         for (int64_t t = 0; t < n_targets; t++) {
-            const double e = (p[t] / sum - world->targets.values[i * n_targets + t]) / world->trainer.target_std[t];
+            const double e =
+                (p[t] / sum - world->targets.values[i * n_targets + t]) / world->trainer.target_std[t];
 
             loss += e * e / (double)n_targets;
         }
@@ -346,7 +355,8 @@ static double naive_regularisers(const struct world *world)
                 point_of(world, i, a);
                 point_of(world, j, b);
                 distance = distance_between(world, a, NULL, b);
-                similarity = world->params.metric == FKM_METRIC_COSINE ? 1 - distance : 1 / (1 + distance / state->scale);
+                similarity = world->params.metric == FKM_METRIC_COSINE ? 1 - distance
+                                                                       : 1 / (1 + distance / state->scale);
                 diversity += similarity * similarity;
                 pairs++;
             }

@@ -1,5 +1,5 @@
-/* world.h — a small model with rows to learn from, and its loss by plain loops in f64 that never call the library.
- * SPDX-License-Identifier: Apache-2.0 */
+/* world.h — a small model with rows to learn from, and its loss by plain loops in f64 that never call the
+ * library. SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKM_TESTS_UNIT_TRAIN_WORLD_H
 #define FKM_TESTS_UNIT_TRAIN_WORLD_H
 
@@ -19,8 +19,8 @@ struct world_wish {
     uint64_t seed;
 };
 #define WORLD_WISH                                                                                           \
-    .metric = FKM_METRIC_EUCLIDEAN, .dtype = FKM_DTYPE_F64, .soft = FKM_SOFT_SOFTMAX_SCALED, .n = 23, .dim = 5,  \
-    .classes = 4, .k = 3, .targets = 2, .seed = 7
+    .metric = FKM_METRIC_EUCLIDEAN, .dtype = FKM_DTYPE_F64, .soft = FKM_SOFT_SOFTMAX_SCALED, .n = 23,        \
+    .dim = 5, .classes = 4, .k = 3, .targets = 2, .seed = 7
 
 struct world {
     struct world_wish wish;
