@@ -1,5 +1,6 @@
 /* epochs.c — passes over shuffled mini-batches: the rate warms up, then falls along a cosine to 0; the best
- * state on held-out rows is kept and put back. SPDX-License-Identifier: Apache-2.0 */
+ * state on held-out rows is kept and put back.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 

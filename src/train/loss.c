@@ -1,7 +1,8 @@
 /* loss.c — losses of one row and their derivatives, from the distances of its candidates.
  *
  * Everything is shifted by the largest logit of its sum, so no exp overflows and a probability that
- * underflows still has a finite logarithm and the right gradient. SPDX-License-Identifier: Apache-2.0 */
+ * underflows still has a finite logarithm and the right gradient.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "train/loss.h"
 
 #include <assert.h>

@@ -3,7 +3,8 @@
  *
  * The noise of a value is a function of the step's random key, the row's place in the batch and the column,
  * so threads cannot change it. Masked values stay 0. Of CSR rows only the stored values are disturbed: noise
- * on the zeros would make them dense. SPDX-License-Identifier: Apache-2.0 */
+ * on the zeros would make them dense.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 

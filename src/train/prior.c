@@ -1,6 +1,7 @@
 /* prior.c — where the offsets of tags begin: beta such that the mean of sigmoid(z + beta) over the rows is
  * the tag's share of them. Newton's method, kept inside a bracket. Rows are thinned out evenly when there are
- * more scores than a few million. SPDX-License-Identifier: Apache-2.0 */
+ * more scores than a few million.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* regularize.c — what the loss says about the prototypes themselves: stay near the end of phase 1 (l2), stay
  * apart from others of the same class (diversity). Both act on the prototypes that take part in the step, and
- * leave feature weights alone. SPDX-License-Identifier: Apache-2.0 */
+ * leave feature weights alone.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 

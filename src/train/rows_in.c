@@ -1,5 +1,6 @@
 /* rows_in.c — a chunk's rows as backward reads them: reals, unit length for cosine, masked entries 0. Rows
- * that are that already stay where they are; CSR rows stay CSR. SPDX-License-Identifier: Apache-2.0 */
+ * that are that already stay where they are; CSR rows stay CSR.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "train/step.h"
 
 enum { VALUES_PER_BLOCK = 16384 };

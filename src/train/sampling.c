@@ -3,7 +3,8 @@
  *
  * S of the N classes that are not in the batch are drawn without replacement; each stands for N / S of them,
  * so log(N / S) joins its logits (Bengio & Senecal 2008). Their prototypes are gathered, so that packing,
- * scanning and gradients cost what the active classes cost. SPDX-License-Identifier: Apache-2.0 */
+ * scanning and gradients cost what the active classes cost.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 

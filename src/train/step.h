@@ -3,7 +3,8 @@
  * The rows go through in chunks (nearly always one): forward finds each row's candidates and the derivative
  * of the loss by their distances, backward turns the candidates into lists by prototype, so that each
  * prototype's gradient has one writer and adds its rows in ascending order. Nothing depends on the number of
- * threads. SPDX-License-Identifier: Apache-2.0 */
+ * threads.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_TRAIN_STEP_H
 #define FKMI_TRAIN_STEP_H
 

@@ -1,5 +1,6 @@
 /* test_epochs.c — passes over the data: the schedule, early stopping, interruption, and the learning-rate
- * search. SPDX-License-Identifier: Apache-2.0 */
+ * search.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
 #include "base/memory.h"

@@ -1,5 +1,6 @@
 /* test_gradient.c — losses and gradients of whole batches: against plain loops and central differences, for
- * all tasks, metrics and ways to give rows. SPDX-License-Identifier: Apache-2.0 */
+ * all tasks, metrics and ways to give rows.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
 static const double H = 1e-6;

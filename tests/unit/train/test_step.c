@@ -1,5 +1,6 @@
 /* test_step.c — what a gradient step moves, and what it leaves alone: Adam by the letter, frozen prototypes,
- * any number of threads, failures, memory. SPDX-License-Identifier: Apache-2.0 */
+ * any number of threads, failures, memory.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "world.h"
 
 #include <stdlib.h>

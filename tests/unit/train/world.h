@@ -1,5 +1,6 @@
 /* world.h — a small model with rows to learn from, and its loss by plain loops in f64 that never call the
- * library. SPDX-License-Identifier: Apache-2.0 */
+ * library.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKM_TESTS_UNIT_TRAIN_WORLD_H
 #define FKM_TESTS_UNIT_TRAIN_WORLD_H
 
