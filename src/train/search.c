@@ -1,6 +1,6 @@
 /* search.c — the learning-rate search (Smith 2017): the rate grows from step to step on a copy of the model;
- * a tenth of the rate where the smoothed loss was lowest is the answer. SPDX-License-Identifier: Apache-2.0
- */
+ * a tenth of the rate where the smoothed loss was lowest is the answer.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "train/train.h"
