@@ -158,7 +158,8 @@ static fkm_status lay_out(struct layout *layout, const struct fkmi_tensor *tenso
     fkm_status status = FKM_OK;
     struct fkmi_json_writer json = {0};
 
-    assert(n_tensors <= FKMI_TENSORS_MAX);
+    if (n_tensors > FKMI_TENSORS_MAX)
+        return fkmi_fail(FKM_EINTERNAL, "%d tensors, a file holds %d", n_tensors, FKMI_TENSORS_MAX);
     if (n_texts >= FKMI_TEXTS_MAX)
         return fkmi_fail(FKM_EINVAL, "%lld notes, a file holds fewer than %d", (long long)n_texts,
                          FKMI_TEXTS_MAX);
