@@ -301,10 +301,11 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_feature_importance(const fkm_model *
 /** Clusterer: nearest prototype. Classifier: label of the most probable class, ties to the lower label. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_labels(const fkm_model *model, const fkm_batch *batch,
                                                            int64_t *labels);
-/** Classifier: n_rows x n_classes, columns in the order of fkm_model_classes. Multi-label: n_rows x n_tags. */
+/** Classifier and multi-label: n_rows x n_classes, columns in the order of fkm_model_classes. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_proba(const fkm_model *model, const fkm_batch *batch,
                                                           float *proba);
-/** Multi-label: n_rows x n_tags of 0 and 1. top_k counts for FKM_STRATEGY_TOP_K only. */
+/** Multi-label: n_rows x n_classes of 0 and 1, columns in the order of fkm_model_classes (the tags seen in phase 1).
+ *  top_k counts for FKM_STRATEGY_TOP_K only. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch,
                                                          fkm_strategy strategy, int64_t top_k, uint8_t *tags);
 /** Regressor: n_rows x n_targets. */
