@@ -46,6 +46,8 @@ struct fkmi_vector {
     void (*transform)(void *out, const void *x, const void *mu, const void *s, int64_t n); /* out = s (x - mu);
         mu, s or both may be NULL; out may be x */
     void (*add_f64)(double *sum, const void *x, double scale, int64_t n); /* sum += scale x */
+    /* sum += scale[0] x[0], then scale[1] x[1], ...: the bits of as many add_f64, in fewer passes over sum */
+    void (*add_rows_f64)(double *sum, const void *const *x, const double *scale, int64_t n_rows, int64_t n);
     /* gradients of a distance, added to real g: */
     void (*add_difference)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n); /* g += scale a (c - x) */
     void (*add_sign)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n); /* g += scale a sign(c - x), sign 0 = 0 */

@@ -151,16 +151,43 @@ static void FN(add_absolute)(void *g, const void *x, const void *c, const void *
     V(update)(V(change_absolute), g, x, c, m, scale, n);
 }
 
-static void FN(add_f64)(double *sum, const void *x_at, double scale, int64_t n)
+/* sum += scale[0] row[0] + scale[1] row[1] + ..., in this order: sums that stay in registers for several rows */
+FKMI_INLINE void V(add_rows)(double *sum, const REAL *const *row, const double *scale, int n_rows, int64_t n)
 {
-    const REAL *x = x_at;
-    const v64 s = v64_set1(scale);
     int64_t i = 0;
 
-    for (; i + V64_LANES <= n; i += V64_LANES)
-        v64_store(sum + i, v64_fma(s, FKMI_PASTE(v64_load_f, BITS, , )(x + i), v64_load(sum + i)));
-    for (; i < n; i++) /* a lane's own rounding, so that a sum does not depend on where a vector was cut */
-        v64_store_part(sum + i, v64_fma(s, v64_set1((double)x[i]), v64_load_part(sum + i, 1)), 1);
+    for (; i + V64_LANES <= n; i += V64_LANES) {
+        v64 s = v64_load(sum + i);
+        for (int r = 0; r < n_rows; r++)
+            s = v64_fma(v64_set1(scale[r]), FKMI_PASTE(v64_load_f, BITS, , )(row[r] + i), s);
+        v64_store(sum + i, s);
+    }
+    for (; i < n; i++) { /* a lane's own rounding, so that a sum does not depend on where a vector was cut */
+        v64 s = v64_load_part(sum + i, 1);
+        for (int r = 0; r < n_rows; r++)
+            s = v64_fma(v64_set1(scale[r]), v64_set1((double)row[r][i]), s);
+        v64_store_part(sum + i, s, 1);
+    }
+}
+
+static void FN(add_f64)(double *sum, const void *x, double scale, int64_t n)
+{
+    const REAL *const row[1] = {x};
+
+    V(add_rows)(sum, row, &scale, 1, n);
+}
+
+static void FN(add_rows_f64)(double *sum, const void *const *x, const double *scale, int64_t n_rows, int64_t n)
+{
+    const REAL *row[4];
+
+    for (; n_rows >= 4; n_rows -= 4, x += 4, scale += 4) {
+        for (int r = 0; r < 4; r++)
+            row[r] = x[r];
+        V(add_rows)(sum, row, scale, 4, n);
+    }
+    for (; n_rows > 0; n_rows--, x++, scale++)
+        FN(add_f64)(sum, *x, *scale, n);
 }
 
 static void FN(adam)(void *p_at, void *m_at, void *v_at, const void *g_at, int64_t n, double step, double beta1,

@@ -141,6 +141,25 @@ static void check_add_f64(struct operands *o, struct naive_random *random)
 }
 TEST(sums_are_kept_in_f64) { for_every_vector(check_add_f64); }
 
+static void check_add_rows(struct operands *o, struct naive_random *random)
+{
+    double one_by_one[LENGTH_MOST + 1], together[LENGTH_MOST + 1], scale[9];
+    const void *const vectors[] = {o->rx, o->rc, o->ra, o->rg};
+    const void *x[9];
+    const int64_t n_rows = naive_below(random, 10);
+
+    for (int64_t i = 0; i <= o->n; i++)
+        together[i] = one_by_one[i] = naive_normal(random);
+    for (int64_t r = 0; r < n_rows; r++) {
+        x[r] = vectors[naive_below(random, 4)];
+        scale[r] = naive_normal(random);
+        o->vector->add_f64(one_by_one, x[r], scale[r], o->n);
+    }
+    o->vector->add_rows_f64(together, x, scale, n_rows, o->n);
+    CHECK(memcmp(one_by_one, together, (size_t)(o->n + 1) * sizeof *together) == 0);
+}
+TEST(rows_added_together_give_the_bits_of_rows_added_one_by_one) { for_every_vector(check_add_rows); }
+
 enum update { DIFFERENCE, SIGN, SCALED, SQUARE, ABSOLUTE, N_UPDATES };
 
 static void check_updates(struct operands *o, struct naive_random *random)

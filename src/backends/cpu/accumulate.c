@@ -3,13 +3,15 @@
  * Rows are grouped by prototype first (a counting sort, which keeps their order), so each sum has one writer, needs
  * no lock and adds in row order whatever the number of threads. Few prototypes are shared out by columns as well.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
 
-#define ITEMS_WANTED     16  /* pieces of work for the threads */
-#define COLUMNS_AT_LEAST 32  /* dense columns worth a piece of their own */
-#define ROWS_AHEAD       2   /* rows fetched while one is added */
+#define COLUMNS_AT_LEAST   64   /* dense columns worth a piece of their own */
+#define BYTES_AHEAD        8192 /* of rows fetched while one is added: what memory's latency asks for */
+#define ROWS_TOGETHER      4    /* added in one pass over a sum */
+#define COLUMNS_PER_SQUARE 256
 
 struct accumulate_job {
     const struct fkmi_rows *rows;
@@ -21,7 +23,7 @@ struct accumulate_job {
     const int64_t *begin, *row; /* rows of prototype j: row[begin[j] .. begin[j + 1]) */
     int64_t columns_per_item, n_chunks;
     double *sum, *ages;
-    char *scratch; /* by thread: two rows of reals */
+    char *scratch; /* by thread: some rows of reals */
     size_t scratch_per_thread;
 };
 
@@ -51,19 +53,29 @@ static void add_dense(const struct accumulate_job *job, int64_t j, int64_t colum
     /* rows that hold reals are added where they lie; f64 rows of an f32 model are seen as f32 */
     const bool in_place = wide ? job->space->real == FKMI_REAL_F64 : rows->dtype == FKM_DTYPE_F32;
     const struct fkmi_vector *vector = &job->kernels->vector[in_place && !wide ? FKMI_REAL_F32 : job->space->real];
-    double *sum = job->sum + j * rows->dim + column;
+    const int64_t row_bytes = n * (int64_t)fkmi_dtype_size(rows->dtype), end = job->begin[j + 1];
+    const int64_t ahead = row_bytes * 32 < BYTES_AHEAD ? 32 : BYTES_AHEAD / row_bytes + 1;
+    const void *x[ROWS_TOGETHER];
+    double scale[ROWS_TOGETHER];
 
-    for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++) {
-        const int64_t i = job->row[at];
-        const void *x = dense_row(rows, i, column);
+    for (int64_t at = job->begin[j]; at < end;) {
+        int n_rows = 0;
 
-        if (at + ROWS_AHEAD < job->begin[j + 1])
-            fetch_row(rows, job->row[at + ROWS_AHEAD], column, n);
-        if (!in_place) {
-            vector->load[rows->dtype](scratch, x, n);
-            x = scratch;
+        for (; n_rows < ROWS_TOGETHER && at < end; n_rows++, at++) {
+            const int64_t i = job->row[at];
+
+            if (at + ahead < end)
+                fetch_row(rows, job->row[at + ahead], column, n);
+            x[n_rows] = dense_row(rows, i, column);
+            scale[n_rows] = weight_of(job, i) * (job->scale ? job->scale[i] : 1.0);
+            if (!in_place) {
+                char *loaded = scratch + (size_t)(n_rows * n) * fkmi_real_size(job->space->real);
+
+                vector->load[rows->dtype](loaded, x[n_rows], n);
+                x[n_rows] = loaded;
+            }
         }
-        vector->add_f64(sum, x, weight_of(job, i) * (job->scale ? job->scale[i] : 1.0), n);
+        vector->add_rows_f64(job->sum + j * rows->dim + column, x, scale, n_rows, n);
     }
 }
 
@@ -131,13 +143,26 @@ static fkm_status add_items(void *argument, int64_t begin, int64_t end, int thre
     return FKM_OK;
 }
 
+/* 1 / norm of dense rows, as fkmi_row_scale gives it, in vectors. */
 static fkm_status find_scales(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct accumulate_job *job = argument;
+    const struct fkmi_vector *vector = &job->kernels->vector[FKMI_REAL_F64];
+    const double *weights = job->space->feature_weights;
+    double wide[COLUMNS_PER_SQUARE];
 
     (void)thread;
-    for (int64_t i = begin; i < end; i++)
-        job->scales[i] = fkmi_row_scale(job->rows, job->space, i);
+    for (int64_t i = begin; i < end; i++) {
+        double square = 0;
+
+        for (int64_t d = 0; d < job->rows->dim; d += COLUMNS_PER_SQUARE) {
+            const int64_t left = job->rows->dim - d, n = left < COLUMNS_PER_SQUARE ? left : COLUMNS_PER_SQUARE;
+
+            vector->load[job->rows->dtype](wide, dense_row(job->rows, i, d), n);
+            square += vector->dot(wide, wide, weights ? weights + d : NULL, n);
+        }
+        job->scales[i] = square > 1e-30 ? 1 / sqrt(square) : fkmi_row_scale(job->rows, job->space, i);
+    }
     return FKM_OK;
 }
 
@@ -171,14 +196,14 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    if (plain && k < ITEMS_WANTED) {
-        const int64_t chunks = (ITEMS_WANTED - 1) / k + 1, columns = (rows->dim - 1) / chunks + 1;
+    if (plain && k < 2 * n_threads) { /* the bits do not depend on where columns are cut */
+        const int64_t chunks = (2 * n_threads - 1) / k + 1, columns = (rows->dim - 1) / chunks + 1;
 
         job.columns_per_item = columns < COLUMNS_AT_LEAST ? COLUMNS_AT_LEAST
                                                           : (columns + COLUMNS_AT_LEAST - 1) / COLUMNS_AT_LEAST * COLUMNS_AT_LEAST;
         job.n_chunks = (rows->dim - 1) / job.columns_per_item + 1;
     }
-    job.scratch_per_thread = 2 * (((size_t)rows->dim * sizeof(double) + 63) & ~(size_t)63);
+    job.scratch_per_thread = ROWS_TOGETHER * (((size_t)rows->dim * sizeof(double) + 63) & ~(size_t)63);
     for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
         begin = fkmi_carve(&carve, k + 2, sizeof *begin);
         row = fkmi_carve(&carve, rows->n, sizeof *row);

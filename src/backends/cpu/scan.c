@@ -119,10 +119,12 @@ static void set_threshold(enum fkmi_real real, void *thresholds, int64_t i, doub
 {
     float narrow = (float)threshold;
 
+    if ((double)narrow > threshold)
+        narrow -= fabsf(narrow) * 0x1p-23f + 0x1p-149f;
     if (real == FKMI_REAL_F64)
         ((double *)thresholds)[i] = threshold;
     else
-        ((float *)thresholds)[i] = (double)narrow > threshold ? nextafterf(narrow, -INFINITY) : narrow;
+        ((float *)thresholds)[i] = narrow;
 }
 
 /* Bits of the lanes of a panel that hold prototypes [begin, end). */
@@ -138,14 +140,13 @@ static uint32_t lanes_between(int64_t panel, int cols, int64_t begin, int64_t en
 
 /* ---- the epilogues, on the scores of tile t against a panel */
 
-static void offer_lane(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *list,
-                       int64_t i, int64_t panel, int lane)
+static void offer_lane(const struct scan_job *job, const struct fkmi_row_facts *facts, struct fkmi_shortlist *list,
+                       const void *row_scores, int64_t panel, int lane)
 {
-    const struct fkmi_tile *tile = job->pack->tile;
-    const double score = score_at(job->pack->space.real, scratch->scores, i % tile->rows * tile->cols + lane);
+    const double score = score_at(job->pack->space.real, row_scores, lane);
 
     if (score > list->threshold)
-        fkmi_shortlist_offer(list, job->most, job->pack, &scratch->block.facts[i], score, panel * tile->cols + lane);
+        fkmi_shortlist_offer(list, job->most, job->pack, facts, score, panel * job->pack->tile->cols + lane);
 }
 
 /* Lanes of a panel that row i of the cell may be matched with. */
@@ -169,12 +170,14 @@ static void offer_highest(const struct scan_job *job, struct cell_scratch *scrat
     const int64_t rows = pack->tile->rows, row_size = pack->tile->cols * (int64_t)fkmi_real_size(real);
 
     for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
-        const int lane = pack->tile->highest(scratch->scores + r * row_size);
+        const char *row_scores = scratch->scores + r * row_size;
+        const int lane = pack->tile->highest(row_scores);
         struct fkmi_shortlist *list = &lists[i * list_stride];
 
+        taken[r] = 0;
         if (!(lanes_allowed(job, first, i, panel, allowed) >> lane & 1))
             continue;
-        offer_lane(job, scratch, list, i, panel, lane);
+        offer_lane(job, &scratch->block.facts[i], list, row_scores, panel, lane);
         set_threshold(real, scratch->threshold, i, list->threshold);
         taken[r] = 1u << lane;
     }
@@ -186,21 +189,24 @@ static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch,
     const struct fkmi_pack *pack = job->pack;
     const enum fkmi_real real = pack->space.real;
     const int rows = pack->tile->rows;
-    uint32_t lanes[32], taken[32] = {0}, hit;
+    const size_t row_size = (size_t)pack->tile->cols * fkmi_real_size(real);
+    const bool has_taken = begins && job->most == 1;
+    uint32_t lanes[32], taken[32], hit;
 
-    if (begins && job->most == 1)
+    if (has_taken)
         offer_highest(job, scratch, lists, list_stride, first, t, panel, allowed, taken);
     hit = pack->tile->above(scratch->scores, scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real), lanes);
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
         const int64_t i = t * rows + r;
         struct fkmi_shortlist *list = &lists[i * list_stride];
-        uint32_t bits = lanes_allowed(job, first, i, panel, lanes[r] & allowed & ~taken[r]);
+        uint32_t bits = lanes_allowed(job, first, i, panel, lanes[r] & allowed & (has_taken ? ~taken[r] : ~0u));
 
         if (!bits)
             continue;
         for (; bits; bits &= bits - 1)
-            offer_lane(job, scratch, list, i, panel, __builtin_ctz(bits));
+            offer_lane(job, &scratch->block.facts[i], list, scratch->scores + (size_t)r * row_size, panel,
+                       __builtin_ctz(bits));
         set_threshold(real, scratch->threshold, i, list->threshold);
     }
 }
