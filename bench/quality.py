@@ -82,12 +82,6 @@ def files_of(load, name, folder):
     return task, *arguments
 
 
-def score_of(scores, name):
-    if name.startswith("precision_at_"):
-        return scores["precision_at"][int(name[-1]) - 1]
-    return scores[name]
-
-
 def run(command, *arguments):
     return subprocess.run([command, *arguments], check=True, capture_output=True, text=True).stdout
 
@@ -126,7 +120,7 @@ def main():
                     results.append((seconds, scores))
                 fitted[name, arguments] = results
             results = fitted[name, arguments]
-            values = sorted(factor * score_of(scores, score) for _, scores in results)
+            values = sorted(factor * scores[score] for _, scores in results)
             seconds = statistics.median(seconds for seconds, _ in results)
             print(f"| {name} | {case} | {statistics.median(values):.4g} [{values[0]:.4g}, {values[-1]:.4g}] | {target} "
                   f"| {seconds:.1f} | `{arguments}` |", flush=True)
