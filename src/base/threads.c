@@ -43,7 +43,7 @@ struct fkmi_pool {
     int n_threads, n_workers; /* wanted, with the caller; running, without */
     bool spins;               /* every thread can have a core */
     struct worker *workers;
-    atomic_int owner; /* process the workers live in; 0: none yet, -1: one thread is seeing to it */
+    atomic_int owner; /* process of the workers, negative while a thread of it starts them; 0: none yet */
 
     atomic_flag busy; /* a caller is using the workers */
     atomic_uint_fast64_t job_state;
@@ -245,7 +245,8 @@ static void begin_state(struct fkmi_pool *pool)
 }
 
 /* True when workers of this process exist. In a forked child the parent's are gone and its locks are in any
- * state, so all begins anew; other threads that call meanwhile work alone. */
+ * state, so all begins anew, also when the fork met the parent starting them; other threads of this process
+ * that call meanwhile work alone. */
 static bool workers_are_here(struct fkmi_pool *pool)
 {
     const int process = (int)getpid();
@@ -253,7 +254,7 @@ static bool workers_are_here(struct fkmi_pool *pool)
 
     if (owner == process)
         return true;
-    if (owner == -1 || !atomic_compare_exchange_strong(&pool->owner, &owner, -1))
+    if (owner == -process || !atomic_compare_exchange_strong(&pool->owner, &owner, -process))
         return false;
     begin_state(pool);
     start_workers(pool);
