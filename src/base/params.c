@@ -154,7 +154,7 @@ static const char *choice_at(const char *choices, int index, size_t *length)
 {
     for (; index > 0 && choices; index--) {
         choices = strchr(choices, '|');
-        choices += choices != NULL;
+        choices = choices ? choices + 1 : NULL;
     }
     if (!choices || index < 0)
         return NULL;

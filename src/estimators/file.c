@@ -445,6 +445,23 @@ static fkm_status check_state(const fkm_model *model)
     return FKM_OK;
 }
 
+/* Every class has a label of its own. */
+static fkm_status check_labels(const struct fkmi_state *state)
+{
+    fkm_status status = FKM_OK;
+    int64_t *order = NULL;
+
+    FKMI_TRY_GOTO(fkmi_alloc(&order, state->n_classes, sizeof *order));
+    fkmi_classes_rank(state->class_label, state->n_classes, order);
+    for (int64_t c = 1; c < state->n_classes; c++)
+        if (state->class_label[order[c]] == state->class_label[order[c - 1]])
+            FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA, "the model file has class %lld twice",
+                                    (long long)state->class_label[order[c]]));
+done:
+    fkmi_free(order);
+    return status;
+}
+
 /* Reals of the optimizer: finite. */
 static fkm_status check_trainer(const fkm_model *model)
 {
@@ -511,6 +528,7 @@ static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file
     FKMI_TRY_GOTO(read_notes(file, model));
     if (state->k > 0) {
         FKMI_TRY_GOTO(check_state(model));
+        FKMI_TRY_GOTO(check_labels(state));
         FKMI_TRY_GOTO(check_trainer(model));
         FKMI_TRY_GOTO(fkmi_classes_rebuild(&model->learned.classes, state->class_label, state->n_classes));
     }

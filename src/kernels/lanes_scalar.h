@@ -10,6 +10,15 @@
 
 #include "base/dtype.h"
 
+/* Picks lanes of two vectors: clang and gcc 12 share a builtin, older gcc has its own. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE32(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define SHUFFLE64(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE32(a, b, ...) __builtin_shuffle(a, b, (v32_bits){__VA_ARGS__})
+#define SHUFFLE64(a, b, ...) __builtin_shuffle(a, b, (v64_bits){__VA_ARGS__})
+#endif
+
 #define FKMI_INLINE static inline __attribute__((always_inline))
 
 typedef float v32 __attribute__((vector_size(16)));
@@ -81,14 +90,14 @@ FKMI_INLINE uint32_t v32_above(v32 a, v32 b) /* a > b, by bits */
 /* 4 x 4, in place */
 FKMI_INLINE void v32_transpose(v32 r[4])
 {
-    const v32 a = __builtin_shuffle(r[0], r[1], (v32_bits){0, 4, 1, 5});
-    const v32 b = __builtin_shuffle(r[0], r[1], (v32_bits){2, 6, 3, 7});
-    const v32 c = __builtin_shuffle(r[2], r[3], (v32_bits){0, 4, 1, 5});
-    const v32 d = __builtin_shuffle(r[2], r[3], (v32_bits){2, 6, 3, 7});
-    r[0] = __builtin_shuffle(a, c, (v32_bits){0, 1, 4, 5});
-    r[1] = __builtin_shuffle(a, c, (v32_bits){2, 3, 6, 7});
-    r[2] = __builtin_shuffle(b, d, (v32_bits){0, 1, 4, 5});
-    r[3] = __builtin_shuffle(b, d, (v32_bits){2, 3, 6, 7});
+    const v32 a = SHUFFLE32(r[0], r[1], 0, 4, 1, 5);
+    const v32 b = SHUFFLE32(r[0], r[1], 2, 6, 3, 7);
+    const v32 c = SHUFFLE32(r[2], r[3], 0, 4, 1, 5);
+    const v32 d = SHUFFLE32(r[2], r[3], 2, 6, 3, 7);
+    r[0] = SHUFFLE32(a, c, 0, 1, 4, 5);
+    r[1] = SHUFFLE32(a, c, 2, 3, 6, 7);
+    r[2] = SHUFFLE32(b, d, 0, 1, 4, 5);
+    r[3] = SHUFFLE32(b, d, 2, 3, 6, 7);
 }
 
 FKMI_INLINE v64 v64_zero(void) { return (v64){0}; }
@@ -130,8 +139,8 @@ FKMI_INLINE double v64_peak(v64 a, v64 b)
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1; }
 FKMI_INLINE void v64_transpose(v64 r[2])
 {
-    const v64 a = __builtin_shuffle(r[0], r[1], (v64_bits){0, 2});
-    r[1] = __builtin_shuffle(r[0], r[1], (v64_bits){1, 3});
+    const v64 a = SHUFFLE64(r[0], r[1], 0, 2);
+    r[1] = SHUFFLE64(r[0], r[1], 1, 3);
     r[0] = a;
 }
 
