@@ -1,8 +1,8 @@
 /* cells.c — assignment to the nearest prototype of the row's own class, and the sums that follow.
  *
- * Without repulsion one scan of the whole view suffices. With it rows go in blocks, since each then carries two
- * prototypes: its own class's nearest and the nearest of any other.
- * SPDX-License-Identifier: Apache-2.0 */
+ * Without repulsion one scan of the whole view suffices. With it rows go in blocks, since each then carries
+ * two prototypes: its own class's nearest and the nearest of any other. SPDX-License-Identifier: Apache-2.0
+ */
 #include "prototypes/cells.h"
 
 #include <math.h>
@@ -10,7 +10,8 @@
 
 #include "prototypes/repel.h"
 
-static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t dim, bool masked)
+static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t dim,
+                            bool masked)
 {
     FKMI_TRY(fkmi_arena_take(arena, &sums->sum, k * dim, sizeof(double)));
     FKMI_TRY(fkmi_arena_take(arena, &sums->mass, k, sizeof(double)));
@@ -30,8 +31,8 @@ static void clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t dim)
 }
 
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
-                           const fkm_params *params, const struct fkmi_state *state, const struct fkmi_rows *rows,
-                           bool push)
+                           const fkm_params *params, const struct fkmi_state *state,
+                           const struct fkmi_rows *rows, bool push)
 {
     const bool masked = rows->mask != NULL;
 
@@ -53,17 +54,19 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
     return fkmi_arena_take(arena, &cells->push_factor, cells->block, sizeof(double));
 }
 
-static fkm_status gather_block(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
-                               const struct fkmi_state *state, const struct fkmi_space *space,
-                               const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *slot,
-                               int64_t first)
+static fkm_status gather_block(struct fkmi_cells *cells, struct fkm_context *context,
+                               const fkm_params *params, const struct fkmi_state *state,
+                               const struct fkmi_space *space, const struct fkmi_pack *pack,
+                               const struct fkmi_rows *rows, const int32_t *slot, int64_t first)
 {
     const struct fkmi_backend *backend = context->backend;
     const bool push = cells->push.sum != NULL;
     int32_t *index = cells->index + first;
     double *distance = cells->distance + first;
-    const struct fkmi_scan scan = {.kind = push ? FKMI_SCAN_OWN_OTHER : FKMI_SCAN_OWN, .slot = slot,
-                                   .class_begin = state->class_begin, .n_classes = state->n_classes,
+    const struct fkmi_scan scan = {.kind = push ? FKMI_SCAN_OWN_OTHER : FKMI_SCAN_OWN,
+                                   .slot = slot,
+                                   .class_begin = state->class_begin,
+                                   .n_classes = state->n_classes,
                                    .index = push ? cells->pair_index : index,
                                    .distance = push ? cells->pair_distance : distance};
 
@@ -94,7 +97,8 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
     clear_sums(&cells->push, cells->k, cells->dim);
     for (int64_t first = 0; first < cells->n; first += cells->block) {
         const int64_t left = cells->n - first;
-        const struct fkmi_rows block = fkmi_rows_slice(rows, first, left < cells->block ? left : cells->block);
+        const struct fkmi_rows block =
+            fkmi_rows_slice(rows, first, left < cells->block ? left : cells->block);
         FKMI_TRY(gather_block(cells, context, params, state, &space, pack, &block, slot + first, first));
     }
     fkmi_cells_total(cells, rows);
@@ -136,20 +140,24 @@ void fkmi_cells_moved(const struct fkmi_cells *cells, struct fkmi_moved *moved)
 
 /* ---- points */
 
-fkm_status fkmi_state_pack(struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
-                           const struct fkmi_rows *rows, struct fkmi_pack **pack)
+fkm_status fkmi_state_pack(struct fkm_context *context, const fkm_params *params,
+                           const struct fkmi_state *state, const struct fkmi_rows *rows,
+                           struct fkmi_pack **pack)
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
 
-    return context->backend->pack(context, &space, state->dtype, state->points, state->k, rows->mask != NULL, pack);
+    return context->backend->pack(context, &space, state->dtype, state->points, state->k, rows->mask != NULL,
+                                  pack);
 }
 
-void fkmi_point_load(const struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j, double *point)
+void fkmi_point_load(const struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j,
+                     double *point)
 {
     kernels->vector[FKMI_REAL_F64].load[state->dtype](point, fkmi_state_point(state, j), state->dim);
 }
 
-void fkmi_point_store(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j, const double *point)
+void fkmi_point_store(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j,
+                      const double *point)
 {
     kernels->vector[FKMI_REAL_F64].store[state->dtype](fkmi_state_point(state, j), point, state->dim);
 }

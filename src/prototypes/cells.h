@@ -1,6 +1,5 @@
-/* cells.h — what the rows nearest to each prototype add up to, and how a prototype moves there: shared by full
- * passes and batches.
- * SPDX-License-Identifier: Apache-2.0 */
+/* cells.h — what the rows nearest to each prototype add up to, and how a prototype moves there: shared by
+ * full passes and batches. SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_CELLS_H
 #define FKMI_PROTOTYPES_CELLS_H
 
@@ -26,7 +25,7 @@ struct fkmi_cells {
     struct fkmi_sums pull, push;
     double weight, sum_distance; /* over rows with an index */
     double row_weight;           /* mean weight of a row that has one, 0 without any */
-    bool softly; /* pull holds shares of rows (soft.h); there is no push then */
+    bool softly;                 /* pull holds shares of rows (soft.h); there is no push then */
     struct fkmi_soft_room soft;
     /* room for one block of rows */
     int64_t block;
@@ -36,10 +35,10 @@ struct fkmi_cells {
 
 /* Takes memory from the arena; push: with sums of rows that push. */
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
-                           const fkm_params *params, const struct fkmi_state *state, const struct fkmi_rows *rows,
-                           bool push);
-/* Assigns each row to its own class's nearest prototype and adds up; a second call starts at 0 again. With soft
- * assignment every prototype takes its share; index and distance are still those of the nearest. */
+                           const fkm_params *params, const struct fkmi_state *state,
+                           const struct fkmi_rows *rows, bool push);
+/* Assigns each row to its own class's nearest prototype and adds up; a second call starts at 0 again. With
+ * soft assignment every prototype takes its share; index and distance are still those of the nearest. */
 /* s for this gathering: the state's, or the mean distance just found while the state's is unknown. */
 double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state *state);
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
@@ -50,11 +49,14 @@ void fkmi_cells_total(struct fkmi_cells *cells, const struct fkmi_rows *rows);
 void fkmi_cells_moved(const struct fkmi_cells *cells, struct fkmi_moved *moved);
 
 /* Lays out the state's points for scans of these rows. */
-fkm_status fkmi_state_pack(struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
-                           const struct fkmi_rows *rows, struct fkmi_pack **pack);
+fkm_status fkmi_state_pack(struct fkm_context *context, const fkm_params *params,
+                           const struct fkmi_state *state, const struct fkmi_rows *rows,
+                           struct fkmi_pack **pack);
 /* Point j as dim doubles, and back (nearest even). */
-void fkmi_point_load(const struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j, double *point);
-void fkmi_point_store(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j, const double *point);
+void fkmi_point_load(const struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j,
+                     double *point);
+void fkmi_point_store(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j,
+                      const double *point);
 double fkmi_point_shift(const double *a, const double *b, int64_t dim); /* |a - b| */
 
 #endif

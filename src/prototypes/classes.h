@@ -5,7 +5,7 @@
 
 #include "base/memory.h"
 
-struct fkmi_classes { /* zeroed: empty */
+struct fkmi_classes {    /* zeroed: empty */
     int64_t n, capacity; /* capacity of the table, a power of two */
     int64_t *label;      /* by table place */
     int32_t *slot;       /* by table place; -1: free */

@@ -1,8 +1,8 @@
-/* ema.c — one batch of a stream: each prototype moves towards the mean of its rows by the share they have in its age.
+/* ema.c — one batch of a stream: each prototype moves towards the mean of its rows by the share they have in
+ * its age.
  *
- * age += n; c += (n / age) (mean - c), per coordinate: a masked coordinate neither moves nor ages. All memory is
- * taken and all sums are made before the first prototype moves.
- * SPDX-License-Identifier: Apache-2.0 */
+ * age += n; c += (n / age) (mean - c), per coordinate: a masked coordinate neither moves nor ages. All memory
+ * is taken and all sums are made before the first prototype moves. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 
@@ -127,7 +127,9 @@ fkm_status fkmi_ema_batch(struct fkm_context *context, const fkm_params *params,
                           struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,
                           const double *values, struct fkmi_random random, struct fkmi_moved *moved)
 {
-    struct batch b = {.context = context, .params = params, .state = state,
+    struct batch b = {.context = context,
+                      .params = params,
+                      .state = state,
                       .space = fkmi_state_space(state, params->metric),
                       .has_targets = values && state->targets,
                       .noise_key = fkmi_random_u64(&random)};

@@ -1,9 +1,9 @@
 /* glvq.c — GLVQ without gradients of the parameters' own: batch steps on real copies of the prototypes.
  *
- * With mu = (d+ - d-) / (d+ + d-), f = sigmoid(10 mu), a row pulls its own prototype by f' d- / (d+ + d-) and pushes
- * the other by f' d+ / (d+ + d-). A batch moves a prototype by step * sum w (x - c), at most MOST_PULL of the way:
- * without that bound a prototype that many rows push would run away.
- * SPDX-License-Identifier: Apache-2.0 */
+ * With mu = (d+ - d-) / (d+ + d-), f = sigmoid(10 mu), a row pulls its own prototype by f' d- / (d+ + d-) and
+ * pushes the other by f' d+ / (d+ + d-). A batch moves a prototype by step * sum w (x - c), at most MOST_PULL
+ * of the way: without that bound a prototype that many rows push would run away. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "prototypes/glvq.h"
 
 #include <math.h>
@@ -26,7 +26,7 @@ struct glvq {
     struct fkmi_pack *pack;
     void *points; /* k x dim reals */
     struct fkmi_sums pull, push;
-    int64_t *order, *row; /* rows of the view, shuffled; the same as rows of the arrays */
+    int64_t *order, *row;                /* rows of the view, shuffled; the same as rows of the arrays */
     int32_t *slot, *index, *own, *other; /* of a batch: n, 2 n, n, n */
     double *distance, *pull_factor, *push_factor;
 };
@@ -124,27 +124,32 @@ static void move_point(const struct glvq *g, int64_t j, double step, double *poi
         g->context->kernels->vector[FKMI_REAL_F64].store[g->dtype](stored, point, dim);
 }
 
-static fkm_status step_batch(struct glvq *g, const int32_t *slot, const int64_t *order, int64_t n, double step,
-                             double *point)
+static fkm_status step_batch(struct glvq *g, const int32_t *slot, const int64_t *order, int64_t n,
+                             double step, double *point)
 {
     const struct fkmi_backend *backend = g->context->backend;
     const struct fkmi_state *state = g->state;
-    const struct fkmi_scan scan = {.kind = FKMI_SCAN_OWN_OTHER, .slot = g->slot, .class_begin = state->class_begin,
-                                   .n_classes = state->n_classes, .index = g->index, .distance = g->distance};
+    const struct fkmi_scan scan = {.kind = FKMI_SCAN_OWN_OTHER,
+                                   .slot = g->slot,
+                                   .class_begin = state->class_begin,
+                                   .n_classes = state->n_classes,
+                                   .index = g->index,
+                                   .distance = g->distance};
     struct fkmi_rows view;
 
     for (int64_t i = 0; i < n; i++)
         g->slot[i] = slot[order[i]];
     view = fkmi_rows_pick(&g->base, g->row, n);
-    FKMI_TRY(backend->pack(g->context, &g->space, g->dtype, g->points, state->k, g->base.mask != NULL, &g->pack));
+    FKMI_TRY(
+        backend->pack(g->context, &g->space, g->dtype, g->points, state->k, g->base.mask != NULL, &g->pack));
     FKMI_TRY(backend->scan(g->context, &view, g->pack, &scan));
     weigh_pairs(g, n);
     clear_sums(g, &g->pull);
     clear_sums(g, &g->push);
     FKMI_TRY(backend->accumulate(g->context, &view, &g->space, g->own, g->pull_factor, state->k, g->pull.sum,
                                  g->pull.mass, g->pull.ages));
-    FKMI_TRY(backend->accumulate(g->context, &view, &g->space, g->other, g->push_factor, state->k, g->push.sum,
-                                 g->push.mass, g->push.ages));
+    FKMI_TRY(backend->accumulate(g->context, &view, &g->space, g->other, g->push_factor, state->k,
+                                 g->push.sum, g->push.mass, g->push.ages));
     for (int64_t j = 0; j < state->k; j++)
         move_point(g, j, step, point);
     return FKM_OK;
@@ -167,8 +172,11 @@ fkm_status fkmi_glvq(struct fkm_context *context, const fkm_params *params, stru
 {
     fkm_status status = FKM_OK;
     const int64_t batches = (rows->n + ROWS_PER_BATCH - 1) / ROWS_PER_BATCH;
-    struct glvq g = {.context = context, .state = state, .space = fkmi_state_space(state, params->metric),
-                     .base = *rows, .row_weight = mean_weight(rows)};
+    struct glvq g = {.context = context,
+                     .state = state,
+                     .space = fkmi_state_space(state, params->metric),
+                     .base = *rows,
+                     .row_weight = mean_weight(rows)};
     double *point = NULL;
     int64_t done_batches = 0;
 
@@ -189,10 +197,11 @@ fkm_status fkmi_glvq(struct fkm_context *context, const fkm_params *params, stru
             FKMI_TRY_GOTO(step_batch(&g, slot, g.order + first, n, step, point));
         }
     }
-    for (int64_t j = 0; j < state->k; j++) /* frozen points have not changed; the rest rounds to the storage type */
+    for (int64_t j = 0; j < state->k;
+         j++) /* frozen points have not changed; the rest rounds to the storage type */
         context->kernels->vector[g.space.real].store[state->dtype](
-            fkmi_state_point(state, j), (char *)g.points + (size_t)(j * state->dim) * fkmi_real_size(g.space.real),
-            state->dim);
+            fkmi_state_point(state, j),
+            (char *)g.points + (size_t)(j * state->dim) * fkmi_real_size(g.space.real), state->dim);
 done:
     free_memory(&g);
     fkmi_free(point);

@@ -1,7 +1,7 @@
 /* importance.c — running variance of each feature inside each class.
  *
- * Dense rows update by Welford's recurrence, columns shared out among threads. CSR rows go class by class: the mean
- * and spread of the class's rows, with their zeros counted rather than visited, then Chan's merge.
+ * Dense rows update by Welford's recurrence, columns shared out among threads. CSR rows go class by class:
+ * the mean and spread of the class's rows, with their zeros counted rather than visited, then Chan's merge.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/importance.h"
 
@@ -24,8 +24,8 @@ fkm_status fkmi_importance_copy(struct fkmi_importance *out, const struct fkmi_i
     const int64_t n = importance->n_classes * importance->dim;
     fkm_status status = FKM_OK;
 
-    *out = (struct fkmi_importance){.dim = importance->dim, .n_classes = importance->n_classes,
-                                    .class_capacity = importance->n_classes};
+    *out = (struct fkmi_importance){
+        .dim = importance->dim, .n_classes = importance->n_classes, .class_capacity = importance->n_classes};
     FKMI_TRY_GOTO(fkmi_copy(&out->count, importance->count, n, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&out->mean, importance->mean, n, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&out->m2, importance->m2, n, sizeof(double)));
@@ -53,7 +53,8 @@ static fkm_status reserve(struct fkmi_importance *importance, int64_t dim, int64
 }
 
 /* Joins the moments of two sets of rows (Chan, Golub & LeVeque 1979). */
-static void join(double *count, double *mean, double *m2, double other_count, double other_mean, double other_m2)
+static void join(double *count, double *mean, double *m2, double other_count, double other_mean,
+                 double other_m2)
 {
     const double total = *count + other_count, delta = other_mean - *mean;
 
@@ -74,8 +75,8 @@ struct adding {
 };
 
 /* Welford's recurrence for columns [begin, end) of one row. */
-static void add_values(struct fkmi_importance *importance, int32_t slot, int64_t begin, int64_t end, double weight,
-                       const double *value, const float *mask)
+static void add_values(struct fkmi_importance *importance, int32_t slot, int64_t begin, int64_t end,
+                       double weight, const double *value, const float *mask)
 {
     const int64_t at = slot * importance->dim;
 
@@ -99,12 +100,14 @@ static fkm_status add_columns(void *job, int64_t begin, int64_t end, int thread)
     (void)thread;
     for (int64_t i = 0; i < rows->n; i++) {
         const int64_t r = fkmi_row(rows, i);
-        const char *x = (const char *)rows->x + (size_t)(r * rows->stride + begin) * fkmi_dtype_size(rows->dtype);
+        const char *x =
+            (const char *)rows->x + (size_t)(r * rows->stride + begin) * fkmi_dtype_size(rows->dtype);
         const double weight = fkmi_row_weight(rows, i);
         if (a->slot[i] < 0 || !(weight > 0))
             continue;
         a->kernels->vector[FKMI_REAL_F64].load[rows->dtype](value, x, end - begin);
-        add_values(a->importance, a->slot[i], begin, end, weight, value, rows->mask ? rows->mask + r * rows->dim : NULL);
+        add_values(a->importance, a->slot[i], begin, end, weight, value,
+                   rows->mask ? rows->mask + r * rows->dim : NULL);
     }
     return FKM_OK;
 }
@@ -112,14 +115,18 @@ static fkm_status add_columns(void *job, int64_t begin, int64_t end, int thread)
 /* ---- CSR rows */
 
 struct moments { /* of one class's rows, by column */
-    double *present, *sum, *m2; /* weight of the entries that are there; sum u x; sum u (x - mean)^2 of those */
-    int64_t *order, *begin;     /* rows by class */
+    double *present, *sum,
+        *m2;                /* weight of the entries that are there; sum u x; sum u (x - mean)^2 of those */
+    int64_t *order, *begin; /* rows by class */
 };
 
-static double entry(const struct fkmi_rows *rows, int64_t e) { return fkmi_dtype_get(rows->values, rows->dtype, e); }
+static double entry(const struct fkmi_rows *rows, int64_t e)
+{
+    return fkmi_dtype_get(rows->values, rows->dtype, e);
+}
 
-static void add_class(struct fkmi_importance *importance, const struct fkmi_rows *rows, const struct moments *of,
-                      int64_t slot)
+static void add_class(struct fkmi_importance *importance, const struct fkmi_rows *rows,
+                      const struct moments *of, int64_t slot)
 {
     const int64_t dim = importance->dim, first = of->begin[slot], last = of->begin[slot + 1];
     double total = 0;
@@ -148,8 +155,8 @@ static void add_class(struct fkmi_importance *importance, const struct fkmi_rows
     }
     for (int64_t d = 0; d < dim; d++) {
         const double mean = of->sum[d] / total, zeros = fmax(total - of->present[d], 0);
-        join(&importance->count[slot * dim + d], &importance->mean[slot * dim + d], &importance->m2[slot * dim + d],
-             total, mean, of->m2[d] + zeros * mean * mean);
+        join(&importance->count[slot * dim + d], &importance->mean[slot * dim + d],
+             &importance->m2[slot * dim + d], total, mean, of->m2[d] + zeros * mean * mean);
     }
 }
 

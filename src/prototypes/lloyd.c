@@ -1,7 +1,7 @@
 /* lloyd.c — full passes: every prototype moves to the mean of its rows, until none moves far.
  *
- * A pass holds an index and a distance for each row, and the sums of the cells; never rows x prototypes. What a
- * pass does besides its means stands in files of its own: repel.c, revive.c, swap.c, glvq.c, maintain.c.
+ * A pass holds an index and a distance for each row, and the sums of the cells; never rows x prototypes. What
+ * a pass does besides its means stands in files of its own: repel.c, revive.c, swap.c, glvq.c, maintain.c.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
@@ -41,7 +41,8 @@ static fkm_status take_memory(struct lloyd *l)
         FKMI_TRY(fkmi_arena_take(arena, &l->means, k * dim, sizeof(double)));
         l->context->kernels->vector[FKMI_REAL_F64].load[l->state->dtype](l->means, l->state->points, k * dim);
     }
-    FKMI_TRY(fkmi_arena_take(arena, &l->scratch, fkmi_pool_threads(l->context->pool) * 2 * dim, sizeof(double)));
+    FKMI_TRY(
+        fkmi_arena_take(arena, &l->scratch, fkmi_pool_threads(l->context->pool) * 2 * dim, sizeof(double)));
     return fkmi_arena_take(arena, &l->shift, k, sizeof(double));
 }
 
@@ -110,10 +111,10 @@ static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
     return fkmi_revive(l->context, l->params, l->state, &l->cells, l->rows, l->slot, &moved->shift);
 }
 
-/* Passes until the shift is below tol and swaps have nothing left to try; *stopped: the status of after_pass that
- * ended them. */
-static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkmi_pass_fn *after_pass, void *user,
-                             int64_t *n_passes, fkm_status *stopped)
+/* Passes until the shift is below tol and swaps have nothing left to try; *stopped: the status of after_pass
+ * that ended them. */
+static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkmi_pass_fn *after_pass,
+                             void *user, int64_t *n_passes, fkm_status *stopped)
 {
     fkm_status status = FKM_OK;
     struct fkmi_swaps *swaps = NULL;
@@ -171,8 +172,8 @@ static fkm_status upkeep(struct lloyd *l)
     int64_t removed;
 
     FKMI_TRY(fkmi_upkeep_take(&room, &l->work->arena, l->params, l->state));
-    return fkmi_upkeep_run(&room, l->context, l->params, l->state, l->params->min_weight * l->cells.row_weight,
-                           &removed);
+    return fkmi_upkeep_run(&room, l->context, l->params, l->state,
+                           l->params->min_weight * l->cells.row_weight, &removed);
 }
 
 fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
@@ -181,7 +182,12 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
                       fkmi_pass_fn *after_pass, void *user, int64_t *n_passes)
 {
     fkm_status status = FKM_OK, stopped = FKM_OK;
-    struct lloyd l = {.context = context, .params = params, .state = state, .work = work, .rows = rows, .slot = slot,
+    struct lloyd l = {.context = context,
+                      .params = params,
+                      .state = state,
+                      .work = work,
+                      .rows = rows,
+                      .slot = slot,
                       .space = fkmi_state_space(state, params->metric)};
 
     *n_passes = 0;

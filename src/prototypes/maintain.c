@@ -1,7 +1,7 @@
 /* maintain.c — truncation, pruning, merging.
  *
- * percentile_threshold and relative_merge look at the distribution of all coordinates and of all pairwise distances;
- * an evenly spaced sample of at most 65,536 coordinates and 1,024 prototypes stands for them.
+ * percentile_threshold and relative_merge look at the distribution of all coordinates and of all pairwise
+ * distances; an evenly spaced sample of at most 65,536 coordinates and 1,024 prototypes stands for them.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/maintain.h"
 
@@ -106,19 +106,21 @@ static double quantile(double *values, int64_t n, double q)
 
 /* ---- truncation */
 
-static double truncation_below(struct fkmi_upkeep *upkeep, const fkm_params *params, const struct fkmi_state *state)
+static double truncation_below(struct fkmi_upkeep *upkeep, const fkm_params *params,
+                               const struct fkmi_state *state)
 {
     const int64_t n = upkeep->n_coordinates, all = state->k * state->dim;
 
     if (n == 0)
         return params->truncation_threshold;
     for (int64_t i = 0; i < n; i++) /* the whole quotient first: i * all may be large, but fits */
-        upkeep->sample[i] = fabs(fkmi_dtype_get(state->points, state->dtype, (int64_t)((double)i * ((double)all / (double)n))));
+        upkeep->sample[i] = fabs(
+            fkmi_dtype_get(state->points, state->dtype, (int64_t)((double)i * ((double)all / (double)n))));
     return fmin(params->truncation_threshold, quantile(upkeep->sample, n, params->percentile_threshold));
 }
 
-static void truncate_points(struct fkmi_upkeep *upkeep, const struct fkmi_kernels *kernels, const fkm_params *params,
-                            struct fkmi_state *state)
+static void truncate_points(struct fkmi_upkeep *upkeep, const struct fkmi_kernels *kernels,
+                            const fkm_params *params, struct fkmi_state *state)
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
     const double below = truncation_below(upkeep, params, state);
@@ -181,7 +183,7 @@ static void *real_point(const struct merging *m, int64_t j)
 static double pair_distance(const struct merging *m, int64_t a, int64_t b)
 {
     return m->kernels->vector[m->real].distance[m->params->metric](real_point(m, a), real_point(m, b),
-                                                                  m->upkeep->weights, m->state->dim);
+                                                                   m->upkeep->weights, m->state->dim);
 }
 
 static fkm_status measure_pairs(void *job, int64_t begin, int64_t end, int thread)
@@ -215,7 +217,10 @@ static fkm_status merge_below(struct merging *m, struct fkmi_pool *pool, double 
     return FKM_OK;
 }
 
-static bool mergeable(const struct merging *m, int64_t j) { return m->upkeep->keep[j] && !m->state->frozen[j]; }
+static bool mergeable(const struct merging *m, int64_t j)
+{
+    return m->upkeep->keep[j] && !m->state->frozen[j];
+}
 
 static void find_partner(const struct merging *m, int64_t j, int64_t end)
 {
@@ -260,8 +265,8 @@ static void merge_into(const struct merging *m, int64_t a, int64_t b)
     fkmi_point_store(state, m->kernels, a, point);
     m->kernels->vector[m->real].load[state->dtype](real_point(m, a), fkmi_state_point(state, a), dim);
     for (int64_t t = 0; t < n_targets && state->targets; t++)
-        state->targets[a * n_targets + t] = blend(state->targets[a * n_targets + t], mass_a,
-                                                  state->targets[b * n_targets + t], mass_b);
+        state->targets[a * n_targets + t] =
+            blend(state->targets[a * n_targets + t], mass_a, state->targets[b * n_targets + t], mass_b);
     state->bias[a] = blend(state->bias[a], mass_a, state->bias[b], mass_b);
     state->theta[a] = blend(state->theta[a], mass_a, state->theta[b], mass_b);
     state->mass[a] = mass_a + mass_b;

@@ -5,21 +5,21 @@
 
 #include "prototypes/cells.h"
 
-struct fkmi_upkeep { /* from an arena; large arrays only where the parameters ask for what needs them */
-    uint8_t *keep;            /* k */
-    int64_t *old_of_new;      /* k */
-    double *point, *other;    /* dim, dim */
-    void *points;             /* k x dim reals, to merge */
-    void *weights;            /* dim reals: feature weights, or NULL */
-    int32_t *partner;         /* k: the nearest later mergeable prototype of the class, -1: none */
-    double *partner_distance; /* k */
-    double *sample;           /* coordinates or pairwise distances */
+struct fkmi_upkeep {       /* from an arena; large arrays only where the parameters ask for what needs them */
+    uint8_t *keep;         /* k */
+    int64_t *old_of_new;   /* k */
+    double *point, *other; /* dim, dim */
+    void *points;          /* k x dim reals, to merge */
+    void *weights;         /* dim reals: feature weights, or NULL */
+    int32_t *partner;      /* k: the nearest later mergeable prototype of the class, -1: none */
+    double *partner_distance;         /* k */
+    double *sample;                   /* coordinates or pairwise distances */
     int64_t n_coordinates, n_sampled; /* coordinates; prototypes whose pairs are measured */
 };
 fkm_status fkmi_upkeep_take(struct fkmi_upkeep *upkeep, struct fkmi_arena *arena, const fkm_params *params,
                             const struct fkmi_state *state);
-/* Truncates small coordinates (params->sparse), removes prototypes of mass below `light`, merges pairs of a class
- * nearest first. A class keeps its last prototype; frozen ones are left alone. *removed: how many went;
+/* Truncates small coordinates (params->sparse), removes prototypes of mass below `light`, merges pairs of a
+ * class nearest first. A class keeps its last prototype; frozen ones are left alone. *removed: how many went;
  * upkeep->old_of_new then names those that stayed. */
 fkm_status fkmi_upkeep_run(struct fkmi_upkeep *upkeep, struct fkm_context *context, const fkm_params *params,
                            struct fkmi_state *state, double light, int64_t *removed);

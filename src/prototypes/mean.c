@@ -4,8 +4,8 @@
 
 #define ROWS_AT_ONCE 16384
 
-fkm_status fkmi_mean_row(struct fkm_context *context, const struct fkmi_space *space, const struct fkmi_rows *rows,
-                         double *mean)
+fkm_status fkmi_mean_row(struct fkm_context *context, const struct fkmi_space *space,
+                         const struct fkmi_rows *rows, double *mean)
 {
     const int64_t block = rows->n < ROWS_AT_ONCE ? rows->n : ROWS_AT_ONCE;
     fkm_status status = FKM_OK;

@@ -1,6 +1,6 @@
-/* phase1.h — hard streaming updates: full passes over rows at hand (Lloyd) and one batch at a time (EMA), with
- * repulsion, dead prototypes, merging and pruning. DESIGN.md sections 5 and 9.
- * SPDX-License-Identifier: Apache-2.0 */
+/* phase1.h — hard streaming updates: full passes over rows at hand (Lloyd) and one batch at a time (EMA),
+ * with repulsion, dead prototypes, merging and pruning. DESIGN.md sections 5 and 9. SPDX-License-Identifier:
+ * Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_PHASE1_H
 #define FKMI_PROTOTYPES_PHASE1_H
 
@@ -12,8 +12,8 @@
 struct fkmi_phase1 {
     struct fkmi_pack *pack;
     struct fkmi_arena arena;
-    /* After fkmi_ema_batch, until the next call: the index before the batch of each prototype there is now. NULL
-     * when none was pruned or merged. */
+    /* After fkmi_ema_batch, until the next call: the index before the batch of each prototype there is now.
+     * NULL when none was pruned or merged. */
     const int64_t *old_of_new;
 };
 void fkmi_phase1_free(struct fkmi_phase1 *work, const struct fkmi_backend *backend);
@@ -29,25 +29,26 @@ struct fkmi_moved {
 /* Called after each pass; a status other than FKM_OK stops (FKM_EINTERRUPTED keeps what was learned). */
 typedef fkm_status fkmi_pass_fn(void *user, int64_t pass, const struct fkmi_moved *moved);
 
-/* Targets of regression (params->task == FKM_TASK_REGRESS) travel with phase 1: after the last pass (or in each batch) prototype targets become the
- * means that params->target_assignment asks for, over the rows assigned to each. values is rows-of-the-batch x
- * n_targets (indexed by fkmi_row), or NULL. */
+/* Targets of regression (params->task == FKM_TASK_REGRESS) travel with phase 1: after the last pass (or in
+ * each batch) prototype targets become the means that params->target_assignment asks for, over the rows
+ * assigned to each. values is rows-of-the-batch x n_targets (indexed by fkmi_row), or NULL. */
 
-/* Passes over all rows of the view until max_iters or shift < tol. slot: class slot by row of the view, -1: the row
- * is ignored. Prototypes are seeded already. Sets masses to the last pass's, state->scale to the weighted mean
- * distance (0 counts as 1), ages when rows have a mask. Classifier: window repulsion on top of each pass's means, or
- * glvq epochs after the passes. Clusterer: moves idle prototypes where they are worth more (swap.h). At the end
- * prunes what is lighter than min_weight mean rows, merges and truncates. Frozen prototypes stay.
- * FKM_EINTERRUPTED of after_pass ends the passes in order; on FKM_ENOMEM the state may hold a finished earlier pass:
- * callers fit a copy. */
+/* Passes over all rows of the view until max_iters or shift < tol. slot: class slot by row of the view, -1:
+ * the row is ignored. Prototypes are seeded already. Sets masses to the last pass's, state->scale to the
+ * weighted mean distance (0 counts as 1), ages when rows have a mask. Classifier: window repulsion on top of
+ * each pass's means, or glvq epochs after the passes. Clusterer: moves idle prototypes where they are worth
+ * more (swap.h). At the end prunes what is lighter than min_weight mean rows, merges and truncates. Frozen
+ * prototypes stay. FKM_EINTERRUPTED of after_pass ends the passes in order; on FKM_ENOMEM the state may hold
+ * a finished earlier pass: callers fit a copy. */
 fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                       struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,
                       const double *values, int64_t max_iters, double tol, struct fkmi_random random,
                       fkmi_pass_fn *after_pass, void *user, int64_t *n_passes);
 
-/* One batch: decay, assignment, EMA, repulsion, truncation/renormalising, prune, merge, scale (running mean weighted by mass).
- * Everything that can fail happens before anything moves: on failure the state is as it was. rows whose slot
- * is -1 are ignored. params->assignment LINEAR or SOFTMAX: soft assignment of section 9. */
+/* One batch: decay, assignment, EMA, repulsion, truncation/renormalising, prune, merge, scale (running mean
+ * weighted by mass). Everything that can fail happens before anything moves: on failure the state is as it
+ * was. rows whose slot is -1 are ignored. params->assignment LINEAR or SOFTMAX: soft assignment of section 9.
+ */
 fkm_status fkmi_ema_batch(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                           struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,
                           const double *values, struct fkmi_random random, struct fkmi_moved *moved);

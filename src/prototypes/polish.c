@@ -1,6 +1,5 @@
-/* polish.c — one scan for the two nearest prototypes finds the few rows worth a closer look; those are taken one
- * after the other with means that move at once.
- * SPDX-License-Identifier: Apache-2.0 */
+/* polish.c — one scan for the two nearest prototypes finds the few rows worth a closer look; those are taken
+ * one after the other with means that move at once. SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/polish.h"
 
 #define LEAST_GAIN 1e-6 /* relative: below it rounding could move a row to and fro for ever */
@@ -51,9 +50,11 @@ static bool move_row(const struct polishing *p, int64_t i, int64_t a, int64_t b)
     return true;
 }
 
-static fkm_status sweep(struct polishing *p, const fkm_params *params, struct fkmi_pack **pack, int64_t *moves)
+static fkm_status sweep(struct polishing *p, const fkm_params *params, struct fkmi_pack **pack,
+                        int64_t *moves)
 {
-    const struct fkmi_scan scan = {.kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = p->index, .distance = p->distance};
+    const struct fkmi_scan scan = {
+        .kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = p->index, .distance = p->distance};
     const int64_t n = p->rows->n;
 
     FKMI_TRY(fkmi_state_pack(p->context, params, p->state, p->rows, pack));
@@ -76,8 +77,11 @@ fkm_status fkmi_polish(struct fkm_context *context, const fkm_params *params, st
 {
     fkm_status status = FKM_OK;
     const int64_t k = state->k, dim = state->dim;
-    struct polishing p = {.context = context, .state = state, .space = fkmi_state_space(state, params->metric),
-                          .rows = rows, .cells = cells};
+    struct polishing p = {.context = context,
+                          .state = state,
+                          .space = fkmi_state_space(state, params->metric),
+                          .rows = rows,
+                          .cells = cells};
 
     *moves = 0;
     FKMI_TRY_GOTO(fkmi_alloc(&p.index, 2 * rows->n, sizeof *p.index));

@@ -30,8 +30,8 @@ static double push_of(fkm_repulsion repulsion, double own, double other)
     return fmin(own, other) > WINDOW_NEAR * fmax(own, other) ? 1 : 0;
 }
 
-void fkmi_push_choose(const fkm_params *params, int64_t n, const int32_t *pair_index, const double *pair_distance,
-                      int32_t *index, double *factor)
+void fkmi_push_choose(const fkm_params *params, int64_t n, const int32_t *pair_index,
+                      const double *pair_distance, int32_t *index, double *factor)
 {
     for (int64_t i = 0; i < n; i++) {
         const bool both = pair_index[2 * i] >= 0 && pair_index[2 * i + 1] >= 0;
@@ -40,8 +40,8 @@ void fkmi_push_choose(const fkm_params *params, int64_t n, const int32_t *pair_i
     }
 }
 
-void fkmi_push_point(const fkm_params *params, const struct fkmi_sums *push, int64_t dim, int64_t j, double mass,
-                     double *point)
+void fkmi_push_point(const fkm_params *params, const struct fkmi_sums *push, int64_t dim, int64_t j,
+                     double mass, double *point)
 {
     const double pushing = push->mass[j];
     const double step = pushing > 0 ? params->repulsion_factor * fmin(0.5, pushing / (mass + pushing)) : 0;

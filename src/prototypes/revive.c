@@ -7,7 +7,8 @@
 
 #include "prototypes/seed.h"
 
-/* Row i over the point: coordinates without a mask entry stay as they are. False when the row has no direction. */
+/* Row i over the point: coordinates without a mask entry stay as they are. False when the row has no
+ * direction. */
 static bool move_onto_row(const struct fkmi_rows *rows, const struct fkmi_space *space,
                           const struct fkmi_kernels *kernels, int64_t i, void *row, double *point)
 {
@@ -18,10 +19,12 @@ static bool move_onto_row(const struct fkmi_rows *rows, const struct fkmi_space 
         return false;
     fkmi_row_load(rows, space, i, row);
     if (!mask)
-        kernels->vector[FKMI_REAL_F64].load[space->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32](point, row, dim);
+        kernels->vector[FKMI_REAL_F64].load[space->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32](
+            point, row, dim);
     for (int64_t d = 0; d < dim && mask; d++)
         if (mask[d] > 0)
-            point[d] = space->real == FKMI_REAL_F64 ? ((const double *)row)[d] : (double)((const float *)row)[d];
+            point[d] =
+                space->real == FKMI_REAL_F64 ? ((const double *)row)[d] : (double)((const float *)row)[d];
     return fkmi_point_normalise(space, point);
 }
 
@@ -124,7 +127,8 @@ static fkm_status revive_one(struct reviving *r, int64_t c, int64_t j, double *s
     int64_t i;
 
     fkmi_point_load(r->state, kernels, j, r->before);
-    while ((i = farthest_row(&r->sorted, c, r->rows, r->cells->distance, fkmi_same_distance(&r->space))) >= 0) {
+    while ((i = farthest_row(&r->sorted, c, r->rows, r->cells->distance, fkmi_same_distance(&r->space))) >=
+           0) {
         memcpy(r->point, r->before, (size_t)r->state->dim * sizeof(double));
         if (move_onto_row(r->rows, &r->space, kernels, i, r->row, r->point)) {
             fkmi_point_store(r->state, kernels, j, r->point);
@@ -139,11 +143,15 @@ static fkm_status revive_one(struct reviving *r, int64_t c, int64_t j, double *s
 }
 
 fkm_status fkmi_revive(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                       struct fkmi_cells *cells, const struct fkmi_rows *rows, const int32_t *slot, double *shift)
+                       struct fkmi_cells *cells, const struct fkmi_rows *rows, const int32_t *slot,
+                       double *shift)
 {
     fkm_status status = FKM_OK;
-    struct reviving r = {.context = context, .space = fkmi_state_space(state, params->metric), .state = state,
-                         .cells = cells, .rows = rows};
+    struct reviving r = {.context = context,
+                         .space = fkmi_state_space(state, params->metric),
+                         .state = state,
+                         .cells = cells,
+                         .rows = rows};
     int64_t dead = 0;
 
     for (int64_t j = 0; j < state->k; j++)
@@ -179,8 +187,8 @@ fkm_status fkmi_split_take(struct fkmi_split *split, struct fkmi_arena *arena, c
     return fkmi_arena_take(arena, &split->point, state->dim, sizeof(double));
 }
 
-static void measure_cells(struct fkmi_split *split, const struct fkmi_state *state, const struct fkmi_cells *cells,
-                          const struct fkmi_rows *rows)
+static void measure_cells(struct fkmi_split *split, const struct fkmi_state *state,
+                          const struct fkmi_cells *cells, const struct fkmi_rows *rows)
 {
     for (int64_t j = 0; j < state->k; j++) {
         split->within[j] = 0;
@@ -231,7 +239,8 @@ void fkmi_split_dead(struct fkmi_split *split, struct fkm_context *context, cons
             if (donor == j || !(split->within[donor] > 0))
                 continue;
             fkmi_point_load(state, context->kernels, donor, split->point);
-            if (move_onto_row(rows, &space, context->kernels, split->farthest[donor], split->row, split->point)) {
+            if (move_onto_row(rows, &space, context->kernels, split->farthest[donor], split->row,
+                              split->point)) {
                 fkmi_point_store(state, context->kernels, j, split->point);
                 halve(state, donor, j);
             }

@@ -19,12 +19,14 @@ static uint16_t across(uint16_t half, double here, double value)
 
     if (here == 0)
         return up ? 0x0001 : 0x8001;
-    return (uint16_t)(up == (here > 0) ? half + 1 : half - 1); /* sign and magnitude: away from 0, or towards it */
+    return (uint16_t)(up == (here > 0) ? half + 1
+                                       : half - 1); /* sign and magnitude: away from 0, or towards it */
 }
 
 static double round_one(fkm_dtype dtype, double value, uint32_t noise)
 {
-    const uint16_t half = dtype == FKM_DTYPE_F16 ? fkmi_f16_of_f32((float)value) : fkmi_bf16_of_f32((float)value);
+    const uint16_t half =
+        dtype == FKM_DTYPE_F16 ? fkmi_f16_of_f32((float)value) : fkmi_bf16_of_f32((float)value);
     const double here = widen(dtype, half);
     double there;
 

@@ -1,7 +1,7 @@
 /* route.c — from distances to routing weights.
  *
- * scaled: r ~ (eps s + d)^-p, in logarithms so that neither 0 nor 1e30 overflows. softmax_scaled: r ~ exp(b - d/tau).
- * SPDX-License-Identifier: Apache-2.0 */
+ * scaled: r ~ (eps s + d)^-p, in logarithms so that neither 0 nor 1e30 overflows. softmax_scaled: r ~ exp(b -
+ * d/tau). SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/route.h"
 
 #include <math.h>
@@ -12,16 +12,19 @@ static double known_scale(double scale) { return scale > 0 && isfinite(scale) ? 
 
 struct fkmi_routing fkmi_routing_of(const fkm_params *params, const struct fkmi_state *state)
 {
-    /* Squared distances need half the exponent of l1. GLVQ draws its borders for the nearest prototype alone, so
-     * a softer blend would blur them: twice the exponent keeps the two answers together. */
+    /* Squared distances need half the exponent of l1. GLVQ draws its borders for the nearest prototype alone,
+     * so a softer blend would blur them: twice the exponent keeps the two answers together. */
     const double of_metric = params->metric == FKM_METRIC_L1 ? 8 : 4;
     const bool sharp = params->task == FKM_TASK_CLASSIFY && params->repulsion == FKM_REPULSION_GLVQ;
     const double standard_power = sharp ? 2 * of_metric : of_metric;
 
-    return (struct fkmi_routing){.soft = params->soft, .metric = params->metric,
+    return (struct fkmi_routing){.soft = params->soft,
+                                 .metric = params->metric,
                                  .power = params->idw_power > 0 ? params->idw_power : standard_power,
-                                 .temperature = params->temperature, .scale = known_scale(state->scale),
-                                 .bias = state->bias, .theta = state->theta};
+                                 .temperature = params->temperature,
+                                 .scale = known_scale(state->scale),
+                                 .bias = state->bias,
+                                 .theta = state->theta};
 }
 
 double fkmi_routing_tau(const struct fkmi_routing *routing, int64_t j)
@@ -29,8 +32,8 @@ double fkmi_routing_tau(const struct fkmi_routing *routing, int64_t j)
     return routing->temperature * known_scale(routing->scale) * exp(routing->theta[j]);
 }
 
-void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int32_t *index, const double *distance,
-                       double *logit)
+void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int32_t *index,
+                       const double *distance, double *logit)
 {
     const double floor = IDW_FLOOR * known_scale(routing->scale);
 
@@ -60,7 +63,8 @@ static void route_nearest(int64_t n, const int32_t *index, const double *distanc
 
     for (int64_t i = 0; i < n; i++) {
         weight[i] = 0;
-        if (index[i] >= 0 && (nearest < 0 || nearer(distance[i], index[i], distance[nearest], index[nearest])))
+        if (index[i] >= 0 &&
+            (nearest < 0 || nearer(distance[i], index[i], distance[nearest], index[nearest])))
             nearest = i;
     }
     if (nearest >= 0)

@@ -8,17 +8,17 @@
 struct fkmi_routing {
     fkm_soft soft;
     fkm_metric metric;
-    double power;       /* p of 'scaled' */
-    double temperature; /* the parameter */
-    double scale;       /* s; 0 counts as 1 */
+    double power;               /* p of 'scaled' */
+    double temperature;         /* the parameter */
+    double scale;               /* s; 0 counts as 1 */
     const double *bias, *theta; /* by prototype, of the state */
 };
 struct fkmi_routing fkmi_routing_of(const fkm_params *params, const struct fkmi_state *state);
 /* tau of prototype j: temperature * s * exp(theta_j). */
 double fkmi_routing_tau(const struct fkmi_routing *routing, int64_t j);
 /* Logits l_j of n candidates (index, distance), nearest first; n >= 1. 'hard' and 'mean' have none: 0. */
-void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int32_t *index, const double *distance,
-                       double *logit);
+void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int32_t *index,
+                       const double *distance, double *logit);
 /* Routing weights summing to 1; falls back to the nearest when a sum is 0 or not finite. index -1 gets 0. */
 void fkmi_route(const struct fkmi_routing *routing, int64_t n, const int32_t *index, const double *distance,
                 double *weight);

@@ -1,8 +1,8 @@
 /* seed.c — greedy k-means++ with a running minimum, random rows, and how many prototypes are worth having.
  *
  * Each step draws 2 + floor(ln k) candidate rows in proportion to u D(x)^2 and keeps the one that leaves the
- * smallest potential sum u D(x)^2. Besides the rows it holds n distances and one block of candidates' distances.
- * Sums run over fixed blocks in order, so the seeds do not depend on the number of threads.
+ * smallest potential sum u D(x)^2. Besides the rows it holds n distances and one block of candidates'
+ * distances. Sums run over fixed blocks in order, so the seeds do not depend on the number of threads.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/seed.h"
 
@@ -27,7 +27,7 @@ struct seeding {
     double *distance; /* n: d to the nearest seed so far */
     double *sum;      /* by block of ROWS_PER_SUM rows: sum of u D^2 */
     int64_t n_sums;
-    double same;      /* distances up to this are rounding: the rows are equal */
+    double same; /* distances up to this are rounding: the rows are equal */
     /* one step's candidates */
     int64_t n_candidates;
     char *candidates;   /* n_candidates x dim reals */
@@ -37,9 +37,15 @@ struct seeding {
     int64_t first;      /* the block's first row */
 };
 
-static size_t point_size(const struct seeding *s) { return (size_t)s->rows->dim * fkmi_real_size(s->space->real); }
+static size_t point_size(const struct seeding *s)
+{
+    return (size_t)s->rows->dim * fkmi_real_size(s->space->real);
+}
 
-static fkm_dtype real_dtype(enum fkmi_real real) { return real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32; }
+static fkm_dtype real_dtype(enum fkmi_real real)
+{
+    return real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
+}
 
 /* u D(x)^2: euclidean distances are squared already, and 1 - cos is half the squared chord. */
 static double attraction(const struct seeding *s, double weight, double distance)
@@ -58,7 +64,8 @@ static void load_point(const struct seeding *s, int64_t i, void *point)
     if (!s->mean)
         return;
     for (int64_t d = 0; d < dim; d++)
-        s->row[d] = s->rows->mask[r * dim + d] > 0 ? fkmi_dtype_get(point, real_dtype(s->space->real), d) : s->mean[d];
+        s->row[d] = s->rows->mask[r * dim + d] > 0 ? fkmi_dtype_get(point, real_dtype(s->space->real), d)
+                                                   : s->mean[d];
     fkmi_point_normalise(s->space, s->row);
     s->context->kernels->vector[FKMI_REAL_F64].store[real_dtype(s->space->real)](point, s->row, dim);
 }
@@ -234,7 +241,8 @@ static fkm_status seed_randomly(struct seeding *s, int64_t k, struct fkmi_random
                                 int64_t *k_seeded)
 {
     fkm_status status = FKM_OK;
-    int64_t *order = NULL, *taken = NULL, n = 0, capacity = 4; /* taken: a hash table of seeds + 1; 0 is free */
+    int64_t *order = NULL, *taken = NULL, n = 0,
+            capacity = 4; /* taken: a hash table of seeds + 1; 0 is free */
 
     *k_seeded = 0;
     while (capacity < 2 * k)
@@ -251,7 +259,8 @@ static fkm_status seed_randomly(struct seeding *s, int64_t k, struct fkmi_random
 
         load_point(s, order[i], point);
         place = (int64_t)(hash_of(point, point_size(s)) & (uint64_t)(capacity - 1));
-        while (taken[place] > 0 && memcmp(points + (size_t)(taken[place] - 1) * point_size(s), point, point_size(s)))
+        while (taken[place] > 0 &&
+               memcmp(points + (size_t)(taken[place] - 1) * point_size(s), point, point_size(s)))
             place = (place + 1) & (capacity - 1);
         if (taken[place] == 0)
             taken[place] = ++*k_seeded;
@@ -271,22 +280,26 @@ double fkmi_same_distance(const struct fkmi_space *space)
     return 4 * (space->real == FKMI_REAL_F64 ? DBL_EPSILON : (double)FLT_EPSILON);
 }
 
-/* Weights of the rows as seeds. A zero row has no direction, so for cosine it is no seed unless all are zero. */
-static void weigh_rows(struct seeding *s)
+/* Weights of the rows as seeds; false when no row can be told from another. A zero row has no direction, so
+ * it is no seed for cosine unless all are zero. */
+static bool weigh_rows(struct seeding *s)
 {
-    bool any = false;
+    bool any_weight = false, any_direction = false;
 
     for (int64_t i = 0; i < s->rows->n; i++) {
-        const bool usable = s->space->metric != FKM_METRIC_COSINE || fkmi_row_scale(s->rows, s->space, i) > 0;
-        s->weight[i] = usable ? fkmi_row_weight(s->rows, i) : 0;
-        any = any || s->weight[i] > 0;
+        const bool directed = fkmi_row_scale(s->rows, s->space, i) > 0;
+        s->weight[i] = directed ? fkmi_row_weight(s->rows, i) : 0;
+        any_weight = any_weight || s->weight[i] > 0;
+        any_direction = any_direction || directed;
     }
-    for (int64_t i = 0; i < s->rows->n && !any; i++)
-        s->weight[i] = 1;
+    for (int64_t i = 0; i < s->rows->n && !any_weight; i++)
+        s->weight[i] = !any_direction || fkmi_row_scale(s->rows, s->space, i) > 0 ? 1 : 0;
+    return any_direction;
 }
 
-fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space, const struct fkmi_rows *rows,
-                     fkm_init init, int64_t k, struct fkmi_random random, void *points, int64_t *k_seeded)
+fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space,
+                     const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
+                     void *points, int64_t *k_seeded)
 {
     const int64_t n = rows->n, block = n < ROWS_AT_ONCE ? n : ROWS_AT_ONCE;
     fkm_status status = FKM_OK;
@@ -296,7 +309,8 @@ fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space
     s.n_candidates = 2 + (int64_t)floor(log((double)k));
     s.same = fkmi_same_distance(space);
     FKMI_TRY_GOTO(fkmi_alloc(&s.weight, n, sizeof(double)));
-    weigh_rows(&s);
+    if (!weigh_rows(&s))
+        k = 1;
     if (rows->mask) {
         FKMI_TRY_GOTO(fkmi_alloc(&s.mean, rows->dim, sizeof(double)));
         FKMI_TRY_GOTO(fkmi_alloc(&s.row, rows->dim, sizeof(double)));
@@ -338,7 +352,8 @@ static fkm_status distances_to(struct fkm_context *context, const struct fkmi_sp
 
     FKMI_TRY_GOTO(fkmi_alloc(&point, rows->dim, fkmi_real_size(space->real)));
     context->kernels->vector[FKMI_REAL_F64].store[real_dtype(space->real)](point, centre, rows->dim);
-    FKMI_TRY_GOTO(context->backend->pack(context, space, real_dtype(space->real), point, 1, rows->mask != NULL, &pack));
+    FKMI_TRY_GOTO(
+        context->backend->pack(context, space, real_dtype(space->real), point, 1, rows->mask != NULL, &pack));
     FKMI_TRY_GOTO(context->backend->scan(context, rows, pack, &scan));
 done:
     context->backend->pack_free(pack);
@@ -346,8 +361,8 @@ done:
     return status;
 }
 
-fkm_status fkmi_auto_k(struct fkm_context *context, const struct fkmi_space *space, const struct fkmi_rows *rows,
-                       bool auto_scale, int64_t *k)
+fkm_status fkmi_auto_k(struct fkm_context *context, const struct fkmi_space *space,
+                       const struct fkmi_rows *rows, bool auto_scale, int64_t *k)
 {
     const bool scaled = auto_scale && space->metric != FKM_METRIC_COSINE;
     fkm_status status = FKM_OK;
@@ -367,7 +382,8 @@ fkm_status fkmi_auto_k(struct fkm_context *context, const struct fkmi_space *spa
     /* The mean distance to the mean is D times the mean variance (euclidean), or absolute deviation (l1). */
     spread = scaled && spread > 0 ? spread / weight : 1;
     for (int64_t i = 0; i < rows->n; i++)
-        likeness += fkmi_row_weight(rows, i) * fmin(fmax(fkmi_similarity(space->metric, distance[i], spread), 0), 1);
+        likeness +=
+            fkmi_row_weight(rows, i) * fmin(fmax(fkmi_similarity(space->metric, distance[i], spread), 0), 1);
     n = (double)(present > 0 ? present : 1);
     wanted = weight > 0 ? ceil(3 * sqrt(n) * (1 - likeness / weight)) : 1;
     *k = (int64_t)fmax(1, fmin(n, wanted));

@@ -1,6 +1,5 @@
-/* seed.h — where prototypes begin: greedy k-means++ (Arthur & Vassilvitskii 2007, with 2 + floor(ln k) candidates
- * a step), random rows, and how many are worth having.
- * SPDX-License-Identifier: Apache-2.0 */
+/* seed.h — where prototypes begin: greedy k-means++ (Arthur & Vassilvitskii 2007, with 2 + floor(ln k)
+ * candidates a step), random rows, and how many are worth having. SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_SEED_H
 #define FKMI_PROTOTYPES_SEED_H
 
@@ -8,14 +7,16 @@
 #include "base/random.h"
 
 /* Seeds min(k, distinct rows) prototypes from the rows of the view (n >= 1; rows of weight 0 are never chosen
- * unless all are). points has room for k x dim reals; cosine gives unit vectors; masked coordinates of a chosen row take the view's (weighted) mean
- * of that coordinate, 0 without any. DESIGN.md section 5, Seeding. */
-fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space, const struct fkmi_rows *rows,
-                     fkm_init init, int64_t k, struct fkmi_random random, void *points, int64_t *k_seeded);
+ * unless all are). points has room for k x dim reals; cosine gives unit vectors; masked coordinates of a
+ * chosen row take the view's (weighted) mean of that coordinate, 0 without any. DESIGN.md section 5, Seeding.
+ */
+fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space,
+                     const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
+                     void *points, int64_t *k_seeded);
 /* Distances up to this are rounding: the rows are equal. 0 but for cosine. */
 double fkmi_same_distance(const struct fkmi_space *space);
 /* Geometric information dispersion: max(1, min(n, ceil(3 sqrt(n) (1 - mean clip(sim(x, mean), 0, 1))))). */
-fkm_status fkmi_auto_k(struct fkm_context *context, const struct fkmi_space *space, const struct fkmi_rows *rows,
-                       bool auto_scale, int64_t *k);
+fkm_status fkmi_auto_k(struct fkm_context *context, const struct fkmi_space *space,
+                       const struct fkmi_rows *rows, bool auto_scale, int64_t *k);
 
 #endif

@@ -10,8 +10,8 @@
 #include "prototypes/cells.h"
 #include "prototypes/route.h"
 
-#define MOST_SHARES       ((int64_t)1 << 21) /* 16 MiB */
-#define PROTOTYPES_AT_ONCE 16                /* their sums stay in the cache while a row passes */
+#define MOST_SHARES        ((int64_t)1 << 21) /* 16 MiB */
+#define PROTOTYPES_AT_ONCE 16                 /* their sums stay in the cache while a row passes */
 
 fkm_status fkmi_soft_take(struct fkmi_soft_room *room, struct fkmi_arena *arena, struct fkm_context *context,
                           const struct fkmi_state *state, int64_t n)
@@ -147,13 +147,14 @@ static fkm_status add_shares(void *job, int64_t begin, int64_t end, int thread)
     return FKM_OK;
 }
 
-fkm_status fkmi_soft_gather(struct fkmi_soft_room *room, struct fkmi_cells *cells, struct fkm_context *context,
-                            const fkm_params *params, const struct fkmi_state *state, const struct fkmi_pack *pack,
+fkm_status fkmi_soft_gather(struct fkmi_soft_room *room, struct fkmi_cells *cells,
+                            struct fkm_context *context, const fkm_params *params,
+                            const struct fkmi_state *state, const struct fkmi_pack *pack,
                             const struct fkmi_rows *rows, const int32_t *slot, double scale)
 {
     struct fkmi_rows block;
-    struct gathering g = {room, cells, context, params, state, fkmi_state_space(state, params->metric), &block, slot,
-                          scale};
+    struct gathering g = {room,   cells, context, params, state, fkmi_state_space(state, params->metric),
+                          &block, slot,  scale};
     const struct fkmi_scan scan = {.kind = FKMI_SCAN_ALL, .distance = room->share};
 
     fkmi_state_owners(state, room->owner);

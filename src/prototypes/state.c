@@ -30,8 +30,14 @@ fkm_status fkmi_state_copy(struct fkmi_state *out, const struct fkmi_state *stat
     fkm_status status = FKM_OK;
     const int64_t k = state->k, n_classes = state->n_classes, m = state->n_targets;
 
-    *out = (struct fkmi_state){.dtype = state->dtype, .dim = state->dim, .k = k, .n_classes = n_classes,
-                               .n_targets = m, .scale = state->scale, .k_capacity = k, .class_capacity = n_classes};
+    *out = (struct fkmi_state){.dtype = state->dtype,
+                               .dim = state->dim,
+                               .k = k,
+                               .n_classes = n_classes,
+                               .n_targets = m,
+                               .scale = state->scale,
+                               .k_capacity = k,
+                               .class_capacity = n_classes};
     FKMI_TRY_GOTO(fkmi_copy(&out->points, state->points, k * state->dim, fkmi_dtype_size(state->dtype)));
     FKMI_TRY_GOTO(fkmi_copy(&out->mass, state->mass, k, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&out->ages, state->ages, k * state->dim, sizeof(double)));
@@ -59,7 +65,8 @@ static int64_t larger_capacity(int64_t capacity, int64_t needed)
     return needed > 2 * capacity ? needed : 2 * capacity;
 }
 
-/* Room for k prototypes. The capacity is written last: a failure on the way leaves some arrays longer than it says. */
+/* Room for k prototypes. The capacity is written last: a failure on the way leaves some arrays longer than it
+ * says. */
 static fkm_status reserve_prototypes(struct fkmi_state *state, int64_t k)
 {
     const int64_t capacity = larger_capacity(state->k_capacity, k);
@@ -226,6 +233,8 @@ bool fkmi_point_normalise(const struct fkmi_space *space, double *point)
 
 struct fkmi_space fkmi_state_space(const struct fkmi_state *state, fkm_metric metric)
 {
-    return (struct fkmi_space){.metric = metric, .dim = state->dim, .real = fkmi_real_of(state->dtype),
+    return (struct fkmi_space){.metric = metric,
+                               .dim = state->dim,
+                               .real = fkmi_real_of(state->dtype),
                                .feature_weights = state->feature_weights};
 }

@@ -1,7 +1,7 @@
 /* state.h — everything a model has learned: its prototypes, grouped by class, and what routes to them.
  *
- * A "slot" is a class in order of discovery: a class of the classifier, a tag of the multi-label model, a stratum
- * of the regressor, the one slot 0 of the clusterer. Prototypes of a slot are contiguous:
+ * A "slot" is a class in order of discovery: a class of the classifier, a tag of the multi-label model, a
+ * stratum of the regressor, the one slot 0 of the clusterer. Prototypes of a slot are contiguous:
  * [class_begin[slot], class_begin[slot + 1]).
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_STATE_H
@@ -35,8 +35,9 @@ struct fkmi_state {
 /* A zeroed state is empty and valid; set dtype, dim, n_targets, scale before adding to it. */
 void fkmi_state_free(struct fkmi_state *state); /* frees the content and zeroes the struct */
 fkm_status fkmi_state_copy(struct fkmi_state *out, const struct fkmi_state *state);
-/* Appends a class with k prototypes (k x dim reals of state->dtype's real type, stored as dtype); masses 1, bias
- * 0, theta as the first prototype's (FKMI_THETA_PHASE1 for the first). Arrays by class that exist (strata, alpha,
+/* Appends a class with k prototypes (k x dim reals of state->dtype's real type, stored as dtype); masses 1,
+ * bias 0, theta as the first prototype's (FKMI_THETA_PHASE1 for the first). Arrays by class that exist
+ * (strata, alpha,
  * ...) grow with it, new places 0. targets (k x n_targets) may be NULL. On failure the state
  * is as it was. */
 fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t label,
@@ -45,7 +46,8 @@ fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kern
 void fkmi_state_truncate(struct fkmi_state *state, int64_t n_classes);
 /* Allocates ages (k x dim), each coordinate at its prototype's mass. No-op when they exist. */
 fkm_status fkmi_state_need_ages(struct fkmi_state *state);
-/* Removes prototypes whose keep flag is 0, compacting everything. No class may lose its last one (asserted). */
+/* Removes prototypes whose keep flag is 0, compacting everything. No class may lose its last one (asserted).
+ */
 void fkmi_state_compact(struct fkmi_state *state, const uint8_t *keep);
 /* The class slot of each prototype, into owner (k). */
 void fkmi_state_owners(const struct fkmi_state *state, int32_t *owner);
@@ -54,8 +56,8 @@ static inline void *fkmi_state_point(const struct fkmi_state *state, int64_t j)
 {
     return (char *)state->points + (size_t)(j * state->dim) * fkmi_dtype_size(state->dtype);
 }
-/* Unit length under the feature weights for cosine, where points lie on the sphere; nothing for other metrics.
- * False, and the point (dim doubles) as it was, when it has no direction. */
+/* Unit length under the feature weights for cosine, where points lie on the sphere; nothing for other
+ * metrics. False, and the point (dim doubles) as it was, when it has no direction. */
 bool fkmi_point_normalise(const struct fkmi_space *space, double *point);
 struct fkmi_space fkmi_state_space(const struct fkmi_state *state, fkm_metric metric);
 

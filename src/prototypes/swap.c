@@ -7,16 +7,16 @@
 
 #include "prototypes/polish.h"
 
-#define SLOW_PASS       1e-3 /* relative gain of a pass below which passes have nearly settled */
-#define SETTLING_PASS   1e-4 /* the same for the rows that may change sides at the end, */
-#define IDLE_PASS       1e-7 /* and for the end of that, so many times in a row: */
-#define MOST_IDLE       4
-#define LEAST_GAIN      1e-4 /* relative gain that makes a try a success */
-#define PASSES_AHEAD    4    /* a try ends when so many passes of the present gain would not save it */
-#define MOST_FAILURES   8
-#define LEAST_CELLS     16   /* cells looked into: at least so many, */
-#define CELLS_SHARE     8    /* and one in so many */
-#define SPLIT_PASSES    6
+#define SLOW_PASS     1e-3 /* relative gain of a pass below which passes have nearly settled */
+#define SETTLING_PASS 1e-4 /* the same for the rows that may change sides at the end, */
+#define IDLE_PASS     1e-7 /* and for the end of that, so many times in a row: */
+#define MOST_IDLE     4
+#define LEAST_GAIN    1e-4 /* relative gain that makes a try a success */
+#define PASSES_AHEAD  4    /* a try ends when so many passes of the present gain would not save it */
+#define MOST_FAILURES 8
+#define LEAST_CELLS   16 /* cells looked into: at least so many, */
+#define CELLS_SHARE   8  /* and one in so many */
+#define SPLIT_PASSES  6
 
 struct fkmi_swaps {
     struct fkm_context *context;
@@ -26,14 +26,14 @@ struct fkmi_swaps {
     struct fkmi_space space;
     int64_t n_cells; /* cells looked into */
     struct fkmi_pack *pack;
-    void *held;          /* points to come back to */
-    double held_sum;     /* their sum of distances */
-    double last_sum;     /* of the pass before */
-    bool trying, tired;  /* in a try; no more tries */
-    int idle;            /* passes in a row in which changing sides gained next to nothing */
-    bool polished;       /* no row is to change sides any more */
+    void *held;         /* points to come back to */
+    double held_sum;    /* their sum of distances */
+    double last_sum;    /* of the pass before */
+    bool trying, tired; /* in a try; no more tries */
+    int idle;           /* passes in a row in which changing sides gained next to nothing */
+    bool polished;      /* no row is to change sides any more */
     int64_t most_passes;
-    int failures;        /* in a row */
+    int failures; /* in a row */
     /* what the last look found */
     int64_t *cell_begin; /* k + 1: rows of cell j are cell_row[cell_begin[j] ..] */
     int64_t *cell_row;   /* n rows of the view */
@@ -51,7 +51,8 @@ struct fkmi_swaps {
     int64_t block;
 };
 
-bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *state, const struct fkmi_rows *rows)
+bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *state,
+                         const struct fkmi_rows *rows)
 {
     if (params->task != FKM_TASK_CLUSTER || params->assignment != FKM_ASSIGN_HARD || state->n_classes != 1 ||
         state->k < 2 || rows->mask || fkmi_rows_sparse(rows))
@@ -76,8 +77,13 @@ fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *para
 
     *out = NULL;
     FKMI_TRY_GOTO(fkmi_alloc(&s, 1, sizeof *s));
-    *s = (struct fkmi_swaps){.context = context, .params = params, .state = state, .rows = rows,
-                             .space = fkmi_state_space(state, params->metric), .last_sum = INFINITY, .most_passes = most_passes};
+    *s = (struct fkmi_swaps){.context = context,
+                             .params = params,
+                             .state = state,
+                             .rows = rows,
+                             .space = fkmi_state_space(state, params->metric),
+                             .last_sum = INFINITY,
+                             .most_passes = most_passes};
     s->n_cells = k / CELLS_SHARE > LEAST_CELLS ? k / CELLS_SHARE : LEAST_CELLS;
     if (s->n_cells > k)
         s->n_cells = k;
@@ -130,8 +136,8 @@ static fkm_status measure_cells(struct fkmi_swaps *s)
 {
     const struct fkmi_backend *backend = s->context->backend;
     const int64_t k = s->state->k;
-    const struct fkmi_scan scan = {.kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = s->pair_index,
-                                   .distance = s->pair_distance};
+    const struct fkmi_scan scan = {
+        .kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = s->pair_index, .distance = s->pair_distance};
 
     memset(s->within, 0, (size_t)k * sizeof(double));
     memset(s->loss, 0, (size_t)k * sizeof(double));
@@ -186,7 +192,8 @@ static void rank(const double *value, int64_t k, bool rising, int64_t *order, in
 
     for (int64_t j = 0; j < k; j++) {
         int64_t place = held;
-        while (place > 0 && (rising ? value[j] < value[order[place - 1]] : value[j] > value[order[place - 1]]))
+        while (place > 0 &&
+               (rising ? value[j] < value[order[place - 1]] : value[j] > value[order[place - 1]]))
             place--;
         if (place >= n)
             continue;
@@ -211,8 +218,8 @@ static void load_row(const struct fkmi_swaps *s, int64_t i, void *real, double *
 
 static double distance_to(const struct fkmi_swaps *s, const double *row, const double *mean)
 {
-    return s->context->kernels->vector[FKMI_REAL_F64].distance[s->params->metric](row, mean, s->space.feature_weights,
-                                                                                   s->state->dim);
+    return s->context->kernels->vector[FKMI_REAL_F64].distance[s->params->metric](
+        row, mean, s->space.feature_weights, s->state->dim);
 }
 
 static void take_mean(const struct fkmi_swaps *s, const struct half *half)
@@ -223,7 +230,8 @@ static void take_mean(const struct fkmi_swaps *s, const struct half *half)
 }
 
 /* One pass of two means over a cell; returns the sum of distances to the means before it. */
-static double halve_pass(const struct fkmi_swaps *s, int64_t cell, struct half half[2], double *row, void *real)
+static double halve_pass(const struct fkmi_swaps *s, int64_t cell, struct half half[2], double *row,
+                         void *real)
 {
     const int64_t dim = s->state->dim;
     double sum = 0;
@@ -328,8 +336,8 @@ static int64_t best_swap(const struct fkmi_swaps *s, int64_t *r)
     return best;
 }
 
-/* All swaps that promise a gain, best first, each prototype in one of them at most; the single best, when none does
- * or `single`. False when nothing is left to try. */
+/* All swaps that promise a gain, best first, each prototype in one of them at most; the single best, when
+ * none does or `single`. False when nothing is left to try. */
 static bool try_swaps(struct fkmi_swaps *s, bool single)
 {
     int64_t n = 0, c, h = 0;
@@ -387,7 +395,8 @@ static void judge_try(struct fkmi_swaps *s, double gained, double sum, bool sett
     if (sum < (1 - LEAST_GAIN) * s->held_sum) {
         s->trying = false;
         s->failures = 0;
-    } else if (settled || passes_left == 1 || (isfinite(gained) && sum - PASSES_AHEAD * gained > s->held_sum)) {
+    } else if (settled || passes_left == 1 ||
+               (isfinite(gained) && sum - PASSES_AHEAD * gained > s->held_sum)) {
         go_back(s);
         s->tired = late || ++s->failures >= MOST_FAILURES || !try_swaps(s, true);
         s->trying = !s->tired;

@@ -1,14 +1,15 @@
-/* swap.h — a clusterer's way out of a poor optimum: a prototype that is hardly missed goes where one is missing.
+/* swap.h — a clusterer's way out of a poor optimum: a prototype that is hardly missed goes where one is
+ * missing.
  *
- * When passes have nearly settled, a scan for the two nearest prototypes of each row tells what each one's removal
- * would cost, and two means inside the cells with the largest sums tell what a second prototype would gain there.
- * Swaps that promise a gain are tried together, later one by one; passes go on from there, and the points before
- * come back unless the sum of distances has fallen below theirs. When no try is left, single rows change sides
- * (polish.h) until none gains.
+ * When passes have nearly settled, a scan for the two nearest prototypes of each row tells what each one's
+ * removal would cost, and two means inside the cells with the largest sums tell what a second prototype would
+ * gain there. Swaps that promise a gain are tried together, later one by one; passes go on from there, and
+ * the points before come back unless the sum of distances has fallen below theirs. When no try is left,
+ * single rows change sides (polish.h) until none gains.
  *
- * Cost: a look or a sweep of changing sides costs about one pass; tries spend the passes that max_iters leaves, but
- * not its last third, and end after 8 failures in a row. 16 to 24 bytes a row. Only for dense rows without a mask, hard assignment, one class, nothing frozen.
- * SPDX-License-Identifier: Apache-2.0 */
+ * Cost: a look or a sweep of changing sides costs about one pass; tries spend the passes that max_iters
+ * leaves, but not its last third, and end after 8 failures in a row. 16 to 24 bytes a row. Only for dense
+ * rows without a mask, hard assignment, one class, nothing frozen. SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_SWAP_H
 #define FKMI_PROTOTYPES_SWAP_H
 
@@ -16,13 +17,14 @@
 
 struct fkmi_swaps;
 
-bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *state, const struct fkmi_rows *rows);
+bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *state,
+                         const struct fkmi_rows *rows);
 fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                              const struct fkmi_rows *rows, int64_t most_passes, struct fkmi_swaps **out);
 void fkmi_swaps_free(struct fkmi_swaps *swaps); /* NULL is fine */
 /* After a pass that found sum_distance (of the points before it moved them): may change the state's points.
- * settled: no prototype moved further than tol. passes_left: at least 1. *over: no more tries, and no row gains by
- * changing sides. */
+ * settled: no prototype moved further than tol. passes_left: at least 1. *over: no more tries, and no row
+ * gains by changing sides. */
 fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *swaps, const struct fkmi_cells *cells, bool settled,
                                  int64_t passes_left, bool *over);
 

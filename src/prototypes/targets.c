@@ -25,14 +25,19 @@ struct weighing {
 static double likeness(const struct weighing *w, double distance, double nearest, bool first_nearest)
 {
     switch (w->how) {
-    case FKM_SOFT_HARD: return first_nearest ? 1 : 0;
-    case FKM_SOFT_SCALED: return fmax(0, fkmi_similarity(w->metric, distance, w->scale));
-    case FKM_SOFT_SOFTMAX_SCALED: return exp(-(distance - nearest) / w->tau);
-    default: return 1;
+    case FKM_SOFT_HARD:
+        return first_nearest ? 1 : 0;
+    case FKM_SOFT_SCALED:
+        return fmax(0, fkmi_similarity(w->metric, distance, w->scale));
+    case FKM_SOFT_SOFTMAX_SCALED:
+        return exp(-(distance - nearest) / w->tau);
+    default:
+        return 1;
     }
 }
 
-static void add_row(struct fkmi_cell_targets *targets, int64_t j, double weight, const double *value, int64_t m)
+static void add_row(struct fkmi_cell_targets *targets, int64_t j, double weight, const double *value,
+                    int64_t m)
 {
     targets->total[j] += weight;
     for (int64_t t = 0; t < m; t++)
@@ -40,8 +45,9 @@ static void add_row(struct fkmi_cell_targets *targets, int64_t j, double weight,
 }
 
 /* Adds rows to their cells; evenly: those cells only that similarity gave nothing. */
-static void add_rows(struct fkmi_cell_targets *targets, const struct weighing *w, const struct fkmi_cells *cells,
-                     const struct fkmi_rows *rows, const double *values, int64_t m, bool evenly)
+static void add_rows(struct fkmi_cell_targets *targets, const struct weighing *w,
+                     const struct fkmi_cells *cells, const struct fkmi_rows *rows, const double *values,
+                     int64_t m, bool evenly)
 {
     for (int64_t i = 0; i < cells->n; i++) {
         const int32_t j = cells->index[i];
@@ -50,8 +56,9 @@ static void add_rows(struct fkmi_cell_targets *targets, const struct weighing *w
 
         if (j < 0 || !(u > 0) || (evenly && !isinf(targets->nearest[j])))
             continue;
-        weight = evenly ? u : u * likeness(w, cells->distance[i], targets->nearest[j],
-                                           cells->distance[i] == targets->nearest[j] && targets->total[j] == 0);
+        weight = evenly ? u
+                        : u * likeness(w, cells->distance[i], targets->nearest[j],
+                                       cells->distance[i] == targets->nearest[j] && targets->total[j] == 0);
         if (weight > 0)
             add_row(targets, j, weight, values + fkmi_row(rows, i) * m, m);
     }

@@ -6,14 +6,14 @@
 #include "prototypes/cells.h"
 
 struct fkmi_cell_targets { /* from an arena */
-    double *mean;    /* k x n_targets: as params->target_assignment asks */
-    double *total;   /* k: weight behind it; 0: the prototype has no rows */
-    double *nearest; /* k: smallest distance of an assigned row */
+    double *mean;          /* k x n_targets: as params->target_assignment asks */
+    double *total;         /* k: weight behind it; 0: the prototype has no rows */
+    double *nearest;       /* k: smallest distance of an assigned row */
 };
 fkm_status fkmi_cell_targets_take(struct fkmi_cell_targets *targets, struct fkmi_arena *arena,
                                   const struct fkmi_state *state);
-/* hard: the nearest assigned row's; mean; scaled, softmax_scaled: means weighted by similarity or exp(-d / tau) with
- * tau of phase 1. values: rows of the batch x n_targets, by fkmi_row. scale: s. */
+/* hard: the nearest assigned row's; mean; scaled, softmax_scaled: means weighted by similarity or exp(-d /
+ * tau) with tau of phase 1. values: rows of the batch x n_targets, by fkmi_row. scale: s. */
 void fkmi_cell_targets_gather(struct fkmi_cell_targets *targets, const fkm_params *params,
                               const struct fkmi_state *state, const struct fkmi_cells *cells,
                               const struct fkmi_rows *rows, const double *values, double scale);
