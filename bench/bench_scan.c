@@ -1,7 +1,7 @@
 /* bench_scan.c — rows against packed prototypes through the backend, packing of the rows included.
  *
  * One JSON line per case: shape, storage type, instruction set, threads, median and spread of the times, GFLOP/s
- * (2 n k dim per scan) and what part of the multiply-add peak of those threads that is; the peak is measured in the
+ * (2 n k dim per scan; own: of the row's class) and what part of the multiply-add peak of those threads that is; the peak is measured in the
  * same run. bench_scan [part of a case's name] [repeats]
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
@@ -117,6 +117,8 @@ static void run_case(const struct bench_case *which, int repeats)
     pack = bench_repeat(run_pack, &job, repeats);
     scan = bench_repeat(run_scan, &job, repeats);
     flops = 2.0 * (double)which->n * (double)which->k * (double)which->dim;
+    if (which->kind == FKMI_SCAN_OWN) /* a row meets its own class only */
+        flops /= (double)n_classes;
     peak = bench_peak(job.context->kernels->isa, real == FKMI_REAL_F64 ? 64 : 32) * which->threads;
     printf("{\"bench\":\"scan\",\"kind\":\"%s\",\"metric\":\"%s\",\"n\":%lld,\"k\":%lld,\"dim\":%lld,\"top_k\":%lld,"
            "\"dtype\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"median_ms\":%.4f,\"spread\":%.3f,\"gflops\":%.1f,"
