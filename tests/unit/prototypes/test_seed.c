@@ -88,8 +88,9 @@ TEST(the_potential_is_lower_than_that_of_random_rows)
     }
 }
 
-/* Three places with weights: every outcome's probability can be counted. */
-TEST(candidates_are_drawn_in_proportion_to_weight_and_distance)
+/* Three places with weights: every outcome's probability can be counted. D is the distance itself: euclidean
+ * ones are squared, and so are those of l1 before they count. */
+static void check_draws(fkm_metric metric)
 {
     static const double place[3] = {0, 1, 3};
     static const float weight[3] = {5, 2, 1};
@@ -97,7 +98,7 @@ TEST(candidates_are_drawn_in_proportion_to_weight_and_distance)
     double rows[3], expected[3][3] = {{0}}, counted[3][3] = {{0}};
     const int runs = 20000;
 
-    field_make(&f, (struct field_wish){FIELD_WISH, .n = 3, .dim = 1, .classes = 1, .k = 1});
+    field_make(&f, (struct field_wish){FIELD_WISH, .metric = metric, .n = 3, .dim = 1, .classes = 1, .k = 1});
     memcpy(rows, place, sizeof rows);
     f.rows.x = rows;
     f.rows.weight = weight;
@@ -132,6 +133,12 @@ TEST(candidates_are_drawn_in_proportion_to_weight_and_distance)
         for (int b = 0; b < 3; b++)
             CHECK_NEAR(expected[a][b], counted[a][b], 4.5 * sqrt(expected[a][b] / runs) + 1e-12);
     field_free(&f);
+}
+
+TEST(candidates_are_drawn_in_proportion_to_weight_and_distance)
+{
+    check_draws(FKM_METRIC_EUCLIDEAN);
+    check_draws(FKM_METRIC_L1);
 }
 
 TEST(equal_rows_give_one_seed_each)
@@ -224,21 +231,17 @@ TEST(masked_coordinates_take_the_mean)
 
 TEST(sparse_rows_give_the_seeds_of_dense_ones)
 {
-    struct field dense, sparse;
+    struct field f;
     double a[10 * 5], b[10 * 5];
     int64_t found;
 
-    field_make(&dense, (struct field_wish){FIELD_WISH});
-    field_make(&sparse, (struct field_wish){FIELD_WISH, .csr = true});
-    field_free(&dense);
-    dense = sparse;
-    dense.rows.x = NULL;
-    CHECK_OK(seed(&sparse, FKM_INIT_KMEANSPP, 10, 4, a, &found));
-    dense.rows = (struct fkmi_rows){.n = 120, .dim = 5, .dtype = FKM_DTYPE_F64, .x = sparse.x, .stride = 5};
-    CHECK_OK(seed(&dense, FKM_INIT_KMEANSPP, 10, 4, b, &found));
+    field_make(&f, (struct field_wish){FIELD_WISH, .csr = true});
+    CHECK_OK(seed(&f, FKM_INIT_KMEANSPP, 10, 4, a, &found));
+    f.rows = (struct fkmi_rows){.n = 120, .dim = 5, .dtype = FKM_DTYPE_F64, .x = f.x, .stride = 5};
+    CHECK_OK(seed(&f, FKM_INIT_KMEANSPP, 10, 4, b, &found));
     for (int i = 0; i < 50; i++)
         CHECK_NEAR(b[i], a[i], 1e-12);
-    field_free(&sparse);
+    field_free(&f);
 }
 
 TEST(threads_do_not_change_seeds)
