@@ -48,8 +48,8 @@ struct bench_times bench_repeat(void (*run)(void *job), void *job, int repeats)
                                 (seconds[repeats - 1] - seconds[0]) / seconds[repeats / 2]};
 }
 
-/* Twelve independent chains keep every multiply-add unit busy. The barrier makes each chain a register the compiler
- * may not reason about. */
+/* Twelve independent chains keep every multiply-add unit busy. The barrier makes each chain a register the
+ * compiler may not reason about. */
 #define DEFINE_SPIN(name, features, vector)                                                                  \
     features static void name(int64_t rounds)                                                                \
     {                                                                                                        \

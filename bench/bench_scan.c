@@ -1,8 +1,8 @@
 /* bench_scan.c — rows against packed prototypes through the backend, packing of the rows included.
  *
- * One JSON line per case: shape, storage type, instruction set, threads, median and spread of the times, GFLOP/s
- * (2 n k dim per scan; own: of the row's class) and what part of the multiply-add peak of those threads that is; the peak is measured in the
- * same run. bench_scan [part of a case's name] [repeats]
+ * One JSON line per case: shape, storage type, instruction set, threads, median and spread of the times,
+ * GFLOP/s (2 n k dim per scan; own: of the row's class) and what part of the multiply-add peak of those
+ * threads that is; the peak is measured in the same run. bench_scan [part of a case's name] [repeats]
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
@@ -107,12 +107,17 @@ static void run_case(const struct bench_case *which, int repeats)
     for (int64_t c = 0; c <= n_classes; c++)
         class_begin[c] = which->k * c / n_classes;
     job.context->kernels->vector[FKMI_REAL_F32].store[row_dtype](stored_rows, rows, which->n * which->dim);
-    job.context->kernels->vector[FKMI_REAL_F32].store[which->dtype](job.points, points, which->k * which->dim);
+    job.context->kernels->vector[FKMI_REAL_F32].store[which->dtype](job.points, points,
+                                                                    which->k * which->dim);
     job.space = (struct fkmi_space){.metric = which->metric, .dim = which->dim, .real = real};
-    job.rows = (struct fkmi_rows){.n = which->n, .dim = which->dim, .dtype = row_dtype, .x = stored_rows,
-                                  .stride = which->dim};
-    job.scan = (struct fkmi_scan){.kind = which->kind, .top_k = which->top_k, .slot = slot,
-                                  .class_begin = class_begin, .n_classes = n_classes, .index = index,
+    job.rows = (struct fkmi_rows){
+        .n = which->n, .dim = which->dim, .dtype = row_dtype, .x = stored_rows, .stride = which->dim};
+    job.scan = (struct fkmi_scan){.kind = which->kind,
+                                  .top_k = which->top_k,
+                                  .slot = slot,
+                                  .class_begin = class_begin,
+                                  .n_classes = n_classes,
+                                  .index = index,
                                   .distance = distance};
     pack = bench_repeat(run_pack, &job, repeats);
     scan = bench_repeat(run_scan, &job, repeats);
@@ -120,13 +125,13 @@ static void run_case(const struct bench_case *which, int repeats)
     if (which->kind == FKMI_SCAN_OWN) /* a row meets its own class only */
         flops /= (double)n_classes;
     peak = bench_peak(job.context->kernels->isa, real == FKMI_REAL_F64 ? 64 : 32) * which->threads;
-    printf("{\"bench\":\"scan\",\"kind\":\"%s\",\"metric\":\"%s\",\"n\":%lld,\"k\":%lld,\"dim\":%lld,\"top_k\":%lld,"
-           "\"dtype\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"median_ms\":%.4f,\"spread\":%.3f,\"gflops\":%.1f,"
-           "\"peak_gflops\":%.1f,\"percent_of_peak\":%.1f,\"pack_ms\":%.4f}\n",
-           which->name, metrics[which->metric], (long long)which->n, (long long)which->k, (long long)which->dim,
-           (long long)which->top_k, fkmi_dtype_name(which->dtype), job.context->kernels->isa, which->threads,
-           1e3 * scan.median, scan.spread, flops / scan.median / 1e9, peak, 100 * flops / scan.median / 1e9 / peak,
-           1e3 * pack.median);
+    printf("{\"bench\":\"scan\",\"kind\":\"%s\",\"metric\":\"%s\",\"n\":%lld,\"k\":%lld,\"dim\":%lld,", which->name,
+           metrics[which->metric], (long long)which->n, (long long)which->k, (long long)which->dim);
+    printf("\"top_k\":%lld,\"dtype\":\"%s\",\"isa\":\"%s\",\"threads\":%d,", (long long)which->top_k,
+           fkmi_dtype_name(which->dtype), job.context->kernels->isa, which->threads);
+    printf("\"median_ms\":%.4f,\"spread\":%.3f,\"gflops\":%.1f,\"peak_gflops\":%.1f,\"percent_of_peak\":%.1f,",
+           1e3 * scan.median, scan.spread, flops / scan.median / 1e9, peak, 100 * flops / scan.median / 1e9 / peak);
+    printf("\"pack_ms\":%.4f}\n", 1e3 * pack.median);
     fflush(stdout);
     job.context->backend->pack_free(job.pack);
     fkmi_free(rows);

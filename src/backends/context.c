@@ -1,4 +1,5 @@
-/* context.c — where work runs: threads, kernels, a backend, and scratch memory that outlives the calls using it.
+/* context.c — where work runs: threads, kernels, a backend, and scratch memory that outlives the calls
+ * using it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "backends/backend.h"
 
@@ -7,8 +8,8 @@
 
 /* ---- scratch: a few blocks of memory handed from call to call */
 
-#define BLOCKS_KEPT   8
-#define HEADER_BYTES  64
+#define BLOCKS_KEPT  8
+#define HEADER_BYTES 64
 
 struct header { /* before the memory of a block */
     size_t bytes;
@@ -116,7 +117,8 @@ fkm_status fkm_context_create(const fkm_context_options *options, fkm_context **
     if (!options)
         options = &standard;
     if (options->struct_size != sizeof *options)
-        return fkmi_fail(FKM_EINVAL, "options.struct_size is %zu, expected %zu; begin with FKM_CONTEXT_OPTIONS_INIT",
+        return fkmi_fail(FKM_EINVAL,
+                         "options.struct_size is %zu, expected %zu; begin with FKM_CONTEXT_OPTIONS_INIT",
                          options->struct_size, sizeof *options);
     if (options->n_threads < -1)
         return fkmi_fail(FKM_EINVAL, "n_threads is %d; valid: -1 or more", (int)options->n_threads);

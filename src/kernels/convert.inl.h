@@ -1,5 +1,5 @@
-/* convert.inl.h — loading stored values as reals and storing reals, whole vectors at a time. Included once per
- * instruction set; plain loops are left to the compiler's vectoriser.
+/* convert.inl.h — loading stored values as reals and storing reals, whole vectors at a time. Included once
+ * per instruction set; plain loops are left to the compiler's vectoriser.
  * SPDX-License-Identifier: Apache-2.0 */
 #define LOOP(name, to_type, from_type, expression)                                                           \
     static void FKMI_PASTE(name, _, ISA, )(void *to_at, const void *from_at, int64_t n)                      \

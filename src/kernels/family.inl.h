@@ -1,5 +1,5 @@
-/* family.inl.h — every loop of one instruction set and the table that names them: the whole of kernels_<isa>.c but
- * for its lanes. Expects ISA, the lanes and runs_here().
+/* family.inl.h — every loop of one instruction set and the table that names them: the whole of
+ * kernels_<isa>.c but for its lanes. Expects ISA, the lanes and runs_here().
  * SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/kernels.h"
 

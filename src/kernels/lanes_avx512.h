@@ -25,7 +25,10 @@ FKMI_INLINE void v32_store(float *p, v32 x) { _mm512_storeu_ps(p, x); }
 FKMI_INLINE v32 v32_load_part(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(v32_first(n), p); }
 FKMI_INLINE void v32_store_part(float *p, v32 x, int64_t n) { _mm512_mask_storeu_ps(p, v32_first(n), x); }
 FKMI_INLINE v32 v32_load_f32(const float *p) { return _mm512_loadu_ps(p); }
-FKMI_INLINE v32 v32_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p)); }
+FKMI_INLINE v32 v32_load_f16(const uint16_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+}
 FKMI_INLINE v32 v32_load_bf16(const uint16_t *p)
 {
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
@@ -49,8 +52,14 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return _mm512_mask_mov_ps(above, _mm512_cmp_ps_mask(a, v32_zero(), _CMP_LT_OQ), v32_set1(-1.0f));
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)_mm512_reduce_add_ps(a); }
-FKMI_INLINE float v32_peak(v32 a, v32 b) { return _mm512_reduce_max_ps(_mm512_max_ps(a, b)); } /* of all lanes */
-FKMI_INLINE uint32_t v32_above(v32 a, v32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); } /* a > b, by bits */
+FKMI_INLINE float v32_peak(v32 a, v32 b)
+{
+    return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
+} /* of all lanes */
+FKMI_INLINE uint32_t v32_above(v32 a, v32 b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+} /* a > b, by bits */
 /* 16 x 16, in place */
 FKMI_INLINE void v32_transpose(v32 r[16])
 {
@@ -66,7 +75,8 @@ FKMI_INLINE void v32_transpose(v32 r[16])
     }
     _Pragma("GCC unroll 16") for (int i = 0; i < 4; i++) /* 4 x 4 of quarters */
     {
-        const v32 a = _mm512_shuffle_f32x4(s[i], s[i + 4], 0x88), b = _mm512_shuffle_f32x4(s[i], s[i + 4], 0xdd);
+        const v32 a = _mm512_shuffle_f32x4(s[i], s[i + 4], 0x88),
+                  b = _mm512_shuffle_f32x4(s[i], s[i + 4], 0xdd);
         const v32 c = _mm512_shuffle_f32x4(s[i + 8], s[i + 12], 0x88);
         const v32 d = _mm512_shuffle_f32x4(s[i + 8], s[i + 12], 0xdd);
         r[i] = _mm512_shuffle_f32x4(a, c, 0x88);
@@ -112,7 +122,8 @@ FKMI_INLINE void v64_transpose(v64 r[8])
     }
     _Pragma("GCC unroll 8") for (int i = 0; i < 2; i++)
     {
-        const v64 a = _mm512_shuffle_f64x2(s[i], s[i + 2], 0x88), b = _mm512_shuffle_f64x2(s[i], s[i + 2], 0xdd);
+        const v64 a = _mm512_shuffle_f64x2(s[i], s[i + 2], 0x88),
+                  b = _mm512_shuffle_f64x2(s[i], s[i + 2], 0xdd);
         const v64 c = _mm512_shuffle_f64x2(s[i + 4], s[i + 6], 0x88);
         const v64 d = _mm512_shuffle_f64x2(s[i + 4], s[i + 6], 0xdd);
         r[i] = _mm512_shuffle_f64x2(a, c, 0x88);

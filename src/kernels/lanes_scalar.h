@@ -27,8 +27,8 @@ typedef int32_t v32_bits __attribute__((vector_size(16)));
 typedef int64_t v64_bits __attribute__((vector_size(16)));
 #define V32_LANES 4
 #define V64_LANES 2
-#define V32_ROWS 4
-#define V64_ROWS 4
+#define V32_ROWS  4
+#define V64_ROWS  4
 
 FKMI_INLINE v32 v32_zero(void) { return (v32){0}; }
 FKMI_INLINE v32 v32_set1(float x) { return (v32){x, x, x, x}; }
@@ -46,7 +46,10 @@ FKMI_INLINE v32 v32_load_part(const float *p, int64_t n)
     memcpy(&x, p, (size_t)(n < 4 ? n : 4) * sizeof *p);
     return x;
 }
-FKMI_INLINE void v32_store_part(float *p, v32 x, int64_t n) { memcpy(p, &x, (size_t)(n < 4 ? n : 4) * sizeof *p); }
+FKMI_INLINE void v32_store_part(float *p, v32 x, int64_t n)
+{
+    memcpy(p, &x, (size_t)(n < 4 ? n : 4) * sizeof *p);
+}
 FKMI_INLINE v32 v32_load_f32(const float *p) { return v32_load(p); }
 FKMI_INLINE v32 v32_load_f16(const uint16_t *p)
 {
@@ -115,7 +118,10 @@ FKMI_INLINE v64 v64_load_part(const double *p, int64_t n)
     memcpy(&x, p, (size_t)(n < 2 ? n : 2) * sizeof *p);
     return x;
 }
-FKMI_INLINE void v64_store_part(double *p, v64 x, int64_t n) { memcpy(p, &x, (size_t)(n < 2 ? n : 2) * sizeof *p); }
+FKMI_INLINE void v64_store_part(double *p, v64 x, int64_t n)
+{
+    memcpy(p, &x, (size_t)(n < 2 ? n : 2) * sizeof *p);
+}
 FKMI_INLINE v64 v64_load_f64(const double *p) { return v64_load(p); }
 FKMI_INLINE v64 v64_load_f32(const float *p) { return (v64){p[0], p[1]}; }
 FKMI_INLINE v64 v64_add(v64 a, v64 b) { return a + b; }
@@ -136,7 +142,10 @@ FKMI_INLINE double v64_peak(v64 a, v64 b)
     const double low = a[0] > b[0] ? a[0] : b[0], high = a[1] > b[1] ? a[1] : b[1];
     return low > high ? low : high;
 }
-FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1; }
+FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
+{
+    return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1;
+}
 FKMI_INLINE void v64_transpose(v64 r[2])
 {
     const v64 a = SHUFFLE64(r[0], r[1], 0, 2);

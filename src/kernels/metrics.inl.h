@@ -1,5 +1,5 @@
-/* metrics.inl.h — what a metric adds per coordinate, in registers: acc, row x, prototype p, weights a. Included
- * once per real type; expects BITS (32 or 64) and the lanes.
+/* metrics.inl.h — what a metric adds per coordinate, in registers: acc, row x, prototype p, weights a.
+ * Included once per real type; expects BITS (32 or 64) and the lanes.
  * SPDX-License-Identifier: Apache-2.0 */
 FKMI_INLINE VEC V(step_dot)(VEC acc, VEC x, VEC p, VEC a)
 {
@@ -23,7 +23,10 @@ FKMI_INLINE VEC V(step_l1)(VEC acc, VEC x, VEC p, VEC a)
     (void)a;
     return V(add)(acc, V(abs)(V(sub)(x, p)));
 }
-FKMI_INLINE VEC V(step_l1_weighted)(VEC acc, VEC x, VEC p, VEC a) { return V(fma)(a, V(abs)(V(sub)(x, p)), acc); }
+FKMI_INLINE VEC V(step_l1_weighted)(VEC acc, VEC x, VEC p, VEC a)
+{
+    return V(fma)(a, V(abs)(V(sub)(x, p)), acc);
+}
 /* tiles keep scores, of which the largest is the nearest */
 FKMI_INLINE VEC V(step_minus_l1)(VEC acc, VEC x, VEC p, VEC a)
 {

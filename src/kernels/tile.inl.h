@@ -1,10 +1,12 @@
-/* tile.inl.h — a tile: ROWS rows against COLS prototypes, all sums in registers. Included once per storage type;
- * expects DTYPE (f32, f16, ...), STORED (its C type), BITS of its real type, ISA, the lanes and the steps.
+/* tile.inl.h — a tile: ROWS rows against COLS prototypes, all sums in registers. Included once per storage
+ * type; expects DTYPE (f32, f16, ...), STORED (its C type), BITS of its real type, ISA, the lanes and the
+ * steps.
  * SPDX-License-Identifier: Apache-2.0 */
 #define LOAD FKMI_PASTE(v, BITS, _load_, DTYPE) /* widens */
 
 FKMI_INLINE void FD(tile)(V(step_fn) * step, const REAL *restrict x, const REAL *restrict a,
-                          const STORED *restrict panel, const REAL *restrict bias, int64_t dim, REAL *restrict scores)
+                          const STORED *restrict panel, const REAL *restrict bias, int64_t dim,
+                          REAL *restrict scores)
 {
     VEC sum[ROWS][2];
 
@@ -73,13 +75,13 @@ FKMI_INLINE void FD(entries)(V(step_fn) * step, const REAL *restrict values, con
     V(store)(scores, V(add)(V(add)(sum[0][0], sum[1][0]), V(add)(sum[2][0], sum[3][0])));
     V(store)(scores + LANES, V(add)(V(add)(sum[0][1], sum[1][1]), V(add)(sum[2][1], sum[3][1])));
 }
-static void FD(dot_sparse)(const void *values, const int32_t *indices, int64_t n, const void *panel, const void *bias,
-                           void *scores)
+static void FD(dot_sparse)(const void *values, const int32_t *indices, int64_t n, const void *panel,
+                           const void *bias, void *scores)
 {
     FD(entries)(V(step_dot), values, indices, n, NULL, panel, bias, scores);
 }
-static void FD(l1_sparse)(const void *values, const int32_t *indices, int64_t n, const void *a, const void *panel,
-                          const void *bias, void *scores)
+static void FD(l1_sparse)(const void *values, const int32_t *indices, int64_t n, const void *a,
+                          const void *panel, const void *bias, void *scores)
 {
     FD(entries)(V(step_minus_l1_entry), values, indices, n, a, panel, bias, scores);
 }

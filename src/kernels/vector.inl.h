@@ -1,5 +1,6 @@
-/* vector.inl.h — loops over one or two vectors of reals. Included once per real type; expects BITS, ISA, the lanes
- * and the steps. Four chains of sums hide the latency of an addition; the tail joins the first chain.
+/* vector.inl.h — loops over one or two vectors of reals. Included once per real type; expects BITS, ISA,
+ * the lanes and the steps. Four chains of sums hide the latency of an addition; the tail joins the first
+ * chain.
  * SPDX-License-Identifier: Apache-2.0 */
 typedef VEC V(step_fn)(VEC acc, VEC x, VEC p, VEC a);
 
@@ -20,7 +21,8 @@ FKMI_INLINE double V(sum_of)(V(step_fn) * step, const REAL *x, const REAL *c, co
         s0 = step(s0, V(load)(x + i), V(load)(c + i), WEIGHT(i));
 #undef WEIGHT
     if (i < n)
-        s0 = step(s0, V(load_part)(x + i, n - i), V(load_part)(c + i, n - i), a ? V(load_part)(a + i, n - i) : one);
+        s0 = step(s0, V(load_part)(x + i, n - i), V(load_part)(c + i, n - i),
+                  a ? V(load_part)(a + i, n - i) : one);
     return V(sum)(V(add)(V(add)(s0, s1), V(add)(s2, s3)));
 }
 
@@ -30,7 +32,8 @@ static double FN(dot)(const void *x, const void *c, const void *a, int64_t n)
 }
 static double FN(euclidean)(const void *x, const void *c, const void *a, int64_t n)
 {
-    return a ? V(sum_of)(V(step_euclidean_weighted), x, c, a, n) : V(sum_of)(V(step_euclidean), x, c, NULL, n);
+    return a ? V(sum_of)(V(step_euclidean_weighted), x, c, a, n)
+             : V(sum_of)(V(step_euclidean), x, c, NULL, n);
 }
 static double FN(l1)(const void *x, const void *c, const void *a, int64_t n)
 {
@@ -54,9 +57,11 @@ static double FN(cosine)(const void *x_at, const void *c_at, const void *a_at, i
     int64_t i = 0;
 
     for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        const VEC u = V(load)(x + i), v = V(load)(c + i), w = V(load)(x + i + LANES), z = V(load)(c + i + LANES);
+        const VEC u = V(load)(x + i), v = V(load)(c + i), w = V(load)(x + i + LANES),
+                  z = V(load)(c + i + LANES);
         const VEC au = a ? V(mul)(V(load)(a + i), u) : u, av = a ? V(mul)(V(load)(a + i), v) : v;
-        const VEC aw = a ? V(mul)(V(load)(a + i + LANES), w) : w, az = a ? V(mul)(V(load)(a + i + LANES), z) : z;
+        const VEC aw = a ? V(mul)(V(load)(a + i + LANES), w) : w,
+                  az = a ? V(mul)(V(load)(a + i + LANES), z) : z;
         d0 = V(fma)(au, v, d0);
         x0 = V(fma)(au, u, x0);
         c0 = V(fma)(av, v, c0);
@@ -94,8 +99,8 @@ static void FN(transform)(void *out_at, const void *x_at, const void *mu_at, con
 /* Updates of g: one coordinate's change is `change`, in registers. */
 typedef VEC V(change_fn)(VEC g, VEC x, VEC c, VEC a, VEC scale);
 
-FKMI_INLINE void V(update)(V(change_fn) * change, REAL *g, const REAL *x, const REAL *c, const REAL *a, double scale,
-                           int64_t n)
+FKMI_INLINE void V(update)(V(change_fn) * change, REAL *g, const REAL *x, const REAL *c, const REAL *a,
+                           double scale, int64_t n)
 {
     const VEC s = V(set1)((REAL)scale), one = V(set1)(1);
     int64_t i = 0;
@@ -103,8 +108,9 @@ FKMI_INLINE void V(update)(V(change_fn) * change, REAL *g, const REAL *x, const 
     for (; i + LANES <= n; i += LANES)
         V(store)(g + i, change(V(load)(g + i), V(load)(x + i), V(load)(c + i), a ? V(load)(a + i) : one, s));
     if (i < n)
-        V(store_part)(g + i, change(V(load_part)(g + i, n - i), V(load_part)(x + i, n - i),
-                                    V(load_part)(c + i, n - i), a ? V(load_part)(a + i, n - i) : one, s),
+        V(store_part)(g + i,
+                      change(V(load_part)(g + i, n - i), V(load_part)(x + i, n - i),
+                             V(load_part)(c + i, n - i), a ? V(load_part)(a + i, n - i) : one, s),
                       n - i);
 }
 
@@ -151,7 +157,8 @@ static void FN(add_absolute)(void *g, const void *x, const void *c, const void *
     V(update)(V(change_absolute), g, x, c, m, scale, n);
 }
 
-/* sum += scale[0] row[0] + scale[1] row[1] + ..., in this order: sums that stay in registers for several rows */
+/* sum += scale[0] row[0] + scale[1] row[1] + ..., in this order: sums that stay in registers for several
+ * rows */
 FKMI_INLINE void V(add_rows)(double *sum, const REAL *const *row, const double *scale, int n_rows, int64_t n)
 {
     int64_t i = 0;
@@ -177,7 +184,8 @@ static void FN(add_f64)(double *sum, const void *x, double scale, int64_t n)
     V(add_rows)(sum, row, &scale, 1, n);
 }
 
-static void FN(add_rows_f64)(double *sum, const void *const *x, const double *scale, int64_t n_rows, int64_t n)
+static void FN(add_rows_f64)(double *sum, const void *const *x, const double *scale, int64_t n_rows,
+                             int64_t n)
 {
     const REAL *row[4];
 
@@ -190,8 +198,8 @@ static void FN(add_rows_f64)(double *sum, const void *const *x, const double *sc
         FN(add_f64)(sum, *x, *scale, n);
 }
 
-static void FN(adam)(void *p_at, void *m_at, void *v_at, const void *g_at, int64_t n, double step, double beta1,
-                     double beta2, double fix1, double fix2)
+static void FN(adam)(void *p_at, void *m_at, void *v_at, const void *g_at, int64_t n, double step,
+                     double beta1, double beta2, double fix1, double fix2)
 {
     REAL *p = p_at, *m = m_at, *v = v_at;
     const REAL *g = g_at;
@@ -217,11 +225,13 @@ static void FN(pack)(const void *const *row, int n, int64_t dim, int width, void
     const int last_group = (width - 1) / LANES * LANES;
 
     for (int64_t d = 0; d < dim; d += LANES) {
-        /* A group narrower than a register is stored whole: what it spills lies in a group written after it. */
+        /* A group narrower than a register is stored whole: what it spills lies in a group written after
+         * it. */
         for (int group = last_group; group >= 0; group -= LANES) {
             VEC block[LANES];
             for (int r = 0; r < LANES; r++)
-                block[r] = group + r < n ? V(load_part)((const REAL *)row[group + r] + d, dim - d) : V(zero)();
+                block[r] =
+                    group + r < n ? V(load_part)((const REAL *)row[group + r] + d, dim - d) : V(zero)();
             V(transpose)(block);
             for (int i = 0; i < LANES && d + i < dim; i++) {
                 REAL *to = packed + (d + i) * width + group;
@@ -242,7 +252,8 @@ static uint32_t FN(above)(const void *scores_at, const void *threshold_at, uint3
 
     for (int r = 0; r < ROWS; r++) {
         const VEC t = V(set1)(threshold[r]);
-        lanes[r] = V(above)(V(load)(scores + r * COLS), t) | V(above)(V(load)(scores + r * COLS + LANES), t) << LANES;
+        lanes[r] = V(above)(V(load)(scores + r * COLS), t) | V(above)(V(load)(scores + r * COLS + LANES), t)
+                                                                 << LANES;
         rows |= (uint32_t)(lanes[r] != 0) << r;
     }
     return rows;
@@ -255,5 +266,6 @@ static int FN(highest)(const void *scores_at)
     const VEC a = V(load)(scores), b = V(load)(scores + LANES), peak = V(set1)(V(peak)(a, b));
     const uint32_t below = V(above)(peak, a) | V(above)(peak, b) << LANES;
 
-    return __builtin_ctzll(~(uint64_t)below) % COLS; /* a NaN counts as large: the caller looks at what it gets */
+    return __builtin_ctzll(~(uint64_t)below) %
+           COLS; /* a NaN counts as large: the caller looks at what it gets */
 }

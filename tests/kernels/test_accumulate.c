@@ -1,5 +1,5 @@
-/* test_accumulate.c — sums, masses and ages by prototype against f64 loops, bit for bit the same for any number of
- * threads.
+/* test_accumulate.c — sums, masses and ages by prototype against f64 loops, bit for bit the same for any
+ * number of threads.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
@@ -68,9 +68,13 @@ static void draw(struct problem *p, struct naive_random *random, int turn)
         p->feature_weights[d] = 0.5 + (double)(d % 2);
     for (int64_t i = 0; i < p->n; i++)
         draw_row(p, i, random);
-    p->space = (struct fkmi_space){.metric = p->metric, .dim = p->dim, .real = p->f64 ? FKMI_REAL_F64 : FKMI_REAL_F32,
+    p->space = (struct fkmi_space){.metric = p->metric,
+                                   .dim = p->dim,
+                                   .real = p->f64 ? FKMI_REAL_F64 : FKMI_REAL_F32,
                                    .feature_weights = turn % 5 == 0 ? p->feature_weights : NULL};
-    p->rows = (struct fkmi_rows){.n = p->n, .dim = p->dim, .dtype = p->row_dtype,
+    p->rows = (struct fkmi_rows){.n = p->n,
+                                 .dim = p->dim,
+                                 .dtype = p->row_dtype,
                                  .order = naive_below(random, 2) ? p->order : NULL,
                                  .weight = p->weighted ? p->weight : NULL};
     if (p->sparse) {
@@ -99,8 +103,8 @@ static void naive_sums(const struct problem *p, struct sums *out)
         if (j < 0)
             continue;
         for (int64_t d = 0; d < p->dim; d++)
-            square += (p->space.feature_weights ? p->feature_weights[d] : 1.0)
-                      * (p->masked ? (double)p->mask[row * p->dim + d] : 1.0) * x[d] * x[d];
+            square += (p->space.feature_weights ? p->feature_weights[d] : 1.0) *
+                      (p->masked ? (double)p->mask[row * p->dim + d] : 1.0) * x[d] * x[d];
         if (p->metric == FKM_METRIC_COSINE)
             scale = square > 0 ? 1 / sqrt(square) : 0;
         for (int64_t d = 0; d < p->dim; d++) {
@@ -149,8 +153,9 @@ TEST(sums_masses_and_ages_for_any_number_of_threads)
                 const double tolerance = p.metric == FKM_METRIC_COSINE && !p.f64 ? 1e-4 : 1e-9;
 
                 got = start;
-                CHECK_OK(context->backend->accumulate(context, &p.rows, &p.space, p.index, p.factored ? p.factor : NULL,
-                                                      p.k, got.sum, got.mass, p.aged ? got.ages : NULL));
+                CHECK_OK(context->backend->accumulate(context, &p.rows, &p.space, p.index,
+                                                      p.factored ? p.factor : NULL, p.k, got.sum, got.mass,
+                                                      p.aged ? got.ages : NULL));
                 fkm_context_free(context);
                 for (int64_t at = 0; at < p.k * p.dim; at++) {
                     CHECK_NEAR(expected.sum[at], got.sum[at], tolerance);

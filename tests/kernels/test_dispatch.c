@@ -1,4 +1,5 @@
-/* test_dispatch.c — the choice of an instruction set; FKM_ISA is read once, so each choice is a process of its own.
+/* test_dispatch.c — the choice of an instruction set; FKM_ISA is read once, so each choice is a process of
+ * its own.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <sys/wait.h>

@@ -1,5 +1,5 @@
-/* test_scan.c — every kind of scan against f64 loops, over random small cases; and the same bits however rows and
- * threads are divided.
+/* test_scan.c — every kind of scan against f64 loops, over random small cases; and the same bits however
+ * rows and threads are divided.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
@@ -38,8 +38,8 @@ static void *room(int64_t count, size_t size)
 
 static void drop(struct problem *p)
 {
-    void *const all[] = {p->x, p->c, p->w, p->stored_x, p->points, p->values, p->indptr, p->indices, p->slot,
-                         p->mask, p->class_begin};
+    void *const all[] = {p->x,      p->c,       p->w,    p->stored_x, p->points,     p->values,
+                         p->indptr, p->indices, p->slot, p->mask,     p->class_begin};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
@@ -54,7 +54,8 @@ static double coordinate(const struct problem *p, struct naive_random *random, i
     switch (p->shape) {
     case FAR: return 1e4 + 3 * base + noise;
     case NEAR_TIES:
-    case NEAR_COPIES: return 1e3 * base + 1e-2 * noise; /* far centres: no shift brings all of them near the origin */
+    case NEAR_COPIES:
+        return 1e3 * base + 1e-2 * noise; /* far centres: no shift brings all of them near the origin */
     case LARGE: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e3 : 1e18);
     case SMALL: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e-3 : 1e-22);
     default: return base + noise;
@@ -92,7 +93,10 @@ static void make_rows(struct problem *p, struct naive_random *random)
                 p->indices[entry] = (int32_t)d;
                 naive_set(p->values, p->row_dtype, entry++, value);
             }
-            *mask = unmasked ? 0.0f : naive_below(random, 3) == 0 ? 0.0f : naive_below(random, 3) ? 1.0f : 0.5f;
+            *mask = unmasked                      ? 0.0f
+                    : naive_below(random, 3) == 0 ? 0.0f
+                    : naive_below(random, 3)      ? 1.0f
+                                                  : 0.5f;
             if (p->masked && *mask == 0.0f && naive_below(random, 2)) /* what is hidden may be anything */
                 naive_set(p->stored_x, p->row_dtype, i * stride + d, (double)NAN);
         }
@@ -116,7 +120,8 @@ static void make_prototypes(struct problem *p, struct naive_random *random)
     p->points = room(p->k * p->dim, naive_size(p->dtype));
     for (int64_t j = 0; j < p->k; j++) {
         const int64_t centre = naive_below(random, 5), copied = j > 0 ? naive_below(random, j) : 0;
-        const bool zero = naive_below(random, 15) == 0, copy = (p->shape == COPIES || p->shape == NEAR_COPIES) && j > 2;
+        const bool zero = naive_below(random, 15) == 0,
+                   copy = (p->shape == COPIES || p->shape == NEAR_COPIES) && j > 2;
 
         for (int64_t d = 0; d < p->dim; d++) {
             const double value = zero ? 0 : coordinate(p, random, centre, d);
@@ -152,11 +157,16 @@ static void make_classes(struct problem *p, struct naive_random *random)
         p->slot[i] = (int32_t)naive_below(random, p->n_classes + 1) - 1;
 }
 
-static struct problem problem_of(struct naive_random *random, fkm_metric metric, fkm_dtype dtype, bool sparse, bool masked,
-                                 bool weighted, enum shape shape)
+static struct problem problem_of(struct naive_random *random, fkm_metric metric, fkm_dtype dtype, bool sparse,
+                                 bool masked, bool weighted, enum shape shape)
 {
-    struct problem p = {.metric = metric, .dtype = dtype, .shape = shape, .sparse = sparse, .masked = masked,
-                        .weighted = weighted, .unit = dtype == FKM_DTYPE_F64 ? 0x1p-53 : 0x1p-24};
+    struct problem p = {.metric = metric,
+                        .dtype = dtype,
+                        .shape = shape,
+                        .sparse = sparse,
+                        .masked = masked,
+                        .weighted = weighted,
+                        .unit = dtype == FKM_DTYPE_F64 ? 0x1p-53 : 0x1p-24};
 
     p.row_dtype = naive_below(random, 2) ? (dtype == FKM_DTYPE_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32)
                                          : (fkm_dtype)naive_below(random, 4);
@@ -169,17 +179,23 @@ static struct problem problem_of(struct naive_random *random, fkm_metric metric,
     make_rows(&p, random);
     make_prototypes(&p, random);
     make_classes(&p, random);
-    p.space = (struct fkmi_space){.metric = metric, .dim = p.dim, .real = fkmi_real_of(dtype),
+    p.space = (struct fkmi_space){.metric = metric,
+                                  .dim = p.dim,
+                                  .real = fkmi_real_of(dtype),
                                   .feature_weights = weighted ? p.w : NULL};
     return p;
 }
 
-static const float *mask_of(const struct problem *p, int64_t i) { return p->masked ? p->mask + i * p->dim : NULL; }
+static const float *mask_of(const struct problem *p, int64_t i)
+{
+    return p->masked ? p->mask + i * p->dim : NULL;
+}
 static const double *weights_of(const struct problem *p) { return p->weighted ? p->w : NULL; }
 
 static double distance_to(const struct problem *p, int64_t i, int64_t j)
 {
-    return naive_distance(p->metric, p->x + i * p->dim, p->c + j * p->dim, weights_of(p), mask_of(p, i), p->dim);
+    return naive_distance(p->metric, p->x + i * p->dim, p->c + j * p->dim, weights_of(p), mask_of(p, i),
+                          p->dim);
 }
 
 /* What rounding may do to a distance of row i that was computed from x - c. */
@@ -205,8 +221,9 @@ static double spread(const struct problem *p, const double *x, bool centred)
     return sum;
 }
 
-/* And to one that came from scores: points lie as far from the origin as they do, or from the prototypes' mean when
- * that is what makes distances accurate. A sparse row is not moved itself, so the mean's own size counts too. */
+/* And to one that came from scores: points lie as far from the origin as they do, or from the prototypes'
+ * mean when that is what makes distances accurate. A sparse row is not moved itself, so the mean's own
+ * size counts too. */
 static double score_tolerance(const struct problem *p, int64_t i, int64_t j, double distance)
 {
     const double *x = p->x + i * p->dim, *c = p->c + j * p->dim, *w = p->w;
@@ -233,9 +250,10 @@ static double score_tolerance(const struct problem *p, int64_t i, int64_t j, dou
 
 static void explain(const struct problem *p, const char *isa, const char *what, int64_t i)
 {
-    printf("  %s: metric %d, dtype %d, rows %d, shape %d, %s%s%s n %lld, dim %lld, k %lld: row %lld\n", what, p->metric,
-           p->dtype, p->row_dtype, p->shape, p->sparse ? "sparse, " : "", p->masked ? "masked, " : "",
-           p->weighted ? "weighted, " : "", (long long)p->n, (long long)p->dim, (long long)p->k, (long long)i);
+    printf("  %s: metric %d, dtype %d, rows %d, shape %d, %s%s%s n %lld, dim %lld, k %lld: row %lld\n", what,
+           p->metric, p->dtype, p->row_dtype, p->shape, p->sparse ? "sparse, " : "",
+           p->masked ? "masked, " : "", p->weighted ? "weighted, " : "", (long long)p->n, (long long)p->dim,
+           (long long)p->k, (long long)i);
     printf("  isa %s\n", isa);
 }
 
@@ -258,14 +276,14 @@ static bool copies_precede(const struct problem *p, const int32_t *index, int64_
 }
 
 /* Places of one row against the nearest of a range of prototypes. */
-static bool places_agree(const struct problem *p, int64_t i, const struct fkmi_scan *scan, int64_t at, int64_t most,
-                         int64_t begin, int64_t end, int64_t skip_begin, int64_t skip_end)
+static bool places_agree(const struct problem *p, int64_t i, const struct fkmi_scan *scan, int64_t at,
+                         int64_t most, int64_t begin, int64_t end, int64_t skip_begin, int64_t skip_end)
 {
     int64_t index[128];
     double distance[128];
 
-    naive_nearest(p->metric, p->x + i * p->dim, p->c, p->dim, weights_of(p), mask_of(p, i), begin, end, skip_begin,
-                  skip_end, most, index, distance);
+    naive_nearest(p->metric, p->x + i * p->dim, p->c, p->dim, weights_of(p), mask_of(p, i), begin, end,
+                  skip_begin, skip_end, most, index, distance);
     for (int64_t place = 0; place < most; place++) {
         const int64_t j = scan->index[at + place];
         const double d = scan->distance[at + place], tolerance = direct_tolerance(p, distance[place]);
@@ -277,7 +295,8 @@ static bool places_agree(const struct problem *p, int64_t i, const struct fkmi_s
         }
         if (j < begin || j >= end || (j >= skip_begin && j < skip_end))
             return false;
-        if (!(fabs(d - distance[place]) <= tolerance) || !(d >= 0) || !(fabs(d - distance_to(p, i, j)) <= tolerance))
+        if (!(fabs(d - distance[place]) <= tolerance) || !(d >= 0) ||
+            !(fabs(d - distance_to(p, i, j)) <= tolerance))
             return false;
         for (int64_t before = 0; before < place; before++)
             if (scan->index[at + before] == j)
@@ -293,7 +312,8 @@ static bool places_agree(const struct problem *p, int64_t i, const struct fkmi_s
 static bool row_agrees(const struct problem *p, int64_t i, const struct fkmi_scan *scan, int64_t width)
 {
     const int32_t slot = p->slot[i];
-    const int64_t own_begin = slot < 0 ? 0 : p->class_begin[slot], own_end = slot < 0 ? 0 : p->class_begin[slot + 1];
+    const int64_t own_begin = slot < 0 ? 0 : p->class_begin[slot],
+                  own_end = slot < 0 ? 0 : p->class_begin[slot + 1];
     const int64_t at = i * width;
 
     switch (scan->kind) {
@@ -309,8 +329,8 @@ static bool row_agrees(const struct problem *p, int64_t i, const struct fkmi_sca
             int64_t nearest;
             double d;
 
-            naive_nearest(p->metric, p->x + i * p->dim, p->c, p->dim, weights_of(p), mask_of(p, i), p->class_begin[c],
-                          p->class_begin[c + 1], 0, 0, 1, &nearest, &d);
+            naive_nearest(p->metric, p->x + i * p->dim, p->c, p->dim, weights_of(p), mask_of(p, i),
+                          p->class_begin[c], p->class_begin[c + 1], 0, 0, 1, &nearest, &d);
             if (nearest < 0) {
                 if (scan->index[at + c] != -1 || scan->distance[at + c] != (double)INFINITY)
                     return false;
@@ -328,15 +348,17 @@ static bool row_agrees(const struct problem *p, int64_t i, const struct fkmi_sca
         for (int64_t j = 0; j < p->k; j++) {
             const double d = distance_to(p, i, j);
 
-            if (!(fabs(scan->distance[at + j] - d) <= score_tolerance(p, i, j, d)) || !(scan->distance[at + j] >= 0))
+            if (!(fabs(scan->distance[at + j] - d) <= score_tolerance(p, i, j, d)) ||
+                !(scan->distance[at + j] >= 0))
                 return false;
         }
         return true;
     }
 }
 
-static const enum fkmi_scan_kind kinds[] = {FKMI_SCAN_NEAREST, FKMI_SCAN_TOP_K, FKMI_SCAN_OWN, FKMI_SCAN_OTHER,
-                                            FKMI_SCAN_OWN_OTHER, FKMI_SCAN_CLASSES, FKMI_SCAN_ALL};
+static const enum fkmi_scan_kind kinds[] = {FKMI_SCAN_NEAREST, FKMI_SCAN_TOP_K,     FKMI_SCAN_OWN,
+                                            FKMI_SCAN_OTHER,   FKMI_SCAN_OWN_OTHER, FKMI_SCAN_CLASSES,
+                                            FKMI_SCAN_ALL};
 enum { N_KINDS = 7 };
 
 static int64_t width_of(const struct problem *p, const struct fkmi_scan *scan)
@@ -364,7 +386,10 @@ static fkm_context *context_of(int n_threads, const struct fkmi_kernels *kernels
 
 static struct fkmi_scan scan_of(const struct problem *p, enum fkmi_scan_kind kind, int64_t top_k)
 {
-    struct fkmi_scan scan = {.kind = kind, .top_k = top_k, .slot = p->slot, .class_begin = p->class_begin,
+    struct fkmi_scan scan = {.kind = kind,
+                             .top_k = top_k,
+                             .slot = p->slot,
+                             .class_begin = p->class_begin,
                              .n_classes = p->n_classes};
 
     scan.index = room(p->n * width_of(p, &scan), sizeof *scan.index);
@@ -377,7 +402,8 @@ static void check_problem(fkm_context *context, const struct problem *p, struct 
 {
     CHECK_OK(context->backend->pack(context, &p->space, p->dtype, p->points, p->k, p->masked, pack));
     for (int kind = 0; kind < N_KINDS; kind++) {
-        const int64_t top_k = naive_below(random, 3) ? 1 + naive_below(random, 6) : 1 + naive_below(random, 100);
+        const int64_t top_k =
+            naive_below(random, 3) ? 1 + naive_below(random, 6) : 1 + naive_below(random, 100);
         struct fkmi_scan scan = scan_of(p, kinds[kind], top_k);
 
         CHECK_OK(context->backend->scan(context, &p->rows, *pack, &scan));
@@ -405,8 +431,8 @@ static void check_many(enum shape shape, bool sparse, bool masked, bool weighted
         for (int metric = 0; metric < 3; metric++)
             for (int dtype = 0; dtype < FKMI_N_DTYPES; dtype++)
                 for (int repeat = 0; repeat < repeats; repeat++) {
-                    struct problem p = problem_of(&random, (fkm_metric)metric, (fkm_dtype)dtype, sparse, masked, weighted,
-                                                  shape);
+                    struct problem p = problem_of(&random, (fkm_metric)metric, (fkm_dtype)dtype, sparse,
+                                                  masked, weighted, shape);
                     check_problem(context, &p, &pack, &random);
                     drop(&p);
                 }
@@ -452,7 +478,8 @@ TEST(values_whose_squares_leave_the_range_of_floats)
     check_many(SMALL_ROWS, false, false, false, 2, 27);
 }
 
-/* Everything the scan of `p` writes, as bytes, row by row in the pieces that `random` cuts (NULL: at once). */
+/* Everything the scan of `p` writes, as bytes, row by row in the pieces that `random` cuts (NULL: at
+ * once). */
 static void scan_pieces(fkm_context *context, const struct problem *p, const struct fkmi_pack *pack,
                         const struct fkmi_scan *whole, struct naive_random *random)
 {
@@ -481,8 +508,8 @@ TEST(any_number_of_threads_and_any_split_give_the_same_bits)
 
     for (int repeat = 0; repeat < 24; repeat++) {
         const bool sparse = repeat % 4 == 3, masked = repeat % 4 == 2;
-        struct problem p = problem_of(&random, (fkm_metric)(repeat % 3), (fkm_dtype)(repeat / 3 % 4), sparse, masked,
-                                      repeat % 5 == 0, (enum shape)(repeat % 4));
+        struct problem p = problem_of(&random, (fkm_metric)(repeat % 3), (fkm_dtype)(repeat / 3 % 4), sparse,
+                                      masked, repeat % 5 == 0, (enum shape)(repeat % 4));
 
         for (int kind = 0; kind < N_KINDS; kind++) {
             struct fkmi_scan first = {0};
@@ -522,9 +549,15 @@ TEST(few_rows_against_many_prototypes)
 
     for (int repeat = 0; repeat < 9; repeat++) {
         static const enum shape shapes[] = {NORMAL, COPIES, NEAR_TIES};
-        struct problem p = {.metric = (fkm_metric)(repeat % 3), .dtype = FKM_DTYPE_F32, .row_dtype = FKM_DTYPE_F32,
-                            .shape = shapes[repeat / 3], .sparse = repeat == 4, .unit = 0x1p-24,
-                            .n = repeat % 2 ? 17 : 2, .dim = repeat % 2 ? 100 : 400, .k = repeat % 2 ? 1200 : 2000,
+        struct problem p = {.metric = (fkm_metric)(repeat % 3),
+                            .dtype = FKM_DTYPE_F32,
+                            .row_dtype = FKM_DTYPE_F32,
+                            .shape = shapes[repeat / 3],
+                            .sparse = repeat == 4,
+                            .unit = 0x1p-24,
+                            .n = repeat % 2 ? 17 : 2,
+                            .dim = repeat % 2 ? 100 : 400,
+                            .k = repeat % 2 ? 1200 : 2000,
                             .n_classes = 3};
 
         make_rows(&p, &random);
@@ -533,7 +566,8 @@ TEST(few_rows_against_many_prototypes)
         p.space = (struct fkmi_space){.metric = p.metric, .dim = p.dim, .real = FKMI_REAL_F32};
         check_problem(context, &p, &pack, &random);
         {
-            struct fkmi_scan at_once = scan_of(&p, FKMI_SCAN_TOP_K, 20), cut = scan_of(&p, FKMI_SCAN_TOP_K, 20);
+            struct fkmi_scan at_once = scan_of(&p, FKMI_SCAN_TOP_K, 20),
+                             cut = scan_of(&p, FKMI_SCAN_TOP_K, 20);
 
             scan_pieces(context, &p, pack, &at_once, NULL);
             scan_pieces(context, &p, pack, &cut, &random);
@@ -557,12 +591,13 @@ TEST(a_view_picks_and_repeats_rows)
     struct fkmi_pack *pack = NULL;
 
     for (int repeat = 0; repeat < 24; repeat++) {
-        struct problem p = problem_of(&random, (fkm_metric)(repeat % 3), FKM_DTYPE_F32, repeat % 4 == 1, repeat % 4 == 2,
-                                      repeat % 2, NORMAL);
+        struct problem p = problem_of(&random, (fkm_metric)(repeat % 3), FKM_DTYPE_F32, repeat % 4 == 1,
+                                      repeat % 4 == 2, repeat % 2, NORMAL);
         struct fkmi_rows base = p.rows;
         int64_t *order = room(p.n, sizeof *order);
         const int64_t width = 4;
-        struct fkmi_scan plain = scan_of(&p, FKMI_SCAN_TOP_K, width), picked = scan_of(&p, FKMI_SCAN_TOP_K, width);
+        struct fkmi_scan plain = scan_of(&p, FKMI_SCAN_TOP_K, width),
+                         picked = scan_of(&p, FKMI_SCAN_TOP_K, width);
 
         for (int64_t i = 0; i < p.n; i++)
             order[i] = naive_below(&random, p.n);
@@ -571,7 +606,8 @@ TEST(a_view_picks_and_repeats_rows)
         p.rows = fkmi_rows_pick(&base, order, p.n);
         CHECK_OK(context->backend->scan(context, &p.rows, pack, &picked));
         for (int64_t i = 0; i < p.n; i++) {
-            CHECK(memcmp(plain.index + order[i] * width, picked.index + i * width, (size_t)width * sizeof *plain.index) == 0);
+            CHECK(memcmp(plain.index + order[i] * width, picked.index + i * width,
+                         (size_t)width * sizeof *plain.index) == 0);
             CHECK(memcmp(plain.distance + order[i] * width, picked.distance + i * width,
                          (size_t)width * sizeof *plain.distance) == 0);
         }
@@ -601,7 +637,8 @@ TEST(an_index_need_not_be_asked_for)
         without.index = NULL;
         CHECK_OK(context->backend->scan(context, &p.rows, pack, &with));
         CHECK_OK(context->backend->scan(context, &p.rows, pack, &without));
-        CHECK(memcmp(with.distance, without.distance, (size_t)(p.n * width_of(&p, &with)) * sizeof(double)) == 0);
+        CHECK(memcmp(with.distance, without.distance, (size_t)(p.n * width_of(&p, &with)) * sizeof(double)) ==
+              0);
         free(unused);
         free(with.index);
         free(with.distance);
@@ -617,9 +654,11 @@ TEST(a_failed_pack_leaves_the_old_one_and_a_stream_allocates_nothing)
     struct naive_random random = {24};
     fkm_context *context = context_of(2, NULL);
     struct fkmi_pack *pack = NULL;
-    struct problem small = problem_of(&random, FKM_METRIC_EUCLIDEAN, FKM_DTYPE_F32, false, false, false, NORMAL);
+    struct problem small =
+        problem_of(&random, FKM_METRIC_EUCLIDEAN, FKM_DTYPE_F32, false, false, false, NORMAL);
     struct problem other = problem_of(&random, FKM_METRIC_L1, FKM_DTYPE_F64, false, true, true, NORMAL);
-    struct fkmi_scan before = scan_of(&small, FKMI_SCAN_NEAREST, 1), after = scan_of(&small, FKMI_SCAN_NEAREST, 1);
+    struct fkmi_scan before = scan_of(&small, FKMI_SCAN_NEAREST, 1),
+                     after = scan_of(&small, FKMI_SCAN_NEAREST, 1);
     int64_t n_failures = 0;
     fkm_status status = FKM_OK;
 
@@ -627,13 +666,15 @@ TEST(a_failed_pack_leaves_the_old_one_and_a_stream_allocates_nothing)
     CHECK_OK(context->backend->scan(context, &small.rows, pack, &before));
     (void)fkmi_memory_fail(0, 0);
     for (int repeat = 0; repeat < 5; repeat++) {
-        CHECK_OK(context->backend->pack(context, &small.space, small.dtype, small.points, small.k, false, &pack));
+        CHECK_OK(
+            context->backend->pack(context, &small.space, small.dtype, small.points, small.k, false, &pack));
         CHECK_OK(context->backend->scan(context, &small.rows, pack, &before));
     }
     CHECK_INT(0, fkmi_memory_fail(0, 0));
     for (int64_t n = 1; n < 20; n++) {
         (void)fkmi_memory_fail(n, 0);
-        status = context->backend->pack(context, &other.space, other.dtype, other.points, other.k, true, &pack);
+        status =
+            context->backend->pack(context, &other.space, other.dtype, other.points, other.k, true, &pack);
         (void)fkmi_memory_fail(0, 0);
         if (status == FKM_OK)
             break;

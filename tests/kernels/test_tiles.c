@@ -46,8 +46,11 @@ static struct operands operands_of(const struct fkmi_kernels *kernels, fkm_dtype
                                    enum flavour flavour, struct naive_random *random)
 {
     const bool f64 = dtype == FKM_DTYPE_F64;
-    struct operands o = {.tile = &kernels->tile[dtype], .dtype = dtype, .real = f64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32,
-                         .dim = dim, .unit = f64 ? 0x1p-53 : 0x1p-24};
+    struct operands o = {.tile = &kernels->tile[dtype],
+                         .dtype = dtype,
+                         .real = f64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32,
+                         .dim = dim,
+                         .unit = f64 ? 0x1p-53 : 0x1p-24};
     const int rows = o.tile->rows, cols = o.tile->cols;
 
     o.x = room(rows * dim, sizeof(double));
@@ -100,7 +103,8 @@ static double score(const struct operands *o, int r, int j)
 static void check_score(const struct operands *o, double expected, double size, int r, int j)
 {
     CHECK_NEAR(expected, score(o, r, j),
-               2 * (double)(o->dim + 4) * o->unit * size + (double)o->dim * (o->real == FKM_DTYPE_F64 ? 5e-324 : 2e-45));
+               2 * (double)(o->dim + 4) * o->unit * size +
+                   (double)o->dim * (o->real == FKM_DTYPE_F64 ? 5e-324 : 2e-45));
 }
 
 typedef void check_fn(const struct operands *o, struct naive_random *random);
@@ -204,7 +208,8 @@ static void check_places(const struct operands *o, struct naive_random *random)
     (void)random;
     for (int64_t d = 0; d < o->dim; d++)
         for (int r = 1; r < rows; r++)
-            memcpy((char *)o->packed_x + (size_t)(d * rows + r) * size, (char *)o->packed_x + (size_t)(d * rows) * size, size);
+            memcpy((char *)o->packed_x + (size_t)(d * rows + r) * size,
+                   (char *)o->packed_x + (size_t)(d * rows) * size, size);
     o->tile->dot(o->packed_x, o->panel, o->real_bias, o->dim, o->scores);
     for (int r = 1; r < rows; r++)
         CHECK(memcmp(o->scores, (char *)o->scores + (size_t)(r * cols) * size, (size_t)cols * size) == 0);
@@ -232,7 +237,8 @@ static void check_pack(const struct operands *o, struct naive_random *random)
         o->tile->pack(row, n, o->dim, width, packed);
         for (int64_t d = 0; d < o->dim; d++)
             for (int r = 0; r < width; r++)
-                CHECK(naive_get(packed, o->real, d * width + r) == (r < n ? naive_get(row[r], o->real, d) : 0));
+                CHECK(naive_get(packed, o->real, d * width + r) ==
+                      (r < n ? naive_get(row[r], o->real, d) : 0));
         CHECK(isnan(naive_get(packed, o->real, width * o->dim))); /* nothing behind the end was written */
         free(packed);
     }
@@ -247,9 +253,11 @@ static void check_above(const struct operands *o, struct naive_random *random)
     uint32_t lanes[ROWS_MOST], hit, expected_hit = 0;
 
     for (int i = 0; i < rows * cols; i++) /* few different values: ties */
-        naive_set(o->scores, o->real, i, naive_below(random, 20) ? (double)naive_below(random, 9) : (double)NAN);
+        naive_set(o->scores, o->real, i,
+                  naive_below(random, 20) ? (double)naive_below(random, 9) : (double)NAN);
     for (int r = 0; r < rows; r++)
-        naive_set(threshold, o->real, r, naive_below(random, 4) ? (double)naive_below(random, 12) : -(double)INFINITY);
+        naive_set(threshold, o->real, r,
+                  naive_below(random, 4) ? (double)naive_below(random, 12) : -(double)INFINITY);
     hit = o->tile->above(o->scores, threshold, lanes);
     for (int r = 0; r < rows; r++) {
         uint32_t expected = 0;
@@ -265,7 +273,8 @@ static void check_above(const struct operands *o, struct naive_random *random)
         CHECK_INT(expected, lanes[r]);
         expected_hit |= (uint32_t)(expected != 0) << r;
         {
-            const int highest = o->tile->highest((char *)o->scores + (size_t)(r * cols) * naive_size(o->real));
+            const int highest =
+                o->tile->highest((char *)o->scores + (size_t)(r * cols) * naive_size(o->real));
             CHECK(highest >= 0 && highest < cols);
             if (!has_nan)
                 CHECK_INT(first, highest);

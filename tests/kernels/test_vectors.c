@@ -80,9 +80,11 @@ static void check_sums(struct operands *o, struct naive_random *random)
         CHECK_NEAR(dot, o->vector->dot(o->rx, o->rc, a, o->n), 2 * (double)(o->n + 4) * o->unit * dot_size);
         CHECK_NEAR(squares, o->vector->distance[FKM_METRIC_EUCLIDEAN](o->rx, o->rc, a, o->n),
                    2 * (double)(o->n + 4) * o->unit * squares);
-        CHECK_NEAR(l1, o->vector->distance[FKM_METRIC_L1](o->rx, o->rc, a, o->n), 2 * (double)(o->n + 4) * o->unit * l1);
+        CHECK_NEAR(l1, o->vector->distance[FKM_METRIC_L1](o->rx, o->rc, a, o->n),
+                   2 * (double)(o->n + 4) * o->unit * l1);
         CHECK_NEAR(xx > 0 && cc > 0 ? 1 - dot / sqrt(xx * cc) : 1,
-                   o->vector->distance[FKM_METRIC_COSINE](o->rx, o->rc, a, o->n), 4 * (double)(o->n + 4) * o->unit);
+                   o->vector->distance[FKM_METRIC_COSINE](o->rx, o->rc, a, o->n),
+                   4 * (double)(o->n + 4) * o->unit);
     }
 }
 TEST(products_and_distances) { for_every_vector(check_sums); }
@@ -135,7 +137,8 @@ static void check_add_f64(struct operands *o, struct naive_random *random)
     { /* the same bits when it comes in two pieces */
         const int64_t middle = naive_below(random, o->n + 1);
         o->vector->add_f64(cut, o->rx, scale, middle);
-        o->vector->add_f64(cut + middle, (const char *)o->rx + (size_t)middle * naive_size(o->real), scale, o->n - middle);
+        o->vector->add_f64(cut + middle, (const char *)o->rx + (size_t)middle * naive_size(o->real), scale,
+                           o->n - middle);
         CHECK(memcmp(cut, sum, (size_t)o->n * sizeof *sum) == 0);
     }
 }
@@ -185,13 +188,14 @@ static void check_updates(struct operands *o, struct naive_random *random)
             }
             for (int64_t i = 0; i < o->n; i++) {
                 const double x = o->x[i], c = o->c[i], w = weighted ? o->a[i] : 1;
-                const double change = scale * w
-                                      * (update == DIFFERENCE ? c - x
-                                         : update == SIGN     ? (double)((c > x) - (c < x))
-                                         : update == SCALED   ? x
-                                         : update == SQUARE   ? (x - c) * (x - c)
-                                                              : fabs(x - c));
-                CHECK_NEAR(o->g[i] + change, naive_get(o->rg, o->real, i), 8 * o->unit * (fabs(o->g[i]) + fabs(change)));
+                const double change = scale * w *
+                                      (update == DIFFERENCE ? c - x
+                                       : update == SIGN     ? (double)((c > x) - (c < x))
+                                       : update == SCALED   ? x
+                                       : update == SQUARE   ? (x - c) * (x - c)
+                                                            : fabs(x - c));
+                CHECK_NEAR(o->g[i] + change, naive_get(o->rg, o->real, i),
+                           8 * o->unit * (fabs(o->g[i]) + fabs(change)));
             }
             check_guard(o, o->rg);
         }
@@ -228,9 +232,28 @@ TEST(adam_moves_parameters_by_moments) { for_every_vector(check_adam); }
 /* Numbers that round in every way a format knows: ties, denormals, overflow, infinities. */
 static double hard_number(struct naive_random *random, int64_t i)
 {
-    static const double fixed[] = {0, -0.0, 1, 65504, 65519.9, 65520, 65536, 1e-8, 2.98e-8, 2.9802322387695312e-8,
-                                   5.9604644775390625e-8, 6.0975e-5, 1.00390625, 1.01171875, 1.0009765625,
-                                   1.00048828125, 1.001464843750001, 3.3895e38, 1e-40, -3.5e38, 1e300, -1e-300};
+    static const double fixed[] = {0,
+                                   -0.0,
+                                   1,
+                                   65504,
+                                   65519.9,
+                                   65520,
+                                   65536,
+                                   1e-8,
+                                   2.98e-8,
+                                   2.9802322387695312e-8,
+                                   5.9604644775390625e-8,
+                                   6.0975e-5,
+                                   1.00390625,
+                                   1.01171875,
+                                   1.0009765625,
+                                   1.00048828125,
+                                   1.001464843750001,
+                                   3.3895e38,
+                                   1e-40,
+                                   -3.5e38,
+                                   1e300,
+                                   -1e-300};
     const int64_t n = (int64_t)(sizeof fixed / sizeof *fixed);
 
     if (i < n)

@@ -14,7 +14,10 @@ uint64_t naive_u64(struct naive_random *random) /* splitmix64 (Steele et al. 201
     return z ^ (z >> 31);
 }
 
-int64_t naive_below(struct naive_random *random, int64_t n) { return (int64_t)(naive_u64(random) % (uint64_t)n); }
+int64_t naive_below(struct naive_random *random, int64_t n)
+{
+    return (int64_t)(naive_u64(random) % (uint64_t)n);
+}
 double naive_uniform(struct naive_random *random) { return (double)(naive_u64(random) >> 11) * 0x1p-53; }
 
 double naive_normal(struct naive_random *random)
@@ -123,8 +126,8 @@ double naive_distance(fkm_metric metric, const double *x, const double *c, const
 }
 
 void naive_nearest(fkm_metric metric, const double *x, const double *points, int64_t dim, const double *w,
-                   const float *m, int64_t begin, int64_t end, int64_t skip_begin, int64_t skip_end, int64_t most,
-                   int64_t *index, double *distance)
+                   const float *m, int64_t begin, int64_t end, int64_t skip_begin, int64_t skip_end,
+                   int64_t most, int64_t *index, double *distance)
 {
     for (int64_t place = 0; place < most; place++) {
         index[place] = -1;

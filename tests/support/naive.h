@@ -29,10 +29,10 @@ void naive_set(void *array, fkm_dtype dtype, int64_t i, double value);
 
 double naive_distance(fkm_metric metric, const double *x, const double *c, const double *w, const float *m,
                       int64_t dim);
-/* The `most` nearest of prototypes [begin, end) outside [skip_begin, skip_end): index -1 and inf where there is
- * none. points: k x dim. */
+/* The `most` nearest of prototypes [begin, end) outside [skip_begin, skip_end): index -1 and inf where
+ * there is none. points: k x dim. */
 void naive_nearest(fkm_metric metric, const double *x, const double *points, int64_t dim, const double *w,
-                   const float *m, int64_t begin, int64_t end, int64_t skip_begin, int64_t skip_end, int64_t most,
-                   int64_t *index, double *distance);
+                   const float *m, int64_t begin, int64_t end, int64_t skip_begin, int64_t skip_end,
+                   int64_t most, int64_t *index, double *distance);
 
 #endif

@@ -1,7 +1,8 @@
 /* accumulate.c — sums of the rows assigned to each prototype.
  *
- * Rows are grouped by prototype first (a counting sort, which keeps their order), so each sum has one writer, needs
- * no lock and adds in row order whatever the number of threads. Few prototypes are shared out by columns as well.
+ * Rows are grouped by prototype first (a counting sort, which keeps their order), so each sum has one
+ * writer, needs no lock and adds in row order whatever the number of threads. Few prototypes are shared
+ * out by columns as well.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
@@ -34,7 +35,8 @@ static double weight_of(const struct accumulate_job *job, int64_t i)
 
 static const char *dense_row(const struct fkmi_rows *rows, int64_t i, int64_t column)
 {
-    return (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride + column) * fkmi_dtype_size(rows->dtype);
+    return (const char *)rows->x +
+           (size_t)(fkmi_row(rows, i) * rows->stride + column) * fkmi_dtype_size(rows->dtype);
 }
 
 /* Rows lie anywhere, so the processor cannot guess the next one. */
@@ -52,7 +54,8 @@ static void add_dense(const struct accumulate_job *job, int64_t j, int64_t colum
     const bool wide = rows->dtype == FKM_DTYPE_F64;
     /* rows that hold reals are added where they lie; f64 rows of an f32 model are seen as f32 */
     const bool in_place = wide ? job->space->real == FKMI_REAL_F64 : rows->dtype == FKM_DTYPE_F32;
-    const struct fkmi_vector *vector = &job->kernels->vector[in_place && !wide ? FKMI_REAL_F32 : job->space->real];
+    const struct fkmi_vector *vector =
+        &job->kernels->vector[in_place && !wide ? FKMI_REAL_F32 : job->space->real];
     const int64_t row_bytes = n * (int64_t)fkmi_dtype_size(rows->dtype), end = job->begin[j + 1];
     const int64_t ahead = row_bytes * 32 < BYTES_AHEAD ? 32 : BYTES_AHEAD / row_bytes + 1;
     const void *x[ROWS_TOGETHER];
@@ -156,7 +159,8 @@ static fkm_status find_scales(void *argument, int64_t begin, int64_t end, int th
         double square = 0;
 
         for (int64_t d = 0; d < job->rows->dim; d += COLUMNS_PER_SQUARE) {
-            const int64_t left = job->rows->dim - d, n = left < COLUMNS_PER_SQUARE ? left : COLUMNS_PER_SQUARE;
+            const int64_t left = job->rows->dim - d,
+                          n = left < COLUMNS_PER_SQUARE ? left : COLUMNS_PER_SQUARE;
 
             vector->load[job->rows->dtype](wide, dense_row(job->rows, i, d), n);
             square += vector->dot(wide, wide, weights ? weights + d : NULL, n);
@@ -167,8 +171,8 @@ static fkm_status find_scales(void *argument, int64_t begin, int64_t end, int th
 }
 
 /* Groups rows by prototype and adds up their masses; rows of index -1 are left out. */
-static void group_rows(const struct accumulate_job *job, const int32_t *index, int64_t k, int64_t *begin, int64_t *row,
-                       double *mass)
+static void group_rows(const struct accumulate_job *job, const int32_t *index, int64_t k, int64_t *begin,
+                       int64_t *row, double *mass)
 {
     memset(begin, 0, (size_t)(k + 2) * sizeof *begin);
     for (int64_t i = 0; i < job->rows->n; i++)
@@ -176,7 +180,8 @@ static void group_rows(const struct accumulate_job *job, const int32_t *index, i
             begin[index[i] + 2]++;
     for (int64_t j = 0; j < k; j++)
         begin[j + 2] += begin[j + 1];
-    for (int64_t i = 0; i < job->rows->n; i++) /* begin[j + 1] walks from the first row of j to the first of j + 1 */
+    for (int64_t i = 0; i < job->rows->n;
+         i++) /* begin[j + 1] walks from the first row of j to the first of j + 1 */
         if (index[i] >= 0) {
             row[begin[index[i] + 1]++] = i;
             mass[index[i]] += weight_of(job, i);
@@ -184,13 +189,20 @@ static void group_rows(const struct accumulate_job *job, const int32_t *index, i
 }
 
 fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
-                               const struct fkmi_space *space, const int32_t *index, const double *factor, int64_t k,
-                               double *sum, double *mass, double *ages)
+                               const struct fkmi_space *space, const int32_t *index, const double *factor,
+                               int64_t k, double *sum, double *mass, double *ages)
 {
     const int n_threads = fkmi_pool_threads(context->pool);
-    const bool plain = !rows->mask && !fkmi_rows_sparse(rows), scaled = plain && space->metric == FKM_METRIC_COSINE;
-    struct accumulate_job job = {.rows = rows, .space = space, .kernels = context->kernels, .factor = factor,
-                                 .columns_per_item = rows->dim, .n_chunks = 1, .sum = sum, .ages = ages};
+    const bool plain = !rows->mask && !fkmi_rows_sparse(rows),
+               scaled = plain && space->metric == FKM_METRIC_COSINE;
+    struct accumulate_job job = {.rows = rows,
+                                 .space = space,
+                                 .kernels = context->kernels,
+                                 .factor = factor,
+                                 .columns_per_item = rows->dim,
+                                 .n_chunks = 1,
+                                 .sum = sum,
+                                 .ages = ages};
     struct fkmi_carve carve = {NULL, 0};
     int64_t *begin = NULL, *row = NULL;
     void *memory = NULL;
@@ -199,8 +211,9 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
     if (plain && k < 2 * n_threads) { /* the bits do not depend on where columns are cut */
         const int64_t chunks = (2 * n_threads - 1) / k + 1, columns = (rows->dim - 1) / chunks + 1;
 
-        job.columns_per_item = columns < COLUMNS_AT_LEAST ? COLUMNS_AT_LEAST
-                                                          : (columns + COLUMNS_AT_LEAST - 1) / COLUMNS_AT_LEAST * COLUMNS_AT_LEAST;
+        job.columns_per_item = columns < COLUMNS_AT_LEAST
+                                   ? COLUMNS_AT_LEAST
+                                   : (columns + COLUMNS_AT_LEAST - 1) / COLUMNS_AT_LEAST * COLUMNS_AT_LEAST;
         job.n_chunks = (rows->dim - 1) / job.columns_per_item + 1;
     }
     job.scratch_per_thread = ROWS_TOGETHER * (((size_t)rows->dim * sizeof(double) + 63) & ~(size_t)63);
@@ -221,7 +234,8 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
         FKMI_TRY_GOTO(fkmi_parallel(context->pool, rows->n, 256, find_scales, &job));
         job.scale = job.scales;
     }
-    FKMI_TRY_GOTO(fkmi_parallel(context->pool, k * job.n_chunks, (k * job.n_chunks - 1) / 64 + 1, add_items, &job));
+    FKMI_TRY_GOTO(
+        fkmi_parallel(context->pool, k * job.n_chunks, (k * job.n_chunks - 1) / 64 + 1, add_items, &job));
 done:
     fkmi_scratch_give(context, memory);
     return status;

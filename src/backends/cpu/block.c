@@ -8,7 +8,10 @@
 
 static const double no_bias[64]; /* also read as floats */
 
-static fkm_dtype dtype_of(enum fkmi_real real) { return real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32; }
+static fkm_dtype dtype_of(enum fkmi_real real)
+{
+    return real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
+}
 
 static bool rows_need_staging(const struct fkmi_pack *pack, const struct fkmi_rows *rows)
 {
@@ -41,7 +44,8 @@ void fkmi_block_carve(struct fkmi_block *block, struct fkmi_carve *carve, const 
 
 /* ---- facts */
 
-/* `terms` were added up for a score; a map, a centre and the direct distance itself cost a few roundings more. */
+/* `terms` were added up for a score; a map, a centre and the direct distance itself cost a few roundings
+ * more. */
 static double rounding_of(const struct fkmi_pack *pack, int64_t terms)
 {
     return (double)(terms + 32) * (pack->space.real == FKMI_REAL_F64 ? 0x1p-53 : 0x1p-24);
@@ -66,8 +70,8 @@ static bool is_unusual(const struct fkmi_pack *pack, double square, const void *
     return any_nonzero(pack->space.real, x, n);
 }
 
-/* How far below a score a rival may lie, for a rival and a distance as large as they can be. A euclidean score adds
- * up x.c and |c|^2 / 2; a centred sparse row counts its centre in its size. */
+/* How far below a score a rival may lie, for a rival and a distance as large as they can be. A euclidean
+ * score adds up x.c and |c|^2 / 2; a centred sparse row counts its centre in its size. */
 static void find_slack(const struct fkmi_pack *pack, struct fkmi_row_facts *facts)
 {
     const double error = 2 * facts->rounding, size = facts->size; /* this score's and the rival's */
@@ -86,7 +90,8 @@ static void find_slack(const struct fkmi_pack *pack, struct fkmi_row_facts *fact
     }
 }
 
-double fkmi_score_close_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score)
+double fkmi_score_close_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
+                                  double score)
 {
     const double quick = fkmi_score_threshold(facts, score);
     double distance, norm, close;
@@ -119,15 +124,16 @@ static struct fkmi_row_facts facts_of(const struct fkmi_pack *pack, const void *
 
 /* ---- sparse rows */
 
-static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
-                            int64_t at, int64_t i, int64_t *n_staged)
+static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pack,
+                            const struct fkmi_rows *rows, int64_t at, int64_t i, int64_t *n_staged)
 {
     const enum fkmi_real real = pack->space.real;
     const size_t size = fkmi_real_size(real);
     const int64_t row = fkmi_row(rows, i), first = rows->indptr[row], n = rows->indptr[row + 1] - first;
     const struct fkmi_vector *vector = fkmi_pack_vector(pack);
     const int32_t *indices = n > 0 ? rows->indices + first : NULL;
-    const void *values = n > 0 ? (const char *)rows->values + (size_t)first * fkmi_dtype_size(rows->dtype) : NULL;
+    const void *values =
+        n > 0 ? (const char *)rows->values + (size_t)first * fkmi_dtype_size(rows->dtype) : NULL;
     double square = 0, by_centre = 0, l1 = 0;
 
     if (rows_need_staging(pack, rows) && n > 0) {
@@ -146,7 +152,8 @@ static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pa
     block->indices[at] = indices;
     block->n_entries[at] = n;
     for (int64_t e = 0; e < n; e++) {
-        const double v = real == FKMI_REAL_F64 ? ((const double *)values)[e] : (double)((const float *)values)[e];
+        const double v =
+            real == FKMI_REAL_F64 ? ((const double *)values)[e] : (double)((const float *)values)[e];
 
         square += v * v;
         l1 += fabs(v);
@@ -173,8 +180,8 @@ static const void *dense_row(const struct fkmi_rows *rows, int64_t i)
     return (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
 }
 
-static void load_masked_row(const struct fkmi_pack *pack, const struct fkmi_rows *rows, int64_t i, char *staged,
-                            char *mask, struct fkmi_row_facts *facts)
+static void load_masked_row(const struct fkmi_pack *pack, const struct fkmi_rows *rows, int64_t i,
+                            char *staged, char *mask, struct fkmi_row_facts *facts)
 {
     const struct fkmi_vector *vector = fkmi_pack_vector(pack);
     const fkm_metric metric = pack->space.metric;
@@ -193,8 +200,8 @@ static void load_masked_row(const struct fkmi_pack *pack, const struct fkmi_rows
     *facts = facts_of(pack, staged, pack->dim, square, factor, 2 * pack->dim);
 }
 
-static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
-                            const int64_t *picked, int64_t first, int64_t t)
+static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pack,
+                            const struct fkmi_rows *rows, const int64_t *picked, int64_t first, int64_t t)
 {
     const struct fkmi_vector *vector = fkmi_pack_vector(pack);
     const size_t row_size = (size_t)pack->dim * fkmi_real_size(pack->space.real);
@@ -211,7 +218,8 @@ static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pa
         x[r] = staged ? staged : dense_row(rows, i);
         if (block->masked) {
             m[r] = block->staging_m + (size_t)r * row_size;
-            load_masked_row(pack, rows, i, staged, block->staging_m + (size_t)r * row_size, &block->facts[begin + r]);
+            load_masked_row(pack, rows, i, staged, block->staging_m + (size_t)r * row_size,
+                            &block->facts[begin + r]);
             continue;
         }
         if (staged) {
@@ -223,13 +231,14 @@ static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pa
             }
             vector->transform(staged, from, pack->centre, pack->map, pack->dim);
         }
-        block->facts[begin + r] = facts_of(pack, x[r], pack->dim,
-                                           l1 && !pack->map ? 0.0 : vector->dot(x[r], x[r], NULL, pack->dim),
-                                           pack->space.metric == FKM_METRIC_COSINE ? 1.0 : pack->factor, pack->dim);
+        block->facts[begin + r] =
+            facts_of(pack, x[r], pack->dim, l1 && !pack->map ? 0.0 : vector->dot(x[r], x[r], NULL, pack->dim),
+                     pack->space.metric == FKM_METRIC_COSINE ? 1.0 : pack->factor, pack->dim);
     }
     pack->tile->pack(x, n, pack->dim, pack->tile->rows, block->x + (size_t)(t * pack->tile->rows) * row_size);
     if (block->masked)
-        pack->tile->pack(m, n, pack->dim, pack->tile->rows, block->m + (size_t)(t * pack->tile->rows) * row_size);
+        pack->tile->pack(m, n, pack->dim, pack->tile->rows,
+                         block->m + (size_t)(t * pack->tile->rows) * row_size);
 }
 
 void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
@@ -270,15 +279,16 @@ static void join_masked(const struct fkmi_pack *pack, void *scores, const void *
 static void scale_scores(const struct fkmi_pack *pack, int64_t panel, float *scores)
 {
     const int rows = pack->tile->rows, cols = pack->tile->cols;
-    const float *scale = (const float *)(const void *)pack->scale + panel * cols; /* half storage: reals are f32 */
+    const float *scale =
+        (const float *)(const void *)pack->scale + panel * cols; /* half storage: reals are f32 */
 
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < cols; j++)
             scores[r * cols + j] *= scale[j];
 }
 
-static void sparse_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, const char *panel,
-                          const char *bias, char *scores)
+static void sparse_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t,
+                          const char *panel, const char *bias, char *scores)
 {
     const struct fkmi_tile *tile = pack->tile;
     const size_t row_size = (size_t)tile->cols * fkmi_real_size(pack->space.real);
@@ -313,7 +323,8 @@ void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *p
         const struct fkmi_tile *reals = &pack->kernels->tile[dtype_of(pack->space.real)];
 
         tile->dot(block->x + x_at, panel_at, no_bias, pack->dim, scores);
-        reals->dot(block->m + x_at, pack->squares + lane * (size_t)pack->dim * real, no_bias, pack->dim, other);
+        reals->dot(block->m + x_at, pack->squares + lane * (size_t)pack->dim * real, no_bias, pack->dim,
+                   other);
         join_masked(pack, scores, other);
     } else
         tile->dot(block->x + x_at, panel_at, pack->bias + lane * real, pack->dim, scores);

@@ -1,18 +1,18 @@
-/* cpu.h — the inside of the CPU backend: a pack, rows laid out for tiles, short lists of candidates, and direct
- * distances.
+/* cpu.h — the inside of the CPU backend: a pack, rows laid out for tiles, short lists of candidates, and
+ * direct distances.
  *
- * A tile gives scores, of which the largest is the nearest prototype: x.c - |c|^2/2, cos, or -|x - c|. Scores are
- * fast and a little inexact, so a scan keeps every prototype whose score lies within the rounding bound of the
- * best and lets direct distances decide. The answer is then the one that direct distances to all prototypes would
- * give, however rows and prototypes were cut into blocks.
+ * A tile gives scores, of which the largest is the nearest prototype: x.c - |c|^2/2, cos, or -|x - c|.
+ * Scores are fast and a little inexact, so a scan keeps every prototype whose score lies within the
+ * rounding bound of the best and lets direct distances decide. The answer is then the one that direct
+ * distances to all prototypes would give, however rows and prototypes were cut into blocks.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_BACKENDS_CPU_H
 #define FKMI_BACKENDS_CPU_H
 
 #include "backends/backend.h"
 
-/* Rows and prototypes go through the same map before they meet in a tile: euclidean root w (x - centre), cosine
- * root w x, l1 w x. Prototypes of cosine also become unit vectors. */
+/* Rows and prototypes go through the same map before they meet in a tile: euclidean root w (x - centre),
+ * cosine root w x, l1 w x. Prototypes of cosine also become unit vectors. */
 struct fkmi_pack {
     struct fkmi_space space; /* feature_weights points into this pack */
     struct fkmi_space wide;  /* the same in f64 */
@@ -35,7 +35,7 @@ struct fkmi_pack {
     char *centre, *map;  /* dim reals each, or NULL: the map is map (x - centre) */
     char *weights;       /* dim reals, or NULL */
     double *feature_weights, *wide_centre; /* dim, or NULL */
-    void *memory;        /* holds all of the above */
+    void *memory;                          /* holds all of the above */
     size_t capacity;
 };
 fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
@@ -65,15 +65,15 @@ static inline void *fkmi_carve(struct fkmi_carve *carve, int64_t count, size_t s
 struct fkmi_direct {
     const struct fkmi_pack *pack;
     const struct fkmi_rows *rows;
-    int64_t i;        /* row of the view */
+    int64_t i;               /* row of the view */
     bool wide_row, has_wide; /* every distance in f64; the row stands in wide_x */
-    const void *x, *a; /* dense: reals and active weights (NULL: ones) */
+    const void *x, *a;       /* dense: reals and active weights (NULL: ones) */
     double factor;
     double *values; /* sparse: the row's values, and its size as pack->size */
     const int32_t *indices;
     int64_t n;
     double row_size;
-    char *x_memory, *a_memory, *c_memory;      /* dim reals each */
+    char *x_memory, *a_memory, *c_memory;          /* dim reals each */
     double *wide_x, *wide_a, *wide_c, wide_factor; /* dim each */
     bool wide_weighted;
 };
@@ -90,17 +90,17 @@ double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j);
 
 /* What turns a row's scores into distances and bounds their error. */
 struct fkmi_row_facts {
-    double square;   /* |mapped row|^2 under the mask */
-    double size;     /* bounds what the row adds to scores: its norm, or sum |x| for l1 */
-    double factor;   /* distances are multiplied by this */
-    double rounding; /* error of a score, relative to the size of what was added */
+    double square;       /* |mapped row|^2 under the mask */
+    double size;         /* bounds what the row adds to scores: its norm, or sum |x| for l1 */
+    double factor;       /* distances are multiplied by this */
+    double rounding;     /* error of a score, relative to the size of what was added */
     double slack, slope; /* a rival loses for certain when it scores slack + slope |best| less */
-    bool unusual;    /* scores could overflow or vanish: use direct distances */
+    bool unusual;        /* scores could overflow or vanish: use direct distances */
 };
 
 struct fkmi_block {
     int64_t n, n_tiles;
-    char *x, *m; /* dense: n_tiles x dim x rows reals; m is the mask */
+    char *x, *m;         /* dense: n_tiles x dim x rows reals; m is the mask */
     const void **values; /* sparse: entries by row */
     const int32_t **indices;
     int64_t *n_entries;
@@ -119,7 +119,8 @@ void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, con
 void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
                        void *scores, void *other);
 /* The distance a score stands for; unit is 1 / size of the row (0 for a zero row). */
-static inline double fkmi_score_distance(fkm_metric metric, double square, double unit, double factor, double score)
+static inline double fkmi_score_distance(fkm_metric metric, double square, double unit, double factor,
+                                         double score)
 {
     double distance;
 
@@ -131,13 +132,14 @@ static inline double fkmi_score_distance(fkm_metric metric, double square, doubl
         distance = 1 - score * unit < 2 ? 1 - score * unit : 2.0;
     return (distance > 0 ? distance : 0.0) * factor;
 }
-/* Prototypes scoring at most this are farther than one that scores `score`; the first is quick, the second close
- * even when a few prototypes have norms far above the others'. */
+/* Prototypes scoring at most this are farther than one that scores `score`; the first is quick, the second
+ * close even when a few prototypes have norms far above the others'. */
 static inline double fkmi_score_threshold(const struct fkmi_row_facts *facts, double score)
 {
     return score - facts->slack - facts->slope * (score < 0 ? -score : score);
 }
-double fkmi_score_close_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double score);
+double fkmi_score_close_threshold(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
+                                  double score);
 
 /* ---- the best few of a row (shortlist.c) */
 
@@ -166,8 +168,8 @@ void fkmi_shortlist_merge(struct fkmi_shortlist *list, int64_t most, const struc
 struct fkmi_range {
     int64_t begin, end, skip_begin, skip_end;
 };
-/* Direct distances decide among what the list kept, or, when that cannot be enough, among the whole range. The
- * list is exact from then on. */
+/* Direct distances decide among what the list kept, or, when that cannot be enough, among the whole range.
+ * The list is exact from then on. */
 void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_row_facts *facts,
                           struct fkmi_direct *direct, const struct fkmi_range *range);
 /* The same without any scores. */
@@ -178,10 +180,10 @@ void fkmi_shortlist_join(struct fkmi_shortlist *list, int64_t most, const struct
 /* Writes an exact list to `width` places, nearest first. */
 void fkmi_shortlist_write(struct fkmi_shortlist *list, int64_t width, int32_t *index, double *distance);
 
-fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows, const struct fkmi_pack *pack,
-                         const struct fkmi_scan *scan);
+fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows,
+                         const struct fkmi_pack *pack, const struct fkmi_scan *scan);
 fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
-                               const struct fkmi_space *space, const int32_t *index, const double *factor, int64_t k,
-                               double *sum, double *mass, double *ages);
+                               const struct fkmi_space *space, const int32_t *index, const double *factor,
+                               int64_t k, double *sum, double *mass, double *ages);
 
 #endif

@@ -1,8 +1,8 @@
 /* direct.c — the distance of one row to one prototype, from x - c.
  *
- * Dense rows use the vector loops in the model's real type, and f64 where squares would leave the range of floats;
- * which of the two depends on the row and the prototype alone. Sparse rows visit their entries only: what lies
- * outside them is the prototype's own size, known since it was packed.
+ * Dense rows use the vector loops in the model's real type, and f64 where squares would leave the range of
+ * floats; which of the two depends on the row and the prototype alone. Sparse rows visit their entries
+ * only: what lies outside them is the prototype's own size, known since it was packed.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
@@ -32,7 +32,8 @@ void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, con
 
 static double factor_of(fkm_metric metric, double factor)
 {
-    if (metric == FKM_METRIC_COSINE) /* a cosine has no scale; only a row without active features is special */
+    if (metric ==
+        FKM_METRIC_COSINE) /* a cosine has no scale; only a row without active features is special */
         return factor > 0 ? 1.0 : 0.0;
     return factor;
 }
@@ -87,7 +88,8 @@ void fkmi_direct_row(struct fkmi_direct *direct, int64_t i)
         direct->a = direct->a_memory;
         direct->x = direct->x_memory;
     } else {
-        direct->x = (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+        direct->x =
+            (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
         direct->a = pack->weights;
         direct->factor = pack->factor;
         if (!same) {
@@ -109,7 +111,8 @@ void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j)
 
     if (fkmi_rows_sparse(rows))
         return;
-    for (size_t at = 0; at < c_size && at < 1024; at += 64) /* the processor finds the rest of a long row itself */
+    for (size_t at = 0; at < c_size && at < 1024;
+         at += 64) /* the processor finds the rest of a long row itself */
         __builtin_prefetch((const char *)pack->points + (size_t)j * c_size + at);
     for (size_t at = 0; at < x_size && at < 1024; at += 64)
         __builtin_prefetch((const char *)rows->x +
@@ -122,7 +125,8 @@ static double sparse_distance(const struct fkmi_direct *direct, int64_t j)
     const size_t size = fkmi_dtype_size(pack->dtype);
     const char *point = (const char *)pack->points + (size_t)(j * pack->dim) * size;
     const bool cosine = pack->space.metric == FKM_METRIC_COSINE, l1 = pack->space.metric == FKM_METRIC_L1;
-    double near = 0, covered = 0; /* over the row's entries: the distance, or the product; the prototype's size */
+    double near = 0,
+           covered = 0; /* over the row's entries: the distance, or the product; the prototype's size */
     double distance;
 
     for (int64_t e = 0; e < direct->n; e++) {
@@ -155,14 +159,16 @@ static double wide_distance(struct fkmi_direct *direct, int64_t j)
         bool present;
 
         /* from the reals, so that f32 models see the same row here as elsewhere */
-        vector->load[pack->space.real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32](direct->wide_x, direct->x,
-                                                                                        pack->dim);
+        vector->load[pack->space.real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32](direct->wide_x,
+                                                                                        direct->x, pack->dim);
         direct->wide_factor =
-            factor_of(pack->space.metric, fkmi_row_active(direct->rows, &pack->wide, direct->i, direct->wide_a, &present));
+            factor_of(pack->space.metric,
+                      fkmi_row_active(direct->rows, &pack->wide, direct->i, direct->wide_a, &present));
         direct->wide_weighted = present;
         direct->has_wide = true;
     }
-    vector->load[pack->dtype](direct->wide_c, (const char *)pack->points + (size_t)(j * pack->dim) * size, pack->dim);
+    vector->load[pack->dtype](direct->wide_c, (const char *)pack->points + (size_t)(j * pack->dim) * size,
+                              pack->dim);
     return vector->distance[pack->space.metric](direct->wide_x, direct->wide_c,
                                                 direct->wide_weighted ? direct->wide_a : NULL, pack->dim) *
            direct->wide_factor;

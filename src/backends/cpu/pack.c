@@ -1,10 +1,11 @@
-/* pack.c — lays prototypes out for tiles: mapped, in panels of `cols`, dimension-major, with their biases; and
- * keeps them as given for direct distances.
+/* pack.c — lays prototypes out for tiles: mapped, in panels of `cols`, dimension-major, with their biases;
+ * and keeps them as given for direct distances.
  *
- * Euclidean scores x.c - |c|^2/2 cancel when all points lie far from the origin. When the mean of the prototypes
- * is large beside their spread, it is subtracted from prototypes and rows alike.
+ * Euclidean scores x.c - |c|^2/2 cancel when all points lie far from the origin. When the mean of the
+ * prototypes is large beside their spread, it is subtracted from prototypes and rows alike.
  *
- * Panels are in the storage type where that is exact: no weights, no centre, no normalising; else they are reals.
+ * Panels are in the storage type where that is exact: no weights, no centre, no normalising; else they are
+ * reals.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "backends/cpu/cpu.h"
 
@@ -12,8 +13,8 @@
 #include <math.h>
 #include <string.h>
 
-#define DIMS_PER_CHUNK 256
-#define DIMS_PER_MEAN  64
+#define DIMS_PER_CHUNK  256
+#define DIMS_PER_MEAN   64
 #define FAR_FROM_ORIGIN 4.0 /* |mean|^2 over the mean square distance to it, from which centring pays */
 
 static const double zeros[DIMS_PER_CHUNK]; /* also read as floats */
@@ -33,7 +34,8 @@ struct thread_scratch {
     double *wide;     /* DIMS_PER_CHUNK */
 };
 
-static void carve_thread(struct thread_scratch *scratch, struct fkmi_carve *carve, const struct fkmi_pack *pack)
+static void carve_thread(struct thread_scratch *scratch, struct fkmi_carve *carve,
+                         const struct fkmi_pack *pack)
 {
     const size_t real = fkmi_real_size(pack->space.real);
 
@@ -100,7 +102,8 @@ static fkm_status measure_chunks(void *argument, int64_t begin, int64_t end, int
     const struct thread_scratch scratch = scratch_of(job, thread);
 
     for (int64_t chunk = begin; chunk < end; chunk++) {
-        const int64_t d = chunk * DIMS_PER_MEAN, left = pack->dim - d, n = left < DIMS_PER_MEAN ? left : DIMS_PER_MEAN;
+        const int64_t d = chunk * DIMS_PER_MEAN, left = pack->dim - d,
+                      n = left < DIMS_PER_MEAN ? left : DIMS_PER_MEAN;
 
         memset(job->mean + d, 0, (size_t)n * sizeof *job->mean);
         job->squares[chunk] = 0;
@@ -159,8 +162,9 @@ static void carve_pack(struct fkmi_pack *pack, struct fkmi_carve *carve, bool we
     pack->squares = squares ? fkmi_carve(carve, lanes * dim, real) : NULL;
     pack->bias = fkmi_carve(carve, lanes, real);
     pack->sparse_bias = fkmi_carve(carve, lanes, real);
-    pack->scale = pack->space.metric == FKM_METRIC_COSINE && panels_are_stored(pack) ? fkmi_carve(carve, lanes, real)
-                                                                                     : NULL;
+    pack->scale = pack->space.metric == FKM_METRIC_COSINE && panels_are_stored(pack)
+                      ? fkmi_carve(carve, lanes, real)
+                      : NULL;
     pack->size = fkmi_carve(carve, pack->k, sizeof *pack->size);
     pack->centre = pack->centred ? fkmi_carve(carve, dim, real) : NULL;
     pack->wide_centre = pack->centred ? fkmi_carve(carve, dim, sizeof(double)) : NULL;
@@ -225,8 +229,8 @@ static void stage_point(const struct pack_job *job, int64_t j, int64_t d, int64_
     if (to_unit && pack->size[j] > 0) /* first, while an extreme prototype still fits */
         scale_reals(pack->space.real, staged, n, 1 / sqrt(pack->size[j]));
     if (pack->centre || pack->map)
-        vector->transform(staged, staged, pack->centre ? pack->centre + at : NULL, pack->map ? pack->map + at : NULL,
-                          n);
+        vector->transform(staged, staged, pack->centre ? pack->centre + at : NULL,
+                          pack->map ? pack->map + at : NULL, n);
 }
 
 static void pack_panel(const struct pack_job *job, const struct thread_scratch *scratch, int64_t panel)
@@ -307,7 +311,8 @@ static void find_norm(struct fkmi_pack *pack)
     double most = 0;
 
     for (int64_t j = 0; j < pack->k; j++) {
-        const double bias = f64 ? ((double *)(void *)pack->bias)[j] : (double)((float *)(void *)pack->bias)[j];
+        const double bias =
+            f64 ? ((double *)(void *)pack->bias)[j] : (double)((float *)(void *)pack->bias)[j];
 
         if (!(-2 * bias <= most))
             most = -2 * bias;
@@ -322,9 +327,15 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
 {
     const struct fkmi_kernels *kernels = context->kernels;
     const int n_threads = fkmi_pool_threads(context->pool);
-    struct fkmi_pack next = {
-        .space = *space, .wide = *space, .dtype = dtype, .dim = space->dim, .k = k, .masked = masked,
-        .kernels = kernels, .memory = *pack ? (*pack)->memory : NULL, .capacity = *pack ? (*pack)->capacity : 0};
+    struct fkmi_pack next = {.space = *space,
+                             .wide = *space,
+                             .dtype = dtype,
+                             .dim = space->dim,
+                             .k = k,
+                             .masked = masked,
+                             .kernels = kernels,
+                             .memory = *pack ? (*pack)->memory : NULL,
+                             .capacity = *pack ? (*pack)->capacity : 0};
     struct pack_job job = {.pack = &next, .points = points};
     struct thread_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};

@@ -1,9 +1,10 @@
 /* scan.c — rows against packed prototypes, with the epilogue the caller asked for.
  *
- * Work is cut into cells: some rows, small enough to stay in L2 when laid out, against some panels. For each panel
- * and each tile of rows, the scores of a tile go to a scratch that never leaves L1; the epilogue reads them there.
- * When there are few rows, the panels are cut too, and the lists of the parts are merged in order. Where a tile
- * would be mostly padding (a few rows, a few prototypes) direct distances are computed at once.
+ * Work is cut into cells: some rows, small enough to stay in L2 when laid out, against some panels. For
+ * each panel and each tile of rows, the scores of a tile go to a scratch that never leaves L1; the
+ * epilogue reads them there. When there are few rows, the panels are cut too, and the lists of the parts
+ * are merged in order. Where a tile would be mostly padding (a few rows, a few prototypes) direct
+ * distances are computed at once.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <math.h>
@@ -12,12 +13,12 @@
 #include "backends/cpu/cpu.h"
 #include "base/cpu.h"
 
-#define FEW_PROTOTYPES 12 /* up to here, direct distances cost no more than a tile */
-#define FEW_ROWS       3
-#define TILES_PER_CELL 40
+#define FEW_PROTOTYPES      12 /* up to here, direct distances cost no more than a tile */
+#define FEW_ROWS            3
+#define TILES_PER_CELL      40
 #define LIST_BYTES_PER_CELL ((int64_t)4 << 20)
-#define CELLS_WANTED   8
-#define WORK_PER_CELL  ((int64_t)1 << 18) /* multiplications that are worth another thread */
+#define CELLS_WANTED        8
+#define WORK_PER_CELL       ((int64_t)1 << 18) /* multiplications that are worth another thread */
 
 enum epilogue { LISTS, CLASSES, ALL };
 
@@ -100,7 +101,8 @@ static struct fkmi_range range_of(const struct scan_job *job, int64_t row)
         return range;
     if (job->picked) {
         const int32_t slot = job->slot[row];
-        return (struct fkmi_range){slot < 0 ? 0 : job->class_begin[slot], slot < 0 ? 0 : job->class_begin[slot + 1], 0, 0};
+        return (struct fkmi_range){slot < 0 ? 0 : job->class_begin[slot],
+                                   slot < 0 ? 0 : job->class_begin[slot + 1], 0, 0};
     }
     if (job->slot[row] >= 0) {
         range.skip_begin = job->class_begin[job->slot[row]];
@@ -140,8 +142,8 @@ static uint32_t lanes_between(int64_t panel, int cols, int64_t begin, int64_t en
 
 /* ---- the epilogues, on the scores of tile t against a panel */
 
-static void offer_lane(const struct scan_job *job, const struct fkmi_row_facts *facts, struct fkmi_shortlist *list,
-                       const void *row_scores, int64_t panel, int lane)
+static void offer_lane(const struct scan_job *job, const struct fkmi_row_facts *facts,
+                       struct fkmi_shortlist *list, const void *row_scores, int64_t panel, int lane)
 {
     const double score = score_at(job->pack->space.real, row_scores, lane);
 
@@ -150,7 +152,8 @@ static void offer_lane(const struct scan_job *job, const struct fkmi_row_facts *
 }
 
 /* Lanes of a panel that row i of the cell may be matched with. */
-static uint32_t lanes_allowed(const struct scan_job *job, int64_t first, int64_t i, int64_t panel, uint32_t allowed)
+static uint32_t lanes_allowed(const struct scan_job *job, int64_t first, int64_t i, int64_t panel,
+                              uint32_t allowed)
 {
     if (job->class_begin && !job->picked) {
         const struct fkmi_range range = range_of(job, row_at(job, first, i));
@@ -159,11 +162,11 @@ static uint32_t lanes_allowed(const struct scan_job *job, int64_t first, int64_t
     return allowed;
 }
 
-/* Before the first panel nothing is known, and every lane would be looked at: begin with the best one. Returns its
- * bit for each row of the tile. */
-static void offer_highest(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
-                          int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed,
-                          uint32_t *taken)
+/* Before the first panel nothing is known, and every lane would be looked at: begin with the best one.
+ * Returns its bit for each row of the tile. */
+static void offer_highest(const struct scan_job *job, struct cell_scratch *scratch,
+                          struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t t,
+                          int64_t panel, uint32_t allowed, uint32_t *taken)
 {
     const struct fkmi_pack *pack = job->pack;
     const enum fkmi_real real = pack->space.real;
@@ -184,7 +187,8 @@ static void offer_highest(const struct scan_job *job, struct cell_scratch *scrat
 }
 
 static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
-                       int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed, bool begins)
+                       int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed,
+                       bool begins)
 {
     const struct fkmi_pack *pack = job->pack;
     const enum fkmi_real real = pack->space.real;
@@ -195,12 +199,14 @@ static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch,
 
     if (has_taken)
         offer_highest(job, scratch, lists, list_stride, first, t, panel, allowed, taken);
-    hit = pack->tile->above(scratch->scores, scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real), lanes);
+    hit = pack->tile->above(scratch->scores, scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real),
+                            lanes);
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
         const int64_t i = t * rows + r;
         struct fkmi_shortlist *list = &lists[i * list_stride];
-        uint32_t bits = lanes_allowed(job, first, i, panel, lanes[r] & allowed & (has_taken ? ~taken[r] : ~0u));
+        uint32_t bits =
+            lanes_allowed(job, first, i, panel, lanes[r] & allowed & (has_taken ? ~taken[r] : ~0u));
 
         if (!bits)
             continue;
@@ -212,8 +218,8 @@ static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch,
 }
 
 /* The best score of each class so far stands in the output. */
-static void classes_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first, int64_t t,
-                            int64_t panel, int64_t first_class)
+static void classes_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first,
+                            int64_t t, int64_t panel, int64_t first_class)
 {
     const struct fkmi_pack *pack = job->pack;
     const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
@@ -242,17 +248,19 @@ static void classes_of_tile(const struct scan_job *job, struct cell_scratch *scr
     }
 }
 
-static inline void distances_of(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, fkm_metric metric,
-                                const void *scores, int64_t n, double *distance)
+static inline void distances_of(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
+                                fkm_metric metric, const void *scores, int64_t n, double *distance)
 {
-    const double square = facts->square, factor = facts->factor, size = facts->size > 0 ? 1 / facts->size : 0.0;
+    const double square = facts->square, factor = facts->factor,
+                 size = facts->size > 0 ? 1 / facts->size : 0.0;
 
     if (pack->space.real == FKMI_REAL_F64)
         for (int64_t j = 0; j < n; j++)
             distance[j] = fkmi_score_distance(metric, square, size, factor, ((const double *)scores)[j]);
     else
         for (int64_t j = 0; j < n; j++)
-            distance[j] = fkmi_score_distance(metric, square, size, factor, (double)((const float *)scores)[j]);
+            distance[j] =
+                fkmi_score_distance(metric, square, size, factor, (double)((const float *)scores)[j]);
 }
 
 static void all_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first, int64_t t,
@@ -268,7 +276,9 @@ static void all_of_tile(const struct scan_job *job, struct cell_scratch *scratch
         const struct fkmi_row_facts *facts = &scratch->block.facts[i];
 
         switch (pack->space.metric) { /* one loop for each, without choices inside */
-        case FKM_METRIC_EUCLIDEAN: distances_of(pack, facts, FKM_METRIC_EUCLIDEAN, scores, n, distance); break;
+        case FKM_METRIC_EUCLIDEAN:
+            distances_of(pack, facts, FKM_METRIC_EUCLIDEAN, scores, n, distance);
+            break;
         case FKM_METRIC_L1: distances_of(pack, facts, FKM_METRIC_L1, scores, n, distance); break;
         default: distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance); break;
         }
@@ -288,7 +298,8 @@ static void start_classes(const struct scan_job *job, int64_t first, int64_t n)
 }
 
 /* From best scores to distances. */
-static void finish_classes(const struct scan_job *job, const struct fkmi_row_facts *facts, int64_t first, int64_t n)
+static void finish_classes(const struct scan_job *job, const struct fkmi_row_facts *facts, int64_t first,
+                           int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         double *best = job->distance + row_at(job, first, i) * job->stride;
@@ -298,7 +309,8 @@ static void finish_classes(const struct scan_job *job, const struct fkmi_row_fac
             const double unit = facts[i].size > 0 ? 1 / facts[i].size : 0.0;
 
             best[c] = empty ? (double)INFINITY
-                            : fkmi_score_distance(job->pack->space.metric, facts[i].square, unit, facts[i].factor, best[c]);
+                            : fkmi_score_distance(job->pack->space.metric, facts[i].square, unit,
+                                                  facts[i].factor, best[c]);
         }
     }
 }
@@ -357,7 +369,8 @@ static void write_list(const struct scan_job *job, struct fkmi_shortlist *list, 
                          job->distance + row * job->stride);
 }
 
-/* Lists for rows first .. first + n against panels [panel_begin, panel_end), every row by direct distances. */
+/* Lists for rows first .. first + n against panels [panel_begin, panel_end), every row by direct
+ * distances. */
 static void judge_cell(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
                        int64_t list_stride, int64_t first, int64_t n, int64_t panel_begin, int64_t panel_end)
 {
@@ -397,8 +410,8 @@ static bool few_prototypes(const struct scan_job *job, const struct fkmi_range *
 }
 
 /* What is left to do once a cell has seen its panels. */
-static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
-                        int64_t first, int64_t n, int64_t part)
+static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch,
+                        struct fkmi_shortlist *lists, int64_t first, int64_t n, int64_t part)
 {
     if (job->epilogue == CLASSES)
         finish_classes(job, scratch->block.facts, first, n);
@@ -429,7 +442,9 @@ static void run_cell(const struct scan_job *job, struct cell_scratch *scratch, i
     const int64_t part = cell % job->n_parts, block = cell / job->n_parts, cols = job->pack->tile->cols;
     const int64_t first = job->groups ? job->groups[block].begin : block * job->rows_per_cell;
     const int64_t left = job->rows->n - first;
-    const int64_t n = job->groups ? job->groups[block].n : left < job->rows_per_cell ? left : job->rows_per_cell;
+    const int64_t n = job->groups                 ? job->groups[block].n
+                      : left < job->rows_per_cell ? left
+                                                  : job->rows_per_cell;
     const struct fkmi_range range =
         job->groups ? range_of(job, row_at(job, first, 0)) : (struct fkmi_range){0, job->pack->k, 0, 0};
     const int64_t panel_begin = range.begin / cols, n_panels = (range.end + cols - 1) / cols - panel_begin;
@@ -448,7 +463,8 @@ static void run_cell(const struct scan_job *job, struct cell_scratch *scratch, i
             write_list(job, &lists[i], row_at(job, first, i));
         return;
     }
-    fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first, n);
+    fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first,
+                    n);
     scan_tiles(job, scratch, lists, job->n_parts, first, begin, end, &range);
     finish_rows(job, scratch, lists, first, n, part);
 }
@@ -489,16 +505,18 @@ static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thr
 
 /* ---- cutting the work */
 
-/* Rows that stay in half of L2 when laid out, in whole tiles; fewer when that gives every thread something. */
+/* Rows that stay in half of L2 when laid out, in whole tiles; fewer when that gives every thread
+ * something. */
 static int64_t rows_per_cell_of(const struct scan_job *job)
 {
     const struct fkmi_pack *pack = job->pack;
     const int64_t rows = pack->tile->rows;
-    const int64_t row_bytes = pack->dim * (int64_t)fkmi_real_size(pack->space.real) * (job->rows->mask ? 2 : 1);
+    const int64_t row_bytes =
+        pack->dim * (int64_t)fkmi_real_size(pack->space.real) * (job->rows->mask ? 2 : 1);
     const int64_t list_bytes = job->most * (int64_t)sizeof(struct fkmi_candidate);
     const int64_t by_cells = (job->rows->n - 1) / CELLS_WANTED / rows + 1;
-    int64_t tiles = fkmi_rows_sparse(job->rows) ? TILES_PER_CELL
-                                                : (int64_t)fkmi_cpu_l2_bytes() / 2 / (row_bytes * rows);
+    int64_t tiles =
+        fkmi_rows_sparse(job->rows) ? TILES_PER_CELL : (int64_t)fkmi_cpu_l2_bytes() / 2 / (row_bytes * rows);
 
     if (tiles > LIST_BYTES_PER_CELL / (list_bytes * rows))
         tiles = LIST_BYTES_PER_CELL / (list_bytes * rows);
@@ -511,7 +529,8 @@ static int64_t rows_per_cell_of(const struct scan_job *job)
 static int64_t parts_of(const struct scan_job *job, int64_t n_cells)
 {
     const struct fkmi_pack *pack = job->pack;
-    const int64_t work = job->rows->n * pack->dim < INT64_MAX / pack->k ? job->rows->n * pack->dim * pack->k : INT64_MAX;
+    const int64_t work =
+        job->rows->n * pack->dim < INT64_MAX / pack->k ? job->rows->n * pack->dim * pack->k : INT64_MAX;
     int64_t parts = CELLS_WANTED / 2 / n_cells;
 
     if (job->epilogue != LISTS || job->picked)
@@ -533,7 +552,8 @@ static void count_entries(struct scan_job *job, int64_t n_blocks)
         int64_t sum = 0;
 
         for (int64_t i = 0; i < n && first + i < rows->n; i++) {
-            const int64_t row = fkmi_row(rows, row_at(job, first, i)), entries = rows->indptr[row + 1] - rows->indptr[row];
+            const int64_t row = fkmi_row(rows, row_at(job, first, i)),
+                          entries = rows->indptr[row + 1] - rows->indptr[row];
 
             sum += entries;
             if (entries > job->most_entries)
@@ -587,7 +607,8 @@ done:
 /* Rows by class, each class cut into groups of at most rows_per_cell; rows of no class come last. */
 static fkm_status scan_own(struct fkm_context *context, struct scan_job *job)
 {
-    const int64_t n = job->rows->n, n_slots = job->n_classes + 1, most_groups = n_slots + n / job->rows_per_cell;
+    const int64_t n = job->rows->n, n_slots = job->n_classes + 1,
+                  most_groups = n_slots + n / job->rows_per_cell;
     struct fkmi_carve carve = {NULL, 0};
     int64_t *start = NULL, *picked = NULL, n_groups = 0;
     struct group *groups = NULL;
@@ -625,11 +646,16 @@ done:
     return status;
 }
 
-fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows, const struct fkmi_pack *pack,
-                         const struct fkmi_scan *scan)
+fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows,
+                         const struct fkmi_pack *pack, const struct fkmi_scan *scan)
 {
-    struct scan_job job = {.rows = rows, .pack = pack, .epilogue = LISTS, .width = 1, .stride = 1,
-                           .index = scan->index, .distance = scan->distance};
+    struct scan_job job = {.rows = rows,
+                           .pack = pack,
+                           .epilogue = LISTS,
+                           .width = 1,
+                           .stride = 1,
+                           .index = scan->index,
+                           .distance = scan->distance};
     struct scan_job own;
     bool own_too = false;
 
@@ -637,7 +663,8 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
     if (rows->n == 0)
         return FKM_OK;
     if (rows->mask && !pack->masked)
-        return fkmi_fail(FKM_EINTERNAL, "rows have a mask, but the prototypes were packed without room for one");
+        return fkmi_fail(FKM_EINTERNAL,
+                         "rows have a mask, but the prototypes were packed without room for one");
     switch (scan->kind) {
     case FKMI_SCAN_NEAREST: break;
     case FKMI_SCAN_TOP_K: job.width = job.stride = scan->top_k; break;
@@ -666,8 +693,8 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
     job.rows_per_cell = rows_per_cell_of(&job);
     if (scan->kind == FKMI_SCAN_OWN)
         return scan_own(context, &job);
-    job.direct = job.epilogue == LISTS &&
-                 few_prototypes(&job, &(struct fkmi_range){0, pack->k, 0, 0}, rows->n);
+    job.direct =
+        job.epilogue == LISTS && few_prototypes(&job, &(struct fkmi_range){0, pack->k, 0, 0}, rows->n);
     if (own_too) { /* own in the even places, other in the odd ones */
         own = job;
         own.direct = false;

@@ -1,4 +1,5 @@
-/* shortlist.c — the few prototypes of a row that scores cannot tell apart, and the verdict of direct distances.
+/* shortlist.c — the few prototypes of a row that scores cannot tell apart, and the verdict of direct
+ * distances.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
@@ -64,11 +65,12 @@ static bool same_point(const struct fkmi_pack *pack, int64_t i, int64_t j)
 {
     const size_t size = (size_t)pack->dim * fkmi_dtype_size(pack->dtype);
 
-    return memcmp((const char *)pack->points + (size_t)i * size, (const char *)pack->points + (size_t)j * size, size) == 0;
+    return memcmp((const char *)pack->points + (size_t)i * size,
+                  (const char *)pack->points + (size_t)j * size, size) == 0;
 }
 
-/* No place is left for this rival. When the list holds `most` copies of the very same prototype already, the copy
- * with the highest index cannot be among the `most` nearest and goes. */
+/* No place is left for this rival. When the list holds `most` copies of the very same prototype already,
+ * the copy with the highest index cannot be among the `most` nearest and goes. */
 static bool drop_a_copy(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
                         struct fkmi_candidate rival)
 {
@@ -97,7 +99,8 @@ static void find_threshold(struct fkmi_shortlist *list, const struct fkmi_pack *
 {
     const double worst = list->best[0].score;
 
-    list->threshold = list->close ? fkmi_score_close_threshold(pack, facts, worst) : fkmi_score_threshold(facts, worst);
+    list->threshold =
+        list->close ? fkmi_score_close_threshold(pack, facts, worst) : fkmi_score_threshold(facts, worst);
 }
 
 static void forget_lost_rivals(struct fkmi_shortlist *list)
@@ -182,7 +185,8 @@ static void judge_kept(struct fkmi_shortlist *list, int64_t most, struct fkmi_di
         sift_down(list->best, list->n, i);
     for (int i = 0; i < list->n_rivals; i++)
         keep_best(list, most,
-                  (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index), list->rival[i].index});
+                  (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index),
+                                          list->rival[i].index});
 }
 
 void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
