@@ -14,6 +14,10 @@
 #include "prototypes/swap.h"
 #include "prototypes/targets.h"
 
+/* Only the last passes push: the means would undo an earlier push, and to look for the nearest other class costs
+ * several times the pass. Letter, k = 10, fit alone, 5 seeds: 81.4 % with 3, with 8 and with all, 81.1 % without. */
+enum { PUSHING_PASSES = 3 };
+
 struct lloyd {
     struct fkm_context *context;
     const fkm_params *params;
@@ -23,7 +27,9 @@ struct lloyd {
     const struct fkmi_rows *rows;
     const int32_t *slot;
     struct fkmi_cells cells;
-    double *means;   /* k x dim with repulsion: the means before the push; else NULL */
+    double *means;   /* k x dim in pushing passes: the means before the push; else NULL */
+    struct fkmi_sums push_room; /* where pushing passes gather; means_room likewise */
+    double *means_room;
     double *scratch; /* threads x 2 dim */
     double *shift;   /* k */
 };
@@ -37,10 +43,10 @@ static fkm_status take_memory(struct lloyd *l)
     fkmi_arena_reset(arena);
     l->work->old_of_new = NULL;
     FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, push));
-    if (l->cells.push.sum) {
-        FKMI_TRY(fkmi_arena_take(arena, &l->means, k * dim, sizeof(double)));
-        l->context->kernels->vector[FKMI_REAL_F64].load[l->state->dtype](l->means, l->state->points, k * dim);
-    }
+    if (push)
+        FKMI_TRY(fkmi_arena_take(arena, &l->means_room, k * dim, sizeof(double)));
+    l->push_room = l->cells.push;
+    l->cells.push = (struct fkmi_sums){0};
     FKMI_TRY(
         fkmi_arena_take(arena, &l->scratch, fkmi_pool_threads(l->context->pool) * 2 * dim, sizeof(double)));
     return fkmi_arena_take(arena, &l->shift, k, sizeof(double));
@@ -97,6 +103,16 @@ static fkm_status move_to_means(void *job, int64_t begin, int64_t end, int threa
     return FKM_OK;
 }
 
+static void begin_pushing(struct lloyd *l)
+{
+    if (!l->means_room || l->means)
+        return;
+    l->cells.push = l->push_room;
+    l->means = l->means_room;
+    l->context->kernels->vector[FKMI_REAL_F64].load[l->state->dtype](l->means, l->state->points,
+                                                                     l->state->k * l->state->dim);
+}
+
 static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
 {
     *moved = (struct fkmi_moved){0};
@@ -118,6 +134,7 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
 {
     fkm_status status = FKM_OK;
     struct fkmi_swaps *swaps = NULL;
+    int64_t pushes_left = l->means_room ? PUSHING_PASSES : 0;
 
     if (fkmi_swaps_possible(l->params, l->state, l->rows))
         FKMI_TRY_GOTO(fkmi_swaps_create(l->context, l->params, l->state, l->rows, max_iters, &swaps));
@@ -125,6 +142,8 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
         struct fkmi_moved moved;
         bool settled, over = swaps == NULL;
 
+        if (max_iters - *n_passes <= pushes_left)
+            begin_pushing(l);
         FKMI_TRY_GOTO(pass(l, *n_passes + 1 == max_iters, &moved));
         ++*n_passes;
         if (l->cells.weight > 0)
@@ -134,8 +153,10 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
         settled = moved.shift < tol || moved.shift == 0;
         if (swaps && *stopped == FKM_OK && *n_passes < max_iters)
             FKMI_TRY_GOTO(fkmi_swaps_after_pass(swaps, &l->cells, settled, max_iters - *n_passes, &over));
-        if (*stopped != FKM_OK || (settled && over))
+        if (*stopped != FKM_OK || (settled && over && pushes_left == 0) || (l->means && --pushes_left == 0))
             break;
+        if (settled)
+            begin_pushing(l);
     }
 done:
     fkmi_swaps_free(swaps);
