@@ -125,12 +125,15 @@ static void run_case(const struct bench_case *which, int repeats)
     if (which->kind == FKMI_SCAN_OWN) /* a row meets its own class only */
         flops /= (double)n_classes;
     peak = bench_peak(job.context->kernels->isa, real == FKMI_REAL_F64 ? 64 : 32) * which->threads;
-    printf("{\"bench\":\"scan\",\"kind\":\"%s\",\"metric\":\"%s\",\"n\":%lld,\"k\":%lld,\"dim\":%lld,", which->name,
-           metrics[which->metric], (long long)which->n, (long long)which->k, (long long)which->dim);
+    printf("{\"bench\":\"scan\",\"kind\":\"%s\",\"metric\":\"%s\",\"n\":%lld,\"k\":%lld,\"dim\":%lld,",
+           which->name, metrics[which->metric], (long long)which->n, (long long)which->k,
+           (long long)which->dim);
     printf("\"top_k\":%lld,\"dtype\":\"%s\",\"isa\":\"%s\",\"threads\":%d,", (long long)which->top_k,
            fkmi_dtype_name(which->dtype), job.context->kernels->isa, which->threads);
-    printf("\"median_ms\":%.4f,\"spread\":%.3f,\"gflops\":%.1f,\"peak_gflops\":%.1f,\"percent_of_peak\":%.1f,",
-           1e3 * scan.median, scan.spread, flops / scan.median / 1e9, peak, 100 * flops / scan.median / 1e9 / peak);
+    printf(
+        "\"median_ms\":%.4f,\"spread\":%.3f,\"gflops\":%.1f,\"peak_gflops\":%.1f,\"percent_of_peak\":%.1f,",
+        1e3 * scan.median, scan.spread, flops / scan.median / 1e9, peak,
+        100 * flops / scan.median / 1e9 / peak);
     printf("\"pack_ms\":%.4f}\n", 1e3 * pack.median);
     fflush(stdout);
     job.context->backend->pack_free(job.pack);

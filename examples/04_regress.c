@@ -23,8 +23,8 @@ static fkm_batch next_batch(float x[N][D], double y[N])
         x[i][0] = (float)(2.0 * rand() / RAND_MAX - 1), x[i][1] = (float)(2.0 * rand() / RAND_MAX - 1);
         y[i] = sin(3.0 * x[i][0]) + x[i][1] * x[i][1];
     }
-    return (fkm_batch){.struct_size = sizeof(fkm_batch), .n_rows = N, .n_cols = D, .x = x, .targets = y,
-                       .n_targets = 1};
+    return (fkm_batch){
+        .struct_size = sizeof(fkm_batch), .n_rows = N, .n_cols = D, .x = x, .targets = y, .n_targets = 1};
 }
 
 int main(void)
@@ -42,7 +42,8 @@ int main(void)
     check(fkm_model_create(context, &params, &model));
     for (int step = 0; step < 200; step++) { /* a stream may go on for ever: nothing is kept but prototypes */
         const fkm_batch batch = next_batch(x, y);
-        check(step < 20 ? fkm_model_fit_batch(model, &batch, NULL) : fkm_model_gradient_step(model, &batch, NULL));
+        check(step < 20 ? fkm_model_fit_batch(model, &batch, NULL)
+                        : fkm_model_gradient_step(model, &batch, NULL));
     }
     check(fkm_model_save(model, path));
 

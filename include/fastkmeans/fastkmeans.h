@@ -93,14 +93,14 @@ typedef struct fkm_params {
     double learning_rate; /* relative to the standard deviation of the prototypes; 0: 0.03 */
     fkm_missing missing;  /* what a NaN in a row means */
     /* phase 1 */
-    int32_t k_init;       /* clusters, or prototypes per class or label; FKM_K_AUTO */
-    int64_t k_max;        /* upper bound on the total number of prototypes; 0: none */
-    int32_t auto_scale;   /* auto-k divides distances by D times the mean variance */
-    double min_weight;    /* prototypes lighter than this are pruned */
+    int32_t k_init;              /* clusters, or prototypes per class or label; FKM_K_AUTO */
+    int64_t k_max;               /* upper bound on the total number of prototypes; 0: none */
+    int32_t auto_scale;          /* auto-k divides distances by D times the mean variance */
+    double min_weight;           /* prototypes lighter than this are pruned */
     double truncation_threshold; /* coordinates smaller than this become 0 when `sparse` is asked */
     int32_t sparse;
-    double merge_threshold; /* < 0: never merge */
-    int32_t relative_merge; /* merge_threshold is times the mean pairwise distance */
+    double merge_threshold;      /* < 0: never merge */
+    int32_t relative_merge;      /* merge_threshold is times the mean pairwise distance */
     double percentile_threshold; /* in [0, 1]; < 0: off */
     double decay;                /* masses are multiplied by this before each batch; 1: off */
     /* classifier */
@@ -109,8 +109,8 @@ typedef struct fkm_params {
     fkm_assignment assignment;
     double lambda_penalty;
     double label_smoothing;
-    int32_t prototype_scale; /* a temperature and a bias per prototype */
-    double noise;            /* in fractions of the feature standard deviation */
+    int32_t prototype_scale;      /* a temperature and a bias per prototype */
+    double noise;                 /* in fractions of the feature standard deviation */
     int32_t normalize_prototypes; /* cosine: unit prototypes after each step */
     /* multi-label */
     double asl_gamma_neg;
@@ -124,16 +124,23 @@ typedef struct fkm_params {
 } fkm_params;
 
 #define FKM_PARAMS_INIT                                                                                      \
-    {.struct_size = sizeof(fkm_params), .task = FKM_TASK_CLASSIFY, .metric = FKM_METRIC_COSINE,              \
-     .dtype = FKM_DTYPE_F32, .init = FKM_INIT_KMEANSPP, .soft = FKM_SOFT_SCALED, .temperature = 1.0,         \
-     .top_k = 5, .seed = 42, .batch_size = 10240, .finetune_batch_size = 256, .k_init = 3,                   \
-     .min_weight = 1e-3, .truncation_threshold = 1e-4, .merge_threshold = -1.0,                              \
-     .percentile_threshold = -1.0, .decay = 1.0, .repulsion_factor = 0.05, .lambda_penalty = 0.1,            \
-     .normalize_prototypes = 1, .asl_gamma_neg = 4.0, .asl_gamma_pos = 1.0, .asl_clip = 0.05,                \
-     .k_targets = 20, .k_features = 10, .target_metric = FKM_METRIC_EUCLIDEAN,                               \
-     .target_assignment = FKM_SOFT_SCALED}
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_params), .task = FKM_TASK_CLASSIFY, .metric = FKM_METRIC_COSINE,           \
+        .dtype = FKM_DTYPE_F32, .init = FKM_INIT_KMEANSPP, .soft = FKM_SOFT_SCALED, .temperature = 1.0,      \
+        .top_k = 5, .seed = 42, .batch_size = 10240, .finetune_batch_size = 256, .k_init = 3,                \
+        .min_weight = 1e-3, .truncation_threshold = 1e-4, .merge_threshold = -1.0,                           \
+        .percentile_threshold = -1.0, .decay = 1.0, .repulsion_factor = 0.05, .lambda_penalty = 0.1,         \
+        .normalize_prototypes = 1, .asl_gamma_neg = 4.0, .asl_gamma_pos = 1.0, .asl_clip = 0.05,             \
+        .k_targets = 20, .k_features = 10, .target_metric = FKM_METRIC_EUCLIDEAN,                            \
+        .target_assignment = FKM_SOFT_SCALED                                                                 \
+    }
 
-typedef enum fkm_param_kind { FKM_PARAM_CHOICE, FKM_PARAM_INT, FKM_PARAM_REAL, FKM_PARAM_BOOL } fkm_param_kind;
+typedef enum fkm_param_kind {
+    FKM_PARAM_CHOICE,
+    FKM_PARAM_INT,
+    FKM_PARAM_REAL,
+    FKM_PARAM_BOOL
+} fkm_param_kind;
 /** One row of the table of parameters: feeds flags, configuration files, help texts and bindings. */
 typedef struct fkm_param_info {
     const char *name; /* the documented name: "distance", "k_init", ... */
@@ -166,7 +173,10 @@ typedef struct fkm_context_options {
     const char *device;  /* NULL or "cpu" */
     size_t memory_limit; /* bytes all models and calls of this process may hold; 0: none */
 } fkm_context_options;
-#define FKM_CONTEXT_OPTIONS_INIT {.struct_size = sizeof(fkm_context_options), .n_threads = -1}
+#define FKM_CONTEXT_OPTIONS_INIT                                                                             \
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_context_options), .n_threads = -1                                          \
+    }
 
 FKM_API FKM_MUST_CHECK fkm_status fkm_context_create(const fkm_context_options *options, fkm_context **out);
 FKM_API void fkm_context_free(fkm_context *context); /* NULL is fine; models made in it must be gone */
@@ -194,7 +204,10 @@ typedef struct fkm_batch {
     const double *targets; /* regressor: n_rows x n_targets, row-major */
     int64_t n_targets;
 } fkm_batch;
-#define FKM_BATCH_INIT {.struct_size = sizeof(fkm_batch)}
+#define FKM_BATCH_INIT                                                                                       \
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_batch)                                                                     \
+    }
 
 /* ---- models ---------------------------------------------------------------------------------------- */
 
@@ -237,13 +250,13 @@ FKM_API const char *fkm_model_note(const fkm_model *model, const char *name);
 
 /** What a progress callback sees. */
 typedef struct fkm_progress {
-    const char *phase;         /* "fit", "finetune", "learning rate" */
-    int64_t step, steps;       /* steps 0: unknown */
-    int64_t epoch, epochs;     /* 1-based */
-    int64_t rows;              /* rows seen in this call */
-    double loss;               /* phase 2: mean loss; phase 1: mean distance to the nearest prototype */
-    double shift;              /* phase 1: largest move of a prototype */
-    double eval;               /* score on the evaluation rows; NaN when there are none */
+    const char *phase;     /* "fit", "finetune", "learning rate" */
+    int64_t step, steps;   /* steps 0: unknown */
+    int64_t epoch, epochs; /* 1-based */
+    int64_t rows;          /* rows seen in this call */
+    double loss;           /* phase 2: mean loss; phase 1: mean distance to the nearest prototype */
+    double shift;          /* phase 1: largest move of a prototype */
+    double eval;           /* score on the evaluation rows; NaN when there are none */
     int64_t k;
 } fkm_progress;
 /** Called between batches on the calling thread; returning non-zero stops the call with FKM_EINTERRUPTED. */
@@ -258,20 +271,26 @@ typedef struct fkm_fit_options {
     fkm_progress_fn *progress;
     void *user;
 } fkm_fit_options;
-#define FKM_FIT_OPTIONS_INIT {.struct_size = sizeof(fkm_fit_options), .max_iters = 100, .tol = 1e-4}
+#define FKM_FIT_OPTIONS_INIT                                                                                 \
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_fit_options), .max_iters = 100, .tol = 1e-4                                \
+    }
 
 typedef struct fkm_finetune_options {
     size_t struct_size;
     int64_t epochs;
     double lr; /* relative; 0: params.learning_rate, or the search when that is 0 too and search is set */
-    int32_t search; /* run the learning-rate search when no rate is given */
+    int32_t search;                /* run the learning-rate search when no rate is given */
     int64_t early_stopping_rounds; /* epochs without a better evaluation; 0: never stop early */
     const fkm_batch *eval;
     double eval_fraction;
     fkm_progress_fn *progress;
     void *user;
 } fkm_finetune_options;
-#define FKM_FINETUNE_OPTIONS_INIT {.struct_size = sizeof(fkm_finetune_options), .epochs = 10}
+#define FKM_FINETUNE_OPTIONS_INIT                                                                            \
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_finetune_options), .epochs = 10                                            \
+    }
 
 /** Phase 1 on the whole of the data: seeding, then full passes. A model that has learned before is fitted anew. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch,
@@ -279,12 +298,14 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit(fkm_model *model, const fkm_batc
 /** Phase 1 on one batch; may be called for ever. Classes first seen here are seeded here.
  *  shift   receives the largest move of a prototype; may be NULL
  *  Returns FKM_EINVAL (shape, NaN, negative weight), FKM_ENOMEM; on failure the model is as it was. */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit_batch(fkm_model *model, const fkm_batch *batch, double *shift);
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit_batch(fkm_model *model, const fkm_batch *batch,
+                                                      double *shift);
 /** What the last fit_batch did besides moving: prototypes merged or pruned in it. */
 FKM_API int64_t fkm_model_last_merged(const fkm_model *model);
 /** Phase 2 on the batch as it is: one Adam step. loss (may be NULL) is the loss before the step.
  *  Returns FKM_ESTATE for soft 'hard' and 'mean', or before phase 1. */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_gradient_step(fkm_model *model, const fkm_batch *batch, double *loss);
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_gradient_step(fkm_model *model, const fkm_batch *batch,
+                                                          double *loss);
 /** Phase 2 over epochs of shuffled mini-batches of finetune_batch_size rows. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch,
                                                      const fkm_finetune_options *options);
@@ -313,8 +334,9 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_values(const fkm_model *mode
                                                            double *values);
 /** The top_k nearest prototypes of each row, nearest first, with distances and routing weights; each output is
  *  n_rows x top_k and may be NULL; missing places hold -1, inf, 0. */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_nearest(const fkm_model *model, const fkm_batch *batch, int64_t top_k,
-                                                    int64_t *index, double *distance, double *routing);
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_nearest(const fkm_model *model, const fkm_batch *batch,
+                                                    int64_t top_k, int64_t *index, double *distance,
+                                                    double *routing);
 /** Similarities to every prototype: n_rows x k. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_transform(const fkm_model *model, const fkm_batch *batch,
                                                       float *similarity);
@@ -352,15 +374,19 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_describe(const fkm_model *model, fkm
 
 /** Copies of the fitted state; the caller gives arrays of the sizes of fkm_model_describe. FKM_ESTATE when the
  *  model has no such thing (ages without masks, targets outside the regressor, ...). */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroids(const fkm_model *model, double *points);       /* k x dim */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_weights(const fkm_model *model, double *mass);  /* k */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_ages(const fkm_model *model, double *ages);     /* k x dim */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroids(const fkm_model *model, double *points); /* k x dim */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_weights(const fkm_model *model, double *mass); /* k */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_ages(const fkm_model *model, double *ages); /* k x dim */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_labels(const fkm_model *model, int64_t *label); /* k */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_targets(const fkm_model *model, double *values); /* k x n_targets */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_gradients(const fkm_model *model, double *gradient); /* k x dim */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_frozen(const fkm_model *model, uint8_t *frozen);         /* k */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_feature_weights(const fkm_model *model, double *weights); /* dim */
-FKM_API FKM_MUST_CHECK fkm_status fkm_model_classes(const fkm_model *model, int64_t *labels); /* n_classes, ascending */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_targets(const fkm_model *model,
+                                                             double *values); /* k x n_targets */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_gradients(const fkm_model *model,
+                                                               double *gradient);            /* k x dim */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_frozen(const fkm_model *model, uint8_t *frozen); /* k */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_feature_weights(const fkm_model *model,
+                                                            double *weights); /* dim */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_classes(const fkm_model *model,
+                                                    int64_t *labels); /* n_classes, ascending */
 
 /** One line of the history, oldest first. */
 typedef struct fkm_history {
@@ -389,25 +415,33 @@ typedef struct fkm_source_functions {
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_create(const fkm_source_functions *functions, void *self,
                                                     fkm_source **out);
 
-typedef enum fkm_format { FKM_FORMAT_AUTO, FKM_FORMAT_CSV, FKM_FORMAT_TSV, FKM_FORMAT_LIBSVM, FKM_FORMAT_NPY } fkm_format;
+typedef enum fkm_format {
+    FKM_FORMAT_AUTO,
+    FKM_FORMAT_CSV,
+    FKM_FORMAT_TSV,
+    FKM_FORMAT_LIBSVM,
+    FKM_FORMAT_NPY
+} fkm_format;
 typedef struct fkm_source_options {
     size_t struct_size;
-    fkm_format format; /* AUTO: by the name (.csv, .tsv, .svm, .libsvm, .txt, .npy, each also .gz) */
-    fkm_task task;     /* decides what the target columns mean */
-    const char *target; /* CSV: name or 0-based number of the target column(s), comma-separated; NULL: none.
+    fkm_format format;   /* AUTO: by the name (.csv, .tsv, .svm, .libsvm, .txt, .npy, each also .gz) */
+    fkm_task task;       /* decides what the target columns mean */
+    const char *target;  /* CSV: name or 0-based number of the target column(s), comma-separated; NULL: none.
                            npy: path of the file with the targets */
-    const char *weight; /* CSV: name or number of the weight column; npy: path; NULL: none */
-    int32_t header;     /* CSV: 1 yes, 0 no, -1 look */
-    int64_t n_cols;     /* libsvm: width; 0: largest index of the first pass */
-    int32_t index_base; /* libsvm: 0, 1, or -1: look (the decision is in fkm_source_note) */
+    const char *weight;  /* CSV: name or number of the weight column; npy: path; NULL: none */
+    int32_t header;      /* CSV: 1 yes, 0 no, -1 look */
+    int64_t n_cols;      /* libsvm: width; 0: largest index of the first pass */
+    int32_t index_base;  /* libsvm: 0, 1, or -1: look (the decision is in fkm_source_note) */
     fkm_missing missing; /* an empty or NA field: an error, or mask 0 */
     fkm_dtype dtype;     /* of the rows handed out: FKM_DTYPE_F32 or FKM_DTYPE_F64 */
     const char *const *class_names; /* known names of classes or tags, in order; new ones are appended */
     int64_t n_class_names;
 } fkm_source_options;
 #define FKM_SOURCE_OPTIONS_INIT                                                                              \
-    {.struct_size = sizeof(fkm_source_options), .task = FKM_TASK_CLASSIFY, .header = -1, .index_base = -1,   \
-     .missing = FKM_MISSING_MASK}
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_source_options), .task = FKM_TASK_CLASSIFY, .header = -1,                  \
+        .index_base = -1, .missing = FKM_MISSING_MASK                                                        \
+    }
 /** path "-" is standard input. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_open(const char *path, const fkm_source_options *options,
                                                   fkm_source **out);
@@ -426,14 +460,17 @@ FKM_API const char *fkm_source_note(const fkm_source *source);
 typedef struct fkm_stream_options {
     size_t struct_size;
     int64_t epochs;
-    int32_t gradient_step;       /* 0: phase 1, 1: phase 2 */
-    const char *checkpoint;      /* path, or NULL */
-    int64_t checkpoint_batches;  /* save after every so many batches; 0: at the end only */
-    int32_t resume;              /* begin at the position kept in the model instead of the source's start */
+    int32_t gradient_step;      /* 0: phase 1, 1: phase 2 */
+    const char *checkpoint;     /* path, or NULL */
+    int64_t checkpoint_batches; /* save after every so many batches; 0: at the end only */
+    int32_t resume;             /* begin at the position kept in the model instead of the source's start */
     fkm_progress_fn *progress;
     void *user;
 } fkm_stream_options;
-#define FKM_STREAM_OPTIONS_INIT {.struct_size = sizeof(fkm_stream_options), .epochs = 1}
+#define FKM_STREAM_OPTIONS_INIT                                                                              \
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_stream_options), .epochs = 1                                               \
+    }
 /** Learns from a source batch by batch. The position is part of the model, so a checkpoint and its place in the
  *  stream cannot disagree. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit_source(fkm_model *model, fkm_source *source,

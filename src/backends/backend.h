@@ -38,8 +38,9 @@ enum fkmi_scan_kind {
 struct fkmi_scan {
     enum fkmi_scan_kind kind;
     int64_t top_k;
-    const int32_t *slot;        /* OWN, OTHER, OWN_OTHER: class slot by row of the view; -1: none */
-    const int64_t *class_begin; /* n_classes + 1: prototypes of slot c are [class_begin[c], class_begin[c+1]) */
+    const int32_t *slot; /* OWN, OTHER, OWN_OTHER: class slot by row of the view; -1: none */
+    const int64_t
+        *class_begin; /* n_classes + 1: prototypes of slot c are [class_begin[c], class_begin[c+1]) */
     int64_t n_classes;
     int32_t *index;
     double *distance;
@@ -56,15 +57,15 @@ struct fkmi_backend {
                        const void *points, int64_t k, bool masked, struct fkmi_pack **pack);
     void (*pack_free)(struct fkmi_pack *pack); /* NULL is fine */
     /* Scans all rows of the view, in parallel. rows->dim equals the pack's. */
-    fkm_status (*scan)(struct fkm_context *context, const struct fkmi_rows *rows, const struct fkmi_pack *pack,
-                       const struct fkmi_scan *scan);
+    fkm_status (*scan)(struct fkm_context *context, const struct fkmi_rows *rows,
+                       const struct fkmi_pack *pack, const struct fkmi_scan *scan);
     /* Sums by prototype, in row order, one writer each: for each row i with j = index[i] >= 0 and weight u:
      * sum[j] += u m x (x as loaded: unit rows for cosine), mass[j] += u, and when ages is not NULL
      * ages[j] += u m. sum and ages are k x dim, mass k; all are added to, not cleared. factor (or NULL)
      * multiplies the weight of row i. */
     fkm_status (*accumulate)(struct fkm_context *context, const struct fkmi_rows *rows,
-                             const struct fkmi_space *space, const int32_t *index, const double *factor, int64_t k,
-                             double *sum, double *mass, double *ages);
+                             const struct fkmi_space *space, const int32_t *index, const double *factor,
+                             int64_t k, double *sum, double *mass, double *ages);
 };
 extern const struct fkmi_backend fkmi_backend_cpu;
 

@@ -116,19 +116,31 @@ static float float_to_odd(double value)
 double fkmi_dtype_get(const void *array, fkm_dtype dtype, int64_t i)
 {
     switch (dtype) {
-    case FKM_DTYPE_F16: return (double)fkmi_f32_of_f16(((const uint16_t *)array)[i]);
-    case FKM_DTYPE_BF16: return (double)fkmi_f32_of_bf16(((const uint16_t *)array)[i]);
-    case FKM_DTYPE_F64: return ((const double *)array)[i];
-    default: return (double)((const float *)array)[i];
+    case FKM_DTYPE_F16:
+        return (double)fkmi_f32_of_f16(((const uint16_t *)array)[i]);
+    case FKM_DTYPE_BF16:
+        return (double)fkmi_f32_of_bf16(((const uint16_t *)array)[i]);
+    case FKM_DTYPE_F64:
+        return ((const double *)array)[i];
+    default:
+        return (double)((const float *)array)[i];
     }
 }
 
 void fkmi_dtype_set(void *array, fkm_dtype dtype, int64_t i, double value)
 {
     switch (dtype) {
-    case FKM_DTYPE_F16: ((uint16_t *)array)[i] = fkmi_f16_of_f32(float_to_odd(value)); break;
-    case FKM_DTYPE_BF16: ((uint16_t *)array)[i] = fkmi_bf16_of_f32(float_to_odd(value)); break;
-    case FKM_DTYPE_F64: ((double *)array)[i] = value; break;
-    default: ((float *)array)[i] = (float)value; break;
+    case FKM_DTYPE_F16:
+        ((uint16_t *)array)[i] = fkmi_f16_of_f32(float_to_odd(value));
+        break;
+    case FKM_DTYPE_BF16:
+        ((uint16_t *)array)[i] = fkmi_bf16_of_f32(float_to_odd(value));
+        break;
+    case FKM_DTYPE_F64:
+        ((double *)array)[i] = value;
+        break;
+    default:
+        ((float *)array)[i] = (float)value;
+        break;
     }
 }

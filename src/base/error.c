@@ -33,15 +33,24 @@ const char *fkm_last_error(void) { return message; }
 const char *fkm_status_name(fkm_status status)
 {
     switch (status) {
-    case FKM_OK: return "FKM_OK";
-    case FKM_EINVAL: return "FKM_EINVAL";
-    case FKM_ENOMEM: return "FKM_ENOMEM";
-    case FKM_EIO: return "FKM_EIO";
-    case FKM_EDATA: return "FKM_EDATA";
-    case FKM_ESTATE: return "FKM_ESTATE";
-    case FKM_EUNSUPPORTED: return "FKM_EUNSUPPORTED";
-    case FKM_EINTERRUPTED: return "FKM_EINTERRUPTED";
-    case FKM_EINTERNAL: return "FKM_EINTERNAL";
+    case FKM_OK:
+        return "FKM_OK";
+    case FKM_EINVAL:
+        return "FKM_EINVAL";
+    case FKM_ENOMEM:
+        return "FKM_ENOMEM";
+    case FKM_EIO:
+        return "FKM_EIO";
+    case FKM_EDATA:
+        return "FKM_EDATA";
+    case FKM_ESTATE:
+        return "FKM_ESTATE";
+    case FKM_EUNSUPPORTED:
+        return "FKM_EUNSUPPORTED";
+    case FKM_EINTERRUPTED:
+        return "FKM_EINTERRUPTED";
+    case FKM_EINTERNAL:
+        return "FKM_EINTERNAL";
     }
     return "unknown status";
 }

@@ -311,7 +311,9 @@ static fkm_status read_value(struct json_reader *reader, const char *key, size_t
         reader->open[reader->depth++] = index;
         reader->at++;
         return FKM_OK;
-    case '"': node->kind = FKMI_JSON_STRING; return read_string(reader, &node->text);
+    case '"':
+        node->kind = FKMI_JSON_STRING;
+        return read_string(reader, &node->text);
     case 't':
     case 'f':
         node->kind = FKMI_JSON_BOOL;
@@ -321,7 +323,8 @@ static fkm_status read_value(struct json_reader *reader, const char *key, size_t
     case 'n':
         node->kind = FKMI_JSON_NULL;
         return read_word(reader, "null") ? FKM_OK : refuse(reader->at, "a value was expected");
-    default: return read_number(reader, node);
+    default:
+        return read_number(reader, node);
     }
 }
 

@@ -8,7 +8,14 @@
 #include "base/error.h"
 
 /* ---- reader: a flat array of nodes in document order */
-enum fkmi_json_kind { FKMI_JSON_NULL, FKMI_JSON_BOOL, FKMI_JSON_NUMBER, FKMI_JSON_STRING, FKMI_JSON_ARRAY, FKMI_JSON_OBJECT };
+enum fkmi_json_kind {
+    FKMI_JSON_NULL,
+    FKMI_JSON_BOOL,
+    FKMI_JSON_NUMBER,
+    FKMI_JSON_STRING,
+    FKMI_JSON_ARRAY,
+    FKMI_JSON_OBJECT
+};
 struct fkmi_json_node {
     enum fkmi_json_kind kind;
     const char *key;    /* member name inside an object, else NULL; unescaped, zero-terminated */
@@ -28,8 +35,8 @@ struct fkmi_json {
 fkm_status fkmi_json_parse(struct fkmi_json *json, const char *text, size_t length, int32_t max_nodes);
 void fkmi_json_free(struct fkmi_json *json); /* zeroes it; a zeroed json is fine */
 /* The member, or NULL. object is a node of json. */
-const struct fkmi_json_node *fkmi_json_member(const struct fkmi_json *json, const struct fkmi_json_node *object,
-                                              const char *key);
+const struct fkmi_json_node *fkmi_json_member(const struct fkmi_json *json,
+                                              const struct fkmi_json_node *object, const char *key);
 bool fkmi_json_int64(const struct fkmi_json_node *node, int64_t *out);
 
 /* ---- writer */
@@ -39,9 +46,11 @@ struct fkmi_json_writer {
     fkm_status status; /* the first failure; later calls do nothing */
     bool comma;
 };
-void fkmi_json_begin(struct fkmi_json_writer *writer, const char *key, char bracket); /* '{' or '['; key NULL in arrays */
-void fkmi_json_end(struct fkmi_json_writer *writer, char bracket);                    /* '}' or ']' */
-void fkmi_json_string(struct fkmi_json_writer *writer, const char *key, const char *value); /* value NULL: null */
+void fkmi_json_begin(struct fkmi_json_writer *writer, const char *key,
+                     char bracket);                                /* '{' or '['; key NULL in arrays */
+void fkmi_json_end(struct fkmi_json_writer *writer, char bracket); /* '}' or ']' */
+void fkmi_json_string(struct fkmi_json_writer *writer, const char *key,
+                      const char *value);                                              /* value NULL: null */
 void fkmi_json_double(struct fkmi_json_writer *writer, const char *key, double value); /* NaN, inf: null */
 void fkmi_json_integer(struct fkmi_json_writer *writer, const char *key, int64_t value);
 void fkmi_json_boolean(struct fkmi_json_writer *writer, const char *key, bool value);

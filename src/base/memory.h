@@ -31,9 +31,13 @@ int64_t fkmi_memory_fail(int64_t n, int for_ever);
 struct fkmi_arena {
     struct fkmi_arena_block *blocks, *current;
 };
-fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count, size_t size); /* zeroed, aligned */
+fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count,
+                           size_t size);         /* zeroed, aligned */
 void fkmi_arena_reset(struct fkmi_arena *arena); /* all blocks become free for reuse; memory is kept */
 void fkmi_arena_free(struct fkmi_arena *arena);
-#define FKMI_ARENA_INIT {0, 0}
+#define FKMI_ARENA_INIT                                                                                      \
+    {                                                                                                        \
+        0, 0                                                                                                 \
+    }
 
 #endif

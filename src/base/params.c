@@ -39,13 +39,23 @@ struct param {
     .info.name = name_, .info.kind = kind_, .info.standard = standard_, .info.tasks = tasks_,                \
     .info.help = help_, .offset = offsetof(fkm_params, field_), .storage = storage_
 #define CHOICE(name_, field_, choices_, standard_, tasks_, help_)                                            \
-    {ROW(name_, field_, FKM_PARAM_CHOICE, IN_CHOICE, standard_, tasks_, help_), .info.choices = choices_}
+    {                                                                                                        \
+        ROW(name_, field_, FKM_PARAM_CHOICE, IN_CHOICE, standard_, tasks_, help_), .info.choices = choices_  \
+    }
 #define BOOL(name_, field_, standard_, tasks_, help_)                                                        \
-    {ROW(name_, field_, FKM_PARAM_BOOL, IN_BOOL, standard_, tasks_, help_), .info.valid = "true or false"}
+    {                                                                                                        \
+        ROW(name_, field_, FKM_PARAM_BOOL, IN_BOOL, standard_, tasks_, help_), .info.valid = "true or false" \
+    }
 #define WHOLE(name_, field_, storage_, standard_, valid_, tasks_, help_, ...)                                \
-    {ROW(name_, field_, FKM_PARAM_INT, storage_, standard_, tasks_, help_), .info.valid = valid_, __VA_ARGS__}
+    {                                                                                                        \
+        ROW(name_, field_, FKM_PARAM_INT, storage_, standard_, tasks_, help_), .info.valid = valid_,         \
+                                                                               __VA_ARGS__                   \
+    }
 #define REAL(name_, field_, standard_, valid_, tasks_, help_, ...)                                           \
-    {ROW(name_, field_, FKM_PARAM_REAL, IN_REAL, standard_, tasks_, help_), .info.valid = valid_, __VA_ARGS__}
+    {                                                                                                        \
+        ROW(name_, field_, FKM_PARAM_REAL, IN_REAL, standard_, tasks_, help_), .info.valid = valid_,         \
+                                                                               __VA_ARGS__                   \
+    }
 #define OR_WORD(word_, value_) .info.choices = word_, .word = word_, .word_value = value_
 #define OR_NEGATIVE(word_)     OR_WORD(word_, -1), .word_negative = true
 #define AT_LEAST_1_INT32       .least = 1, .most = INT32_MOST
@@ -180,8 +190,10 @@ static size_t field_size(const struct param *param)
     switch (param->storage) {
     case IN_INT64:
     case IN_UINT64:
-    case IN_REAL: return 8;
-    default: return 4;
+    case IN_REAL:
+        return 8;
+    default:
+        return 4;
     }
 }
 
@@ -244,7 +256,9 @@ static void print_value(const fkm_params *params, const struct param *param, cha
         else
             snprintf(text, size, "%d", read_int32(params, param));
         return;
-    case IN_UINT64: snprintf(text, size, "%llu", (unsigned long long)read_int64(params, param)); return;
+    case IN_UINT64:
+        snprintf(text, size, "%llu", (unsigned long long)read_int64(params, param));
+        return;
     case IN_INT32:
     case IN_INT64:
         if (param->word && (double)read_int64(params, param) == param->word_value)
@@ -305,12 +319,21 @@ static fkm_status check_field(const fkm_params *params, const struct param *para
     bool valid = true;
 
     switch (param->storage) {
-    case IN_CHOICE: valid = choice_at(param->info.choices, read_int32(params, param), &length) != NULL; break;
-    case IN_BOOL: valid = read_int32(params, param) == 0 || read_int32(params, param) == 1; break;
+    case IN_CHOICE:
+        valid = choice_at(param->info.choices, read_int32(params, param), &length) != NULL;
+        break;
+    case IN_BOOL:
+        valid = read_int32(params, param) == 0 || read_int32(params, param) == 1;
+        break;
     case IN_INT32:
-    case IN_INT64: valid = in_range(param, (double)read_int64(params, param)); break;
-    case IN_UINT64: break;
-    case IN_REAL: valid = in_range(param, read_real(params, param)); break;
+    case IN_INT64:
+        valid = in_range(param, (double)read_int64(params, param));
+        break;
+    case IN_UINT64:
+        break;
+    case IN_REAL:
+        valid = in_range(param, read_real(params, param));
+        break;
     }
     if (valid)
         return FKM_OK;

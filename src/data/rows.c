@@ -122,11 +122,14 @@ static bool any_value_bad(const void *values, fkm_dtype dtype, int64_t n)
     switch (dtype) {
     case FKM_DTYPE_F16:
         return any_beyond_16(values, n, 0x7bff); /* 65504: only infinities and NaN lie above */
-    case FKM_DTYPE_BF16: return any_beyond_16(values, n, fkmi_bf16_of_f32(most_float));
+    case FKM_DTYPE_BF16:
+        return any_beyond_16(values, n, fkmi_bf16_of_f32(most_float));
     case FKM_DTYPE_F64:
         memcpy(&most_64, &most_double, sizeof most_64);
         return any_beyond_64(values, n, most_64);
-    default: memcpy(&most_32, &most_float, sizeof most_32); return any_beyond_32(values, n, most_32);
+    default:
+        memcpy(&most_32, &most_float, sizeof most_32);
+        return any_beyond_32(values, n, most_32);
     }
 }
 
@@ -391,10 +394,18 @@ struct fkmi_rows fkmi_rows_slice(const struct fkmi_rows *rows, int64_t begin, in
     } while (0)
 #define WIDEN_ANY(real)                                                                                      \
     switch (dtype) {                                                                                         \
-    case FKM_DTYPE_F16: WIDEN(real, uint16_t, fkmi_f32_of_f16); break;                                       \
-    case FKM_DTYPE_BF16: WIDEN(real, uint16_t, fkmi_f32_of_bf16); break;                                     \
-    case FKM_DTYPE_F64: WIDEN(real, double, ); break;                                                        \
-    default: WIDEN(real, float, ); break;                                                                    \
+    case FKM_DTYPE_F16:                                                                                      \
+        WIDEN(real, uint16_t, fkmi_f32_of_f16);                                                              \
+        break;                                                                                               \
+    case FKM_DTYPE_BF16:                                                                                     \
+        WIDEN(real, uint16_t, fkmi_f32_of_bf16);                                                             \
+        break;                                                                                               \
+    case FKM_DTYPE_F64:                                                                                      \
+        WIDEN(real, double, );                                                                               \
+        break;                                                                                               \
+    default:                                                                                                 \
+        WIDEN(real, float, );                                                                                \
+        break;                                                                                               \
     }
 
 static void widen_f32(const void *from, fkm_dtype dtype, const int32_t *indices, int64_t n, void *out)

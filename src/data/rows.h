@@ -16,15 +16,18 @@ struct fkmi_rows {
     int64_t n, dim;
     const int64_t *order; /* row i of the view is row order[i] of the arrays below; NULL: i itself */
     fkm_dtype dtype;
-    const void *x;        /* dense, or NULL */
-    int64_t stride;       /* elements */
-    const void *values;   /* CSR, when x is NULL */
+    const void *x;      /* dense, or NULL */
+    int64_t stride;     /* elements */
+    const void *values; /* CSR, when x is NULL */
     const int64_t *indptr;
     const int32_t *indices;
-    const float *mask;    /* rows x dim or NULL; row r at mask + r * dim */
-    const float *weight;  /* by row, or NULL */
+    const float *mask;   /* rows x dim or NULL; row r at mask + r * dim */
+    const float *weight; /* by row, or NULL */
 };
-static inline int64_t fkmi_row(const struct fkmi_rows *rows, int64_t i) { return rows->order ? rows->order[i] : i; }
+static inline int64_t fkmi_row(const struct fkmi_rows *rows, int64_t i)
+{
+    return rows->order ? rows->order[i] : i;
+}
 static inline double fkmi_row_weight(const struct fkmi_rows *rows, int64_t i)
 {
     return rows->weight ? (double)rows->weight[fkmi_row(rows, i)] : 1.0;

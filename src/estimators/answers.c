@@ -95,8 +95,8 @@ fkm_status fkm_model_predict_labels(const fkm_model *model, const fkm_batch *bat
     if (model->params.task == FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, 1, 0, write_nearest, &answer));
     else
-        FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k, answer.state->n_classes,
-                                       write_label, &answer));
+        FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k,
+                                       answer.state->n_classes, write_label, &answer));
 done:
     question_free(&question);
     return status;
@@ -142,8 +142,8 @@ fkm_status fkm_model_predict_proba(const fkm_model *model, const fkm_batch *batc
     if (model->params.task == FKM_TASK_MULTILABEL)
         FKMI_TRY_GOTO(fkmi_oracle_each_tags(&question.oracle, &question.rows, write_tag_proba, &answer));
     else
-        FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k, answer.state->n_classes,
-                                       write_proba, &answer));
+        FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k,
+                                       answer.state->n_classes, write_proba, &answer));
 done:
     question_free(&question);
     return status;
@@ -157,13 +157,14 @@ static void write_tags(void *job, int64_t row, const double *z, int thread)
     const int64_t n_classes = answer->state->n_classes;
     uint8_t *out = (uint8_t *)answer->out + row * n_classes, *chosen = answer->chosen + thread * n_classes;
 
-    fkmi_tags_choose(answer->state, answer->strategy, answer->top_k, z, answer->order + thread * n_classes, chosen);
+    fkmi_tags_choose(answer->state, answer->strategy, answer->top_k, z, answer->order + thread * n_classes,
+                     chosen);
     for (int64_t c = 0; c < n_classes; c++)
         out[answer->question->rank[c]] = chosen[c];
 }
 
-fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch, fkm_strategy strategy, int64_t top_k,
-                                  uint8_t *tags)
+fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch, fkm_strategy strategy,
+                                  int64_t top_k, uint8_t *tags)
 {
     fkm_status status = FKM_OK;
     struct question question = {0};
@@ -213,7 +214,8 @@ fkm_status fkm_model_predict_values(const fkm_model *model, const fkm_batch *bat
     FKMI_TRY(need_task(model, FKM_TASK_REGRESS, FKM_TASK_REGRESS, "values to predict"));
     FKMI_TRY_GOTO(ask(model, batch, values, "predict", &question));
     answer.state = question.oracle.state;
-    FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k, 0, write_values, &answer));
+    FKMI_TRY_GOTO(
+        fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k, 0, write_values, &answer));
 done:
     question_free(&question);
     return status;
@@ -221,7 +223,8 @@ done:
 
 /* ---- neighbours */
 
-static void write_neighbours(void *job, int64_t row, const struct fkmi_candidates *candidates, double *scratch)
+static void write_neighbours(void *job, int64_t row, const struct fkmi_candidates *candidates,
+                             double *scratch)
 {
     const struct answer *answer = job;
     int64_t *index = answer->out;
@@ -277,8 +280,9 @@ fkm_status fkm_model_transform(const fkm_model *model, const fkm_batch *batch, f
     for (int64_t first = 0; first < question.rows.n; first += block) {
         const int64_t n = question.rows.n - first < block ? question.rows.n - first : block;
         const struct fkmi_rows some = fkmi_rows_slice(&question.rows, first, n);
-        FKMI_TRY_GOTO(model->context->backend->scan(model->context, &some, question.oracle.pack,
-                                                    &(struct fkmi_scan){.kind = FKMI_SCAN_ALL, .distance = distance}));
+        FKMI_TRY_GOTO(
+            model->context->backend->scan(model->context, &some, question.oracle.pack,
+                                          &(struct fkmi_scan){.kind = FKMI_SCAN_ALL, .distance = distance}));
         for (int64_t i = 0; i < n * state->k; i++)
             similarity[first * state->k + i] =
                 (float)fkmi_similarity(model->params.metric, distance[i], state->scale);

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "estimators/model.h"
 
-static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
-                       struct fkmi_lesson *lesson)
+static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
+                       bool grow, struct fkmi_lesson *lesson)
 {
     const int64_t n = lesson->base.n;
 
@@ -14,8 +14,8 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
     for (int64_t i = 0; i < n; i++) {
         int32_t slot = fkmi_classes_find(&learned->classes, batch->labels[i]);
         if (slot < 0 && !grow)
-            return fkmi_fail(FKM_EINVAL, "label %lld of row %lld was never seen in phase 1", (long long)batch->labels[i],
-                             (long long)i);
+            return fkmi_fail(FKM_EINVAL, "label %lld of row %lld was never seen in phase 1",
+                             (long long)batch->labels[i], (long long)i);
         if (slot < 0) {
             slot = (int32_t)learned->classes.n;
             FKMI_TRY(fkmi_classes_add(&learned->classes, batch->labels[i]));
@@ -35,8 +35,8 @@ static int32_t k_wanted(const fkm_model *model, int64_t label)
     return model->params.k_init;
 }
 
-int32_t fkmi_class_sums(const struct fkmi_state *state, const int32_t *owner, const struct fkmi_candidates *candidates,
-                        double *sums)
+int32_t fkmi_class_sums(const struct fkmi_state *state, const int32_t *owner,
+                        const struct fkmi_candidates *candidates, double *sums)
 {
     int32_t best = -1;
 
@@ -92,8 +92,8 @@ static fkm_status score(const struct fkmi_oracle *oracle, const struct fkmi_less
     FKMI_TRY_GOTO(fkmi_alloc(&job.value, lesson->rows.n, sizeof *job.value));
     fkmi_state_owners(oracle->state, owner);
     job.owner = owner;
-    FKMI_TRY_GOTO(fkmi_oracle_each(oracle, &lesson->rows, oracle->params->top_k, oracle->state->n_classes, score_row,
-                                   &job));
+    FKMI_TRY_GOTO(fkmi_oracle_each(oracle, &lesson->rows, oracle->params->top_k, oracle->state->n_classes,
+                                   score_row, &job));
     for (int64_t i = 0; i < lesson->rows.n; i++) {
         sum += job.value[i];
         weight += fkmi_row_weight(&lesson->rows, i);

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "estimators/model.h"
 
-static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
-                       struct fkmi_lesson *lesson)
+static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
+                       bool grow, struct fkmi_lesson *lesson)
 {
     (void)model;
     (void)batch;
@@ -23,7 +23,8 @@ struct score_job {
     double *distance;
 };
 
-static void keep_distance(void *argument, int64_t row, const struct fkmi_candidates *candidates, double *scratch)
+static void keep_distance(void *argument, int64_t row, const struct fkmi_candidates *candidates,
+                          double *scratch)
 {
     const struct score_job *job = argument;
 

@@ -21,7 +21,8 @@ struct fkm_evaluation {
 };
 enum { Y_WEIGHT, Y_MEAN, Y_M2, Y_ERROR, Y_FIELDS };
 
-fkm_status fkm_evaluation_create(const fkm_model *model, fkm_strategy strategy, int64_t top_k, fkm_evaluation **out)
+fkm_status fkm_evaluation_create(const fkm_model *model, fkm_strategy strategy, int64_t top_k,
+                                 fkm_evaluation **out)
 {
     fkm_status status = FKM_OK;
     fkm_evaluation *evaluation = NULL;
@@ -36,7 +37,8 @@ fkm_status fkm_evaluation_create(const fkm_model *model, fkm_strategy strategy, 
     evaluation->model = model;
     evaluation->strategy = strategy;
     evaluation->top_k = top_k;
-    FKMI_TRY_GOTO(fkmi_alloc(&evaluation->counts, model->learned.state.n_classes + 1, sizeof *evaluation->counts));
+    FKMI_TRY_GOTO(
+        fkmi_alloc(&evaluation->counts, model->learned.state.n_classes + 1, sizeof *evaluation->counts));
     FKMI_TRY_GOTO(fkmi_alloc(&evaluation->target, model->learned.state.n_targets * Y_FIELDS, sizeof(double)));
     *out = evaluation;
     evaluation = NULL;
@@ -108,7 +110,8 @@ static void mark_row(void *job, int64_t row, const struct fkmi_candidates *candi
         double *value = marks->value + row * state->n_targets;
         for (int64_t c = 0; c < candidates->width; c++)
             for (int64_t t = 0; candidates->index[c] >= 0 && t < state->n_targets; t++)
-                value[t] += candidates->weight[c] * state->targets[candidates->index[c] * state->n_targets + t];
+                value[t] +=
+                    candidates->weight[c] * state->targets[candidates->index[c] * state->n_targets + t];
     }
 }
 
@@ -248,14 +251,17 @@ static fkm_status check_answers(const fkm_model *model, const fkm_batch *batch)
         return fkmi_fail(FKM_EINVAL, "evaluating a multi-label model needs tags, the batch has none");
     if (model->params.task == FKM_TASK_MULTILABEL)
         for (int64_t i = 0; i < batch->n_rows; i++)
-            if (batch->tag_indptr[i + 1] < batch->tag_indptr[i] || (batch->tag_indptr[i + 1] > 0 && !batch->tags))
+            if (batch->tag_indptr[i + 1] < batch->tag_indptr[i] ||
+                (batch->tag_indptr[i + 1] > 0 && !batch->tags))
                 return fkmi_fail(FKM_EINVAL, "tag_indptr falls from %lld to %lld at row %lld",
-                                 (long long)batch->tag_indptr[i], (long long)batch->tag_indptr[i + 1], (long long)i);
+                                 (long long)batch->tag_indptr[i], (long long)batch->tag_indptr[i + 1],
+                                 (long long)i);
     if (model->params.task != FKM_TASK_REGRESS)
         return FKM_OK;
     if (!batch->targets || batch->n_targets != model->learned.state.n_targets)
         return fkmi_fail(FKM_EINVAL, "batch has %lld targets, the model expects %lld",
-                         (long long)(batch->targets ? batch->n_targets : 0), (long long)model->learned.state.n_targets);
+                         (long long)(batch->targets ? batch->n_targets : 0),
+                         (long long)model->learned.state.n_targets);
     for (int64_t i = 0; i < batch->n_rows * batch->n_targets; i++)
         if (!isfinite(batch->targets[i]))
             return fkmi_fail(FKM_EINVAL, "target %lld of row %lld is %g", (long long)(i % batch->n_targets),
@@ -305,7 +311,8 @@ static void class_scores(const fkm_evaluation *evaluation, fkm_scores *scores)
         all.hit += counts->hit;
         all.extra += counts->extra;
         all.missed += counts->missed;
-        if (counts->hit + counts->extra + counts->missed > 0) { /* classes that nobody has or answers do not count */
+        if (counts->hit + counts->extra + counts->missed >
+            0) { /* classes that nobody has or answers do not count */
             macro += f1(counts);
             n_met += 1;
         }
@@ -339,14 +346,23 @@ fkm_status fkm_evaluation_scores(const fkm_evaluation *evaluation, fkm_scores *o
         return fkmi_fail(FKM_EINVAL, "%s is NULL", evaluation ? "scores" : "evaluation");
     size = out->struct_size;
     if (size < sizeof(size_t) || size > sizeof scores)
-        return fkmi_fail(FKM_EINVAL, "fkm_scores has struct_size %zu, this library knows %zu", size, sizeof scores);
+        return fkmi_fail(FKM_EINVAL, "fkm_scores has struct_size %zu, this library knows %zu", size,
+                         sizeof scores);
     if (!(evaluation->weight > 0))
         return fkmi_fail(FKM_ESTATE, "no row was evaluated yet");
     weight = evaluation->weight;
     task = evaluation->model->params.task;
-    scores = (fkm_scores){.struct_size = size, .n_rows = evaluation->n_rows, .accuracy = NAN, .macro_f1 = NAN,
-                          .micro_f1 = NAN, .log_loss = NAN, .precision_at = {NAN, NAN, NAN, NAN, NAN}, .rmse = NAN,
-                          .r2 = NAN, .sse = NAN, .nearest_accuracy = NAN};
+    scores = (fkm_scores){.struct_size = size,
+                          .n_rows = evaluation->n_rows,
+                          .accuracy = NAN,
+                          .macro_f1 = NAN,
+                          .micro_f1 = NAN,
+                          .log_loss = NAN,
+                          .precision_at = {NAN, NAN, NAN, NAN, NAN},
+                          .rmse = NAN,
+                          .r2 = NAN,
+                          .sse = NAN,
+                          .nearest_accuracy = NAN};
     if (task != FKM_TASK_MULTILABEL)
         scores.sse = evaluation->distance;
     if (task == FKM_TASK_CLASSIFY) {

@@ -29,8 +29,8 @@ struct fields {
     int n;
 };
 
-static void add(struct fields *fields, const char *name, enum fkmi_tensor_type type, int64_t rows, int64_t cols,
-                void *array /* pointer to a pointer */)
+static void add(struct fields *fields, const char *name, enum fkmi_tensor_type type, int64_t rows,
+                int64_t cols, void *array /* pointer to a pointer */)
 {
     struct field *field = &fields->items[fields->n++];
 
@@ -62,8 +62,10 @@ static void list_fields(fkm_model *model, struct fields *fields)
     add(fields, "tag_beta", FKMI_TENSOR_F64, c, -1, &state->beta);
     add(fields, "tag_threshold", FKMI_TENSOR_F64, c, -1, &state->threshold);
     add(fields, "feature_weights", FKMI_TENSOR_F64, dim, -1, &state->feature_weights);
-    add(fields, "importance.count", FKMI_TENSOR_F64, importance->n_classes, importance->dim, &importance->count);
-    add(fields, "importance.mean", FKMI_TENSOR_F64, importance->n_classes, importance->dim, &importance->mean);
+    add(fields, "importance.count", FKMI_TENSOR_F64, importance->n_classes, importance->dim,
+        &importance->count);
+    add(fields, "importance.mean", FKMI_TENSOR_F64, importance->n_classes, importance->dim,
+        &importance->mean);
     add(fields, "importance.m2", FKMI_TENSOR_F64, importance->n_classes, importance->dim, &importance->m2);
     add(fields, "adam.centroids.m", real, k, dim, &trainer->point_m);
     add(fields, "adam.centroids.v", real, k, dim, &trainer->point_v);
@@ -98,7 +100,8 @@ struct scalar {
 };
 enum { MAX_SCALARS = 24 };
 
-static int list_scalars(fkm_model *model, int64_t *begun, int64_t *n_history, struct scalar scalars[MAX_SCALARS])
+static int list_scalars(fkm_model *model, int64_t *begun, int64_t *n_history,
+                        struct scalar scalars[MAX_SCALARS])
 {
     struct fkmi_state *state = &model->learned.state;
     const struct scalar all[] = {
@@ -212,8 +215,9 @@ static fkm_status write_tables(const fkm_model *model, double **history, int64_t
     FKMI_TRY(fkmi_alloc(class_k, model->n_class_k * 2, sizeof **class_k));
     for (int64_t i = 0; i < model->history.n; i++) {
         const struct fkmi_history_line *line = &model->history.lines[i];
-        const double fields[HISTORY_FIELDS] = {(double)line->phase, (double)line->epoch, line->loss, line->shift,
-                                               line->eval,          line->lr,            (double)line->k};
+        const double fields[HISTORY_FIELDS] = {(double)line->phase, (double)line->epoch, line->loss,
+                                               line->shift,         line->eval,          line->lr,
+                                               (double)line->k};
         memcpy(*history + i * HISTORY_FIELDS, fields, sizeof fields);
     }
     for (int64_t i = 0; i < model->n_class_k; i++) {
@@ -244,8 +248,8 @@ static fkm_status write_model(const fkm_model *model, const struct target *targe
     for (int i = 0; i < fields.n; i++) {
         const struct field *field = &fields.items[i];
         if (*field->array && field->shape[0] > 0)
-            tensors[n++] =
-                tensor_of(field->name, field->type, field->n_dims, field->shape[0], field->shape[1], *field->array);
+            tensors[n++] = tensor_of(field->name, field->type, field->n_dims, field->shape[0],
+                                     field->shape[1], *field->array);
     }
     FKMI_TRY_GOTO(write_tables(model, &history, &class_k));
     if (model->history.n > 0)
@@ -318,7 +322,8 @@ static fkm_status read_scalars(const struct fkmi_tensor_file *file, const struct
         if (scalar->integer)
             good = fkmi_parse_int64(value, strlen(value), scalar->integer) && *scalar->integer >= 0;
         else
-            good = fkmi_parse_double(value, strlen(value), scalar->real) && isfinite(*scalar->real) && *scalar->real >= 0;
+            good = fkmi_parse_double(value, strlen(value), scalar->real) && isfinite(*scalar->real) &&
+                   *scalar->real >= 0;
         if (!good)
             return fkmi_fail(FKM_EDATA, "the model file has '%.40s' as '%s'", value, key);
     }
@@ -330,7 +335,8 @@ static fkm_status read_fields(struct fkmi_tensor_file *file, const struct fields
     for (int i = 0; i < fields->n; i++) {
         const struct field *field = &fields->items[i];
         if (fkmi_tensors_find(file, field->name))
-            FKMI_TRY(fkmi_tensors_read(file, field->name, field->type, field->n_dims, field->shape, field->array));
+            FKMI_TRY(
+                fkmi_tensors_read(file, field->name, field->type, field->n_dims, field->shape, field->array));
     }
     return FKM_OK;
 }
@@ -346,13 +352,17 @@ static fkm_status read_history(struct fkmi_tensor_file *file, int64_t n, fkm_mod
     FKMI_TRY_GOTO(fkmi_tensors_read(file, "history", FKMI_TENSOR_F64, 2, shape, &table));
     for (int64_t i = 0; i < n; i++) {
         const double *at = table + i * HISTORY_FIELDS;
-        if (!(at[0] >= FKMI_PHASE_FIT && at[0] <= FKMI_PHASE_SEARCH && at[1] >= 0 && at[1] < 1e15 && at[6] >= 0 &&
-              at[6] < 1e15))
-            FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA, "line %lld of the model file's history is damaged", (long long)i));
+        if (!(at[0] >= FKMI_PHASE_FIT && at[0] <= FKMI_PHASE_SEARCH && at[1] >= 0 && at[1] < 1e15 &&
+              at[6] >= 0 && at[6] < 1e15))
+            FKMI_TRY_GOTO(
+                fkmi_fail(FKM_EDATA, "line %lld of the model file's history is damaged", (long long)i));
         FKMI_TRY_GOTO(fkmi_history_add(&model->history,
                                        &(struct fkmi_history_line){.phase = (enum fkmi_phase)(int)at[0],
-                                                                   .epoch = (int64_t)at[1], .loss = at[2],
-                                                                   .shift = at[3], .eval = at[4], .lr = at[5],
+                                                                   .epoch = (int64_t)at[1],
+                                                                   .loss = at[2],
+                                                                   .shift = at[3],
+                                                                   .eval = at[4],
+                                                                   .lr = at[5],
                                                                    .k = (int64_t)at[6]}));
     }
 done:
@@ -386,7 +396,8 @@ static fkm_status read_notes(const struct fkmi_tensor_file *file, fkm_model *mod
     const char *position = fkmi_tensors_text(file, "position");
 
     if (!position || strlen(position) >= sizeof model->place.position)
-        return fkmi_fail(FKM_EDATA, "the model file has no position, or one longer than %d bytes", FKMI_POSITION_BYTES - 1);
+        return fkmi_fail(FKM_EDATA, "the model file has no position, or one longer than %d bytes",
+                         FKMI_POSITION_BYTES - 1);
     snprintf(model->place.position, sizeof model->place.position, "%s", position);
     for (int64_t i = 0; i < n; i++) {
         const struct fkmi_text text = fkmi_tensors_text_at(file, i);
@@ -413,8 +424,8 @@ static fkm_status check_state(const fkm_model *model)
     const struct fkmi_state *state = &model->learned.state;
     const int64_t k = state->k, c = state->n_classes;
 
-    if (!state->points || !state->mass || !state->bias || !state->theta || !state->frozen || !state->class_label ||
-        !state->class_begin)
+    if (!state->points || !state->mass || !state->bias || !state->theta || !state->frozen ||
+        !state->class_label || !state->class_begin)
         return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its %lld prototypes", (long long)k);
     if ((model->params.task == FKM_TASK_MULTILABEL) != (state->alpha && state->beta && state->threshold) ||
         (model->params.task == FKM_TASK_REGRESS) != (state->targets && state->strata))
@@ -428,7 +439,8 @@ static fkm_status check_state(const fkm_model *model)
                              (long long)(state->class_begin[i + 1] - state->class_begin[i]));
     for (int64_t i = 0; i < k * state->dim; i++)
         if (!isfinite(fkmi_dtype_get(state->points, state->dtype, i)))
-            return fkmi_fail(FKM_EDATA, "prototype %lld of the model file is not finite", (long long)(i / state->dim));
+            return fkmi_fail(FKM_EDATA, "prototype %lld of the model file is not finite",
+                             (long long)(i / state->dim));
     FKMI_TRY(check_range(state->mass, k, 0, 1e300, "centroid_weights"));
     FKMI_TRY(check_range(state->ages, k * state->dim, 0, 1e300, "centroid_ages"));
     FKMI_TRY(check_range(state->bias, k, -1e6, 1e6, "bias"));
@@ -468,11 +480,14 @@ static fkm_status check_trainer(const fkm_model *model)
     const struct fkmi_trainer *trainer = &model->trainer;
     const struct fkmi_state *state = &model->learned.state;
     const fkm_dtype dtype = trainer->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
-    const void *const arrays[] = {trainer->point_m, trainer->point_v, trainer->master, trainer->gradient, trainer->anchor};
+    const void *const arrays[] = {trainer->point_m, trainer->point_v, trainer->master, trainer->gradient,
+                                  trainer->anchor};
     const bool half = state->dtype == FKM_DTYPE_F16 || state->dtype == FKM_DTYPE_BF16;
 
     if (!trainer->begun)
-        return trainer->point_m || trainer->point_v ? fkmi_fail(FKM_EDATA, "the model file has moments without steps") : FKM_OK;
+        return trainer->point_m || trainer->point_v
+                   ? fkmi_fail(FKM_EDATA, "the model file has moments without steps")
+                   : FKM_OK;
     if (!trainer->point_m || !trainer->point_v || half != (trainer->master != NULL))
         return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its optimizer");
     for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++)
@@ -503,14 +518,16 @@ static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file
     n = list_scalars(model, &begun, &n_history, scalars);
     FKMI_TRY_GOTO(read_scalars(file, scalars, n));
     for (int i = 0; i < n; i++)
-        if (scalars[i].integer && *scalars[i].integer > MOST && strstr("dim k n_classes n_targets", scalars[i].name))
+        if (scalars[i].integer && *scalars[i].integer > MOST &&
+            strstr("dim k n_classes n_targets", scalars[i].name))
             FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA, "the model file has %s %lld", scalars[i].name,
                                     (long long)*scalars[i].integer));
     const int64_t n_class_k = model->n_class_k;
     model->n_class_k = 0; /* grows as they are read */
     if (begun > 1 || (state->k == 0) != (state->n_classes == 0) || state->n_classes > state->k ||
         (state->k > 0 && state->dim == 0))
-        FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA, "the model file has %lld prototypes in %lld classes of %lld features",
+        FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA,
+                                "the model file has %lld prototypes in %lld classes of %lld features",
                                 (long long)state->k, (long long)state->n_classes, (long long)state->dim));
     model->trainer.begun = begun == 1;
     model->trainer.k = begun ? state->k : 0;

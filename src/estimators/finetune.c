@@ -12,7 +12,8 @@ static fkm_status need_soft_routing(const fkm_model *model, const char *what)
 {
     FKMI_TRY(fkmi_model_need_fitted(model, what));
     if (model->params.soft == FKM_SOFT_HARD || model->params.soft == FKM_SOFT_MEAN)
-        return fkmi_fail(FKM_ESTATE, "%s needs gradients, and soft_type='%s' has none: use 'scaled' or 'softmax_scaled'",
+        return fkmi_fail(FKM_ESTATE,
+                         "%s needs gradients, and soft_type='%s' has none: use 'scaled' or 'softmax_scaled'",
                          what, fkmi_soft_name(model->params.soft));
     return FKM_OK;
 }
@@ -30,7 +31,8 @@ static fkm_status begin(const fkm_model *model, struct fkmi_state *state, const 
 {
     if (model->trainer.begun)
         return fkmi_trainer_copy(trainer, &model->trainer);
-    return fkmi_trainer_begin(trainer, model->context, &model->params, state, &lesson->rows, &lesson->targets);
+    return fkmi_trainer_begin(trainer, model->context, &model->params, state, &lesson->rows,
+                              &lesson->targets);
 }
 
 /* ---- one step */
@@ -56,9 +58,10 @@ static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double 
             old_of_new[j] = j < old_k ? j : -1;
         FKMI_TRY_GOTO(fkmi_trainer_remap(&trainer, &copy.state, old_of_new, copy.state.k));
     }
-    FKMI_TRY_GOTO(fkmi_train_step(model->context, &model->params, &copy.state, &trainer, &model->train_work, &lesson.rows,
-                                  &lesson.targets, standard_rate(model),
-                                  fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps), loss));
+    FKMI_TRY_GOTO(fkmi_train_step(model->context, &model->params, &copy.state, &trainer, &model->train_work,
+                                  &lesson.rows, &lesson.targets, standard_rate(model),
+                                  fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps),
+                                  loss));
     FKMI_TRY_GOTO(fkmi_model_calibrate(model, &lesson, fmax(1.0 / (double)(model->gradient_steps + 1), 0.01),
                                        &copy.state));
     fkmi_learned_free(&model->learned);
@@ -83,7 +86,8 @@ static bool brings_classes(const fkm_model *model, const fkm_batch *batch)
         for (int64_t i = 0; i < batch->n_rows; i++)
             if (fkmi_classes_find(classes, batch->labels[i]) < 0)
                 return true;
-    if (model->params.task == FKM_TASK_MULTILABEL && batch && batch->tag_indptr && batch->tags && batch->n_rows > 0)
+    if (model->params.task == FKM_TASK_MULTILABEL && batch && batch->tag_indptr && batch->tags &&
+        batch->n_rows > 0)
         for (int64_t i = 0; i < batch->tag_indptr[batch->n_rows]; i++)
             if (fkmi_classes_find(classes, batch->tags[i]) < 0)
                 return true;
@@ -98,7 +102,8 @@ static fkm_status quick_step(fkm_model *model, const fkm_batch *batch, double *l
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &model->learned, batch, false, &lesson));
     FKMI_TRY_GOTO(fkmi_train_step(model->context, &model->params, &model->learned.state, &model->trainer,
                                   &model->train_work, &lesson.rows, &lesson.targets, standard_rate(model),
-                                  fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps), loss));
+                                  fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps),
+                                  loss));
 done:
     fkmi_lesson_free(&lesson);
     return status;
@@ -137,17 +142,23 @@ static fkm_status score_state(void *user, const struct fkmi_state *state, double
     struct watch *watch = user;
     struct fkmi_oracle oracle;
 
-    FKMI_TRY(fkmi_oracle_on(watch->model->context, &watch->model->params, state, watch->eval->rows.mask != NULL,
-                            &watch->pack, &oracle));
+    FKMI_TRY(fkmi_oracle_on(watch->model->context, &watch->model->params, state,
+                            watch->eval->rows.mask != NULL, &watch->pack, &oracle));
     return watch->model->estimator->score(&oracle, watch->eval, score);
 }
 
 static fkm_status tell(const struct watch *watch, int64_t step, int64_t steps)
 {
     const int64_t k = watch->model->learned.state.k;
-    const fkm_progress progress = {.phase = "finetune", .step = step, .steps = steps, .epoch = watch->epochs_done + 1,
-                                   .epochs = watch->options->epochs, .rows = step * watch->batch_size,
-                                   .loss = watch->loss, .eval = watch->score, .k = k};
+    const fkm_progress progress = {.phase = "finetune",
+                                   .step = step,
+                                   .steps = steps,
+                                   .epoch = watch->epochs_done + 1,
+                                   .epochs = watch->options->epochs,
+                                   .rows = step * watch->batch_size,
+                                   .loss = watch->loss,
+                                   .eval = watch->score,
+                                   .k = k};
 
     if (watch->options->progress && watch->options->progress(watch->options->user, &progress) != 0)
         return fkmi_fail(FKM_EINTERRUPTED, "interrupted in epoch %lld", (long long)(watch->epochs_done + 1));
@@ -170,13 +181,14 @@ static fkm_status after_epoch(void *user, int64_t epoch, double loss, double sco
     watch->epochs_done++;
     watch->loss = loss;
     watch->score = watch->eval ? score : NAN;
-    return fkmi_history_add(watch->history, &(struct fkmi_history_line){.phase = FKMI_PHASE_FINETUNE,
-                                                                        .epoch = watch->first_epoch + watch->epochs_done,
-                                                                        .k = watch->model->learned.state.k,
-                                                                        .loss = loss,
-                                                                        .shift = NAN,
-                                                                        .eval = watch->score,
-                                                                        .lr = rate});
+    return fkmi_history_add(watch->history,
+                            &(struct fkmi_history_line){.phase = FKMI_PHASE_FINETUNE,
+                                                        .epoch = watch->first_epoch + watch->epochs_done,
+                                                        .k = watch->model->learned.state.k,
+                                                        .loss = loss,
+                                                        .shift = NAN,
+                                                        .eval = watch->score,
+                                                        .lr = rate});
 }
 
 static fkm_status check_options(const fkm_finetune_options *options, fkm_finetune_options *full)
@@ -210,19 +222,24 @@ static fkm_status copy_history(const fkm_model *model, struct fkmi_history *hist
     return FKM_OK;
 }
 
-static fkm_status search(const fkm_model *model, const struct fkmi_state *state, const struct fkmi_lesson *lesson,
-                         struct fkmi_history *history, double *rate)
+static fkm_status search(const fkm_model *model, const struct fkmi_state *state,
+                         const struct fkmi_lesson *lesson, struct fkmi_history *history, double *rate)
 {
     double curve_rate[FKMI_SEARCH_STEPS], curve_loss[FKMI_SEARCH_STEPS];
     int n_curve;
 
-    FKMI_TRY(fkmi_train_search(model->context, &model->params, state, &model->trainer, &lesson->rows, &lesson->targets,
-                               fkmi_model_random(model, FKMI_STREAM_SEARCH, model->gradient_steps), curve_rate,
-                               curve_loss, &n_curve, rate));
+    FKMI_TRY(fkmi_train_search(model->context, &model->params, state, &model->trainer, &lesson->rows,
+                               &lesson->targets,
+                               fkmi_model_random(model, FKMI_STREAM_SEARCH, model->gradient_steps),
+                               curve_rate, curve_loss, &n_curve, rate));
     for (int i = 0; i < n_curve; i++)
-        FKMI_TRY(fkmi_history_add(history, &(struct fkmi_history_line){.phase = FKMI_PHASE_SEARCH, .epoch = i + 1,
-                                                                      .k = state->k, .loss = curve_loss[i],
-                                                                      .shift = NAN, .eval = NAN, .lr = curve_rate[i]}));
+        FKMI_TRY(fkmi_history_add(history, &(struct fkmi_history_line){.phase = FKMI_PHASE_SEARCH,
+                                                                       .epoch = i + 1,
+                                                                       .k = state->k,
+                                                                       .loss = curve_loss[i],
+                                                                       .shift = NAN,
+                                                                       .eval = NAN,
+                                                                       .lr = curve_rate[i]}));
     return FKM_OK;
 }
 
@@ -242,8 +259,13 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, false, &lesson));
     FKMI_TRY_GOTO(copy_history(model, &history));
-    watch = (struct watch){.model = model, .options = &options, .history = &history, .loss = NAN, .score = NAN,
-                           .first_epoch = 0, .batch_size = model->params.finetune_batch_size};
+    watch = (struct watch){.model = model,
+                           .options = &options,
+                           .history = &history,
+                           .loss = NAN,
+                           .score = NAN,
+                           .first_epoch = 0,
+                           .batch_size = model->params.finetune_batch_size};
     if (options.eval) {
         const fkm_status read = fkmi_lesson_open(model, &copy, options.eval, false, &eval);
         if (read != FKM_OK)
@@ -254,17 +276,20 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
                                            fkmi_model_random(model, FKMI_STREAM_HOLD_OUT, 0), &held));
         watch.eval = &held;
     } else if (options.early_stopping_rounds > 0) {
-        FKMI_TRY_GOTO(fkmi_fail(FKM_EINVAL, "early_stopping_rounds is %lld, but there are no rows to evaluate on: give "
-                                "eval or eval_fraction", (long long)options.early_stopping_rounds));
+        FKMI_TRY_GOTO(fkmi_fail(FKM_EINVAL,
+                                "early_stopping_rounds is %lld, but there are no rows to evaluate on: give "
+                                "eval or eval_fraction",
+                                (long long)options.early_stopping_rounds));
     }
     rate = options.lr > 0 ? options.lr : standard_rate(model);
-    if (!(options.lr > 0) && options.search && !(model->params.learning_rate > 0) && !(model->learning_rate > 0)) {
+    if (!(options.lr > 0) && options.search && !(model->params.learning_rate > 0) &&
+        !(model->learning_rate > 0)) {
         FKMI_TRY_GOTO(search(model, &copy.state, &lesson, &history, &found));
         rate = found;
     }
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
-    stopped = fkmi_train_epochs(model->context, &model->params, &copy.state, &trainer, &model->train_work, &lesson.rows,
-                                &lesson.targets,
+    stopped = fkmi_train_epochs(model->context, &model->params, &copy.state, &trainer, &model->train_work,
+                                &lesson.rows, &lesson.targets,
                                 &(struct fkmi_epochs){.epochs = options.epochs,
                                                       .early_stopping_rounds = options.early_stopping_rounds,
                                                       .rate = rate,

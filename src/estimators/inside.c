@@ -31,7 +31,8 @@ fkm_status fkm_model_describe(const fkm_model *model, fkm_model_info *info)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", model ? "info" : "model");
     size = info->struct_size;
     if (size < sizeof(size_t) || size > sizeof full)
-        return fkmi_fail(FKM_EINVAL, "fkm_model_info has struct_size %zu, this library knows %zu", size, sizeof full);
+        return fkmi_fail(FKM_EINVAL, "fkm_model_info has struct_size %zu, this library knows %zu", size,
+                         sizeof full);
     state = &model->learned.state;
     full.params = model->params;
     full.fitted = state->k > 0;
@@ -58,7 +59,8 @@ fkm_status fkm_model_describe(const fkm_model *model, fkm_model_info *info)
 }
 
 /* The state, when the model is fitted and out is given. */
-static fkm_status look(const fkm_model *model, const void *out, const char *what, const struct fkmi_state **state)
+static fkm_status look(const fkm_model *model, const void *out, const char *what,
+                       const struct fkmi_state **state)
 {
     FKMI_TRY(fkmi_model_need_fitted(model, what));
     if (!out)
@@ -98,7 +100,8 @@ fkm_status fkm_model_centroid_ages(const fkm_model *model, double *ages)
     const struct fkmi_state *state;
 
     FKMI_TRY(look(model, ages, "ages", &state));
-    return copy_doubles(ages, state->ages, state->k * state->dim, "ages by coordinate: no mask was ever seen");
+    return copy_doubles(ages, state->ages, state->k * state->dim,
+                        "ages by coordinate: no mask was ever seen");
 }
 
 fkm_status fkm_model_centroid_labels(const fkm_model *model, int64_t *labels)
@@ -179,12 +182,20 @@ fkm_status fkm_model_history(const fkm_model *model, int64_t index, fkm_history 
         return fkmi_fail(FKM_EINVAL, "%s is NULL", model ? "out" : "model");
     size = out->struct_size;
     if (size < sizeof(size_t) || size > sizeof full)
-        return fkmi_fail(FKM_EINVAL, "fkm_history has struct_size %zu, this library knows %zu", size, sizeof full);
+        return fkmi_fail(FKM_EINVAL, "fkm_history has struct_size %zu, this library knows %zu", size,
+                         sizeof full);
     if (index < 0 || index >= model->history.n)
-        return fkmi_fail(FKM_EINVAL, "history line %lld of %lld", (long long)index, (long long)model->history.n);
+        return fkmi_fail(FKM_EINVAL, "history line %lld of %lld", (long long)index,
+                         (long long)model->history.n);
     line = &model->history.lines[index];
-    full = (fkm_history){.struct_size = size, .phase = phase_names[line->phase], .epoch = line->epoch,
-                         .loss = line->loss, .shift = line->shift, .eval = line->eval, .lr = line->lr, .k = line->k};
+    full = (fkm_history){.struct_size = size,
+                         .phase = phase_names[line->phase],
+                         .epoch = line->epoch,
+                         .loss = line->loss,
+                         .shift = line->shift,
+                         .eval = line->eval,
+                         .lr = line->lr,
+                         .k = line->k};
     memcpy(out, &full, size);
     return FKM_OK;
 }

@@ -29,11 +29,11 @@ struct seeding {
     const struct fkmi_rows *base;
     struct fkmi_space space;
     int64_t first_slot, n_new;
-    int64_t *begin;     /* n_new + 1: rows of class first_slot + c are order[begin[c] ..] */
-    int64_t *order;     /* rows of base */
-    int64_t *k;         /* by class: wanted, then found */
-    int64_t *point_at;  /* by class: first prototype in points */
-    char *points;       /* reals */
+    int64_t *begin;       /* n_new + 1: rows of class first_slot + c are order[begin[c] ..] */
+    int64_t *order;       /* rows of base */
+    int64_t *k;           /* by class: wanted, then found */
+    int64_t *point_at;    /* by class: first prototype in points */
+    char *points;         /* reals */
     const int64_t *label; /* by class */
 };
 
@@ -58,7 +58,8 @@ static fkm_status group_rows(struct seeding *seeding, const struct fkmi_lesson *
 
 static struct fkmi_rows class_rows(const struct seeding *seeding, int64_t c)
 {
-    return fkmi_rows_pick(seeding->base, seeding->order + seeding->begin[c], seeding->begin[c + 1] - seeding->begin[c]);
+    return fkmi_rows_pick(seeding->base, seeding->order + seeding->begin[c],
+                          seeding->begin[c + 1] - seeding->begin[c]);
 }
 
 /* Starting prototypes the user gave belong to a class by label; to the only class without labels. */
@@ -81,7 +82,8 @@ static fkm_status want(void *job, int64_t begin, int64_t end, int thread)
             given += starts_here(&model->start, i, seeding->label[c]);
         seeding->k[c] = given > 0 ? given : wanted;
         if (given == 0 && wanted == FKM_K_AUTO)
-            FKMI_TRY(fkmi_auto_k(model->context, &seeding->space, &rows, model->params.auto_scale, &seeding->k[c]));
+            FKMI_TRY(fkmi_auto_k(model->context, &seeding->space, &rows, model->params.auto_scale,
+                                 &seeding->k[c]));
         else if (given == 0 && seeding->k[c] > rows.n)
             seeding->k[c] = rows.n;
     }
@@ -99,7 +101,8 @@ static fkm_status respect_k_max(struct seeding *seeding)
     if (k_max <= 0 || held + total <= k_max)
         return FKM_OK;
     if (held + seeding->n_new > k_max)
-        return fkmi_fail(FKM_EINVAL, "k_max is %lld, but %lld prototypes are there and %lld new classes need one each",
+        return fkmi_fail(FKM_EINVAL,
+                         "k_max is %lld, but %lld prototypes are there and %lld new classes need one each",
                          (long long)k_max, (long long)held, (long long)seeding->n_new);
     for (int64_t c = 0; c < seeding->n_new; c++) {
         const double share = (double)seeding->k[c] / (double)total * (double)(k_max - held);
@@ -121,7 +124,10 @@ static fkm_status take_start(const struct seeding *seeding, int64_t c, char *poi
     int64_t n = 0;
 
     for (int64_t i = 0; i < start->k; i++) {
-        const struct fkmi_rows one = {.n = 1, .dim = start->dim, .dtype = FKM_DTYPE_F32, .stride = start->dim,
+        const struct fkmi_rows one = {.n = 1,
+                                      .dim = start->dim,
+                                      .dtype = FKM_DTYPE_F32,
+                                      .stride = start->dim,
                                       .x = start->points + i * start->dim};
         if (starts_here(start, i, seeding->label[c]) && n < seeding->k[c])
             fkmi_row_load(&one, &seeding->space, 0, points + (size_t)(n++ * start->dim) * real_size);
@@ -145,16 +151,17 @@ static fkm_status seed(void *job, int64_t begin, int64_t end, int thread)
         if (given)
             FKMI_TRY(take_start(seeding, c, points));
         else
-            FKMI_TRY(fkmi_seed(model->context, &seeding->space, &rows, model->params.init, seeding->k[c],
-                               fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 1),
-                                                 (uint64_t)seeding->label[c]),
-                               points, &seeding->k[c]));
+            FKMI_TRY(fkmi_seed(
+                model->context, &seeding->space, &rows, model->params.init, seeding->k[c],
+                fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 1), (uint64_t)seeding->label[c]),
+                points, &seeding->k[c]));
     }
     return FKM_OK;
 }
 
 /* Weighted mean targets of a stratum's rows: what its prototypes answer until phase 1 has passed over them. */
-static void stratum_targets(const struct seeding *seeding, const struct fkmi_lesson *lesson, int64_t c, double *targets)
+static void stratum_targets(const struct seeding *seeding, const struct fkmi_lesson *lesson, int64_t c,
+                            double *targets)
 {
     const int64_t m = lesson->targets.n_targets;
     const double *centre = lesson->strata + c * m;
@@ -164,7 +171,8 @@ static void stratum_targets(const struct seeding *seeding, const struct fkmi_les
 }
 
 /* What a state keeps per class beside its prototypes. */
-static fkm_status dress_classes(fkm_model *model, struct fkmi_state *state, struct fkmi_lesson *lesson, int64_t first)
+static fkm_status dress_classes(fkm_model *model, struct fkmi_state *state, struct fkmi_lesson *lesson,
+                                int64_t first)
 {
     if (model->params.task == FKM_TASK_MULTILABEL) {
         double **const arrays[] = {&state->alpha, &state->beta, &state->threshold};
@@ -199,7 +207,10 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
     fkm_status status = FKM_OK;
     struct fkmi_state *state = &learned->state;
     const int64_t first = state->n_classes;
-    struct seeding seeding = {.model = model, .learned = learned, .base = &lesson->base, .first_slot = first,
+    struct seeding seeding = {.model = model,
+                              .learned = learned,
+                              .base = &lesson->base,
+                              .first_slot = first,
                               .n_new = learned->classes.n - first,
                               .space = fkmi_state_space(state, model->params.metric)};
     int64_t *label = NULL, total = 0;
@@ -225,10 +236,12 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
     if (lesson->strata)
         FKMI_TRY_GOTO(fkmi_alloc(&targets, total * state->n_targets, sizeof *targets));
     for (int64_t c = 0; c < seeding.n_new; c++) {
-        const char *points = seeding.points + (size_t)(seeding.point_at[c] * state->dim) * fkmi_real_size(seeding.space.real);
+        const char *points =
+            seeding.points + (size_t)(seeding.point_at[c] * state->dim) * fkmi_real_size(seeding.space.real);
         if (targets)
             stratum_targets(&seeding, lesson, c, targets);
-        FKMI_TRY_GOTO(fkmi_state_add_class(state, model->context->kernels, label[c], points, targets, seeding.k[c]));
+        FKMI_TRY_GOTO(
+            fkmi_state_add_class(state, model->context->kernels, label[c], points, targets, seeding.k[c]));
     }
     FKMI_TRY_GOTO(dress_classes(model, state, lesson, first));
 done:
@@ -248,7 +261,8 @@ done:
 
 /* Slots for the importance of features: the classes, or the nearest prototypes of a clusterer (*owned). */
 static fkm_status importance_slots(const fkm_model *model, const struct fkmi_state *state,
-                                   const struct fkmi_lesson *lesson, const int32_t **slot, int32_t **owned, int64_t *n)
+                                   const struct fkmi_lesson *lesson, const int32_t **slot, int32_t **owned,
+                                   int64_t *n)
 {
     fkm_status status = FKM_OK;
     struct fkmi_oracle oracle;
@@ -262,7 +276,8 @@ static fkm_status importance_slots(const fkm_model *model, const struct fkmi_sta
     *n = state->k;
     FKMI_TRY_GOTO(fkmi_alloc(owned, lesson->view.n, sizeof **owned));
     FKMI_TRY_GOTO(fkmi_alloc(&distance, lesson->view.n, sizeof *distance));
-    FKMI_TRY_GOTO(fkmi_oracle_on(model->context, &model->params, state, lesson->view.mask != NULL, &pack, &oracle));
+    FKMI_TRY_GOTO(
+        fkmi_oracle_on(model->context, &model->params, state, lesson->view.mask != NULL, &pack, &oracle));
     FKMI_TRY_GOTO(model->context->backend->scan(
         model->context, &lesson->view, pack,
         &(struct fkmi_scan){.kind = FKMI_SCAN_NEAREST, .index = *owned, .distance = distance}));
@@ -274,7 +289,8 @@ done:
 }
 
 /* Adds the lesson to the running statistics and, with auto_feature_weights, sets the weights they give. */
-static fkm_status learn_importance(const fkm_model *model, struct fkmi_learned *learned, const struct fkmi_lesson *lesson)
+static fkm_status learn_importance(const fkm_model *model, struct fkmi_learned *learned,
+                                   const struct fkmi_lesson *lesson)
 {
     fkm_status status = FKM_OK;
     struct fkmi_state *state = &learned->state;
@@ -328,7 +344,8 @@ done:
 /* ---- fit */
 
 /* An empty state for rows of this width. */
-static fkm_status begin_state(const fkm_model *model, const struct fkmi_lesson *lesson, struct fkmi_state *state)
+static fkm_status begin_state(const fkm_model *model, const struct fkmi_lesson *lesson,
+                              struct fkmi_state *state)
 {
     state->dtype = model->params.dtype;
     state->dim = lesson->base.dim;
@@ -359,8 +376,8 @@ static fkm_status after_pass(void *user, int64_t pass, const struct fkmi_moved *
     watch->passes++;
     if (watch->eval) {
         struct fkmi_oracle oracle;
-        FKMI_TRY(fkmi_oracle_on(model->context, &model->params, state, watch->eval->rows.mask != NULL, &watch->pack,
-                                &oracle));
+        FKMI_TRY(fkmi_oracle_on(model->context, &model->params, state, watch->eval->rows.mask != NULL,
+                                &watch->pack, &oracle));
         FKMI_TRY(model->estimator->score(&oracle, watch->eval, &score));
     }
     FKMI_TRY(fkmi_history_add(watch->history, &(struct fkmi_history_line){.phase = FKMI_PHASE_FIT,
@@ -371,9 +388,14 @@ static fkm_status after_pass(void *user, int64_t pass, const struct fkmi_moved *
                                                                           .eval = score,
                                                                           .lr = NAN}));
     if (watch->options->progress) {
-        const fkm_progress progress = {.phase = "fit", .step = watch->passes, .epoch = watch->passes,
-                                       .epochs = watch->options->max_iters, .rows = watch->rows * watch->passes,
-                                       .loss = moved->mean_distance, .shift = moved->shift, .eval = score,
+        const fkm_progress progress = {.phase = "fit",
+                                       .step = watch->passes,
+                                       .epoch = watch->passes,
+                                       .epochs = watch->options->max_iters,
+                                       .rows = watch->rows * watch->passes,
+                                       .loss = moved->mean_distance,
+                                       .shift = moved->shift,
+                                       .eval = score,
                                        .k = state->k};
         if (watch->options->progress(watch->options->user, &progress) != 0)
             return fkmi_fail(FKM_EINTERRUPTED, "interrupted after %lld passes", (long long)watch->passes);
@@ -409,15 +431,15 @@ static fkm_status run_passes(fkm_model *model, struct fkmi_learned *fresh, struc
     const bool weigh_later = model->params.task == FKM_TASK_CLUSTER && model->params.auto_feature_weights;
     int64_t n_passes;
 
-    FKMI_TRY(fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view, lesson->slot,
-                        lesson->targets.values, options->max_iters, options->tol,
+    FKMI_TRY(fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view,
+                        lesson->slot, lesson->targets.values, options->max_iters, options->tol,
                         fkmi_model_random(model, FKMI_STREAM_PASS, 0), after_pass, watch, &n_passes));
     if (!weigh_later)
         return FKM_OK;
     FKMI_TRY(learn_importance(model, fresh, lesson));
-    return fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view, lesson->slot, NULL,
-                      options->max_iters, options->tol, fkmi_model_random(model, FKMI_STREAM_PASS, 1), after_pass,
-                      watch, &n_passes);
+    return fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view,
+                      lesson->slot, NULL, options->max_iters, options->tol,
+                      fkmi_model_random(model, FKMI_STREAM_PASS, 1), after_pass, watch, &n_passes);
 }
 
 fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
@@ -429,7 +451,8 @@ fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson
 
     if (!model->estimator->calibrate)
         return FKM_OK;
-    FKMI_TRY_GOTO(fkmi_oracle_on(model->context, &model->params, state, lesson->rows.mask != NULL, &pack, &oracle));
+    FKMI_TRY_GOTO(
+        fkmi_oracle_on(model->context, &model->params, state, lesson->rows.mask != NULL, &pack, &oracle));
     FKMI_TRY_GOTO(model->estimator->calibrate(&oracle, lesson, share, state));
 done:
     model->context->backend->pack_free(pack);
@@ -469,7 +492,8 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     stopped = run_passes(model, &fresh, &lesson, &options, &watch);
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
-    FKMI_TRY_GOTO(fkmi_model_calibrate(model, watch.eval && watch.eval->rows.n > 0 ? watch.eval : &lesson, 1.0, &fresh.state));
+    FKMI_TRY_GOTO(fkmi_model_calibrate(model, watch.eval && watch.eval->rows.n > 0 ? watch.eval : &lesson,
+                                       1.0, &fresh.state));
 
     fkmi_learned_free(&model->learned);
     fkmi_trainer_free(&model->trainer);
@@ -510,8 +534,9 @@ static fkm_status first_batch(fkm_model *model, const fkm_batch *batch, struct f
     if (model->params.task != FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(learn_importance(model, &fresh, &lesson));
     FKMI_TRY_GOTO(fkmi_seed_classes(model, &fresh, &lesson));
-    FKMI_TRY_GOTO(fkmi_ema_batch(model->context, &model->params, &fresh.state, &model->phase1, &lesson.view, lesson.slot,
-                                 lesson.targets.values, fkmi_model_random(model, FKMI_STREAM_BATCH, 0), moved));
+    FKMI_TRY_GOTO(fkmi_ema_batch(model->context, &model->params, &fresh.state, &model->phase1, &lesson.view,
+                                 lesson.slot, lesson.targets.values,
+                                 fkmi_model_random(model, FKMI_STREAM_BATCH, 0), moved));
     if (model->params.task == FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(learn_importance(model, &fresh, &lesson));
     FKMI_TRY_GOTO(fkmi_model_calibrate(model, &lesson, 1.0, &fresh.state));
@@ -542,11 +567,12 @@ static fkm_status next_batch(fkm_model *model, const fkm_batch *batch, struct fk
     FKMI_TRY_GOTO(fkmi_seed_classes(model, learned, &lesson));
     if (on_copy)
         FKMI_TRY_GOTO(learn_importance(model, learned, &lesson));
-    FKMI_TRY_GOTO(fkmi_ema_batch(model->context, &model->params, &learned->state, &model->phase1, &lesson.view,
-                                 lesson.slot, lesson.targets.values,
+    FKMI_TRY_GOTO(fkmi_ema_batch(model->context, &model->params, &learned->state, &model->phase1,
+                                 &lesson.view, lesson.slot, lesson.targets.values,
                                  fkmi_model_random(model, FKMI_STREAM_BATCH, model->batches), moved));
     if (on_copy) {
-        FKMI_TRY_GOTO(fkmi_model_calibrate(model, &lesson, 1.0 / (double)(model->batches + 1), &learned->state));
+        FKMI_TRY_GOTO(
+            fkmi_model_calibrate(model, &lesson, 1.0 / (double)(model->batches + 1), &learned->state));
         fkmi_learned_free(&model->learned);
         model->learned = copy;
         memset(&copy, 0, sizeof copy);

@@ -15,11 +15,13 @@ void fkmi_lesson_free(struct fkmi_lesson *lesson)
     memset(lesson, 0, sizeof *lesson);
 }
 
-fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
-                            struct fkmi_lesson *lesson)
+fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
+                            bool grow, struct fkmi_lesson *lesson)
 {
     fkm_status status = FKM_OK;
-    const int64_t dim = learned->state.k > 0 ? learned->state.dim : model->user_dim > 0 ? model->user_dim : model->start.dim;
+    const int64_t dim = learned->state.k > 0  ? learned->state.dim
+                        : model->user_dim > 0 ? model->user_dim
+                                              : model->start.dim;
 
     memset(lesson, 0, sizeof *lesson);
     if (!batch)
@@ -82,8 +84,10 @@ fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, str
         is_held[order[i]] = 1;
     FKMI_TRY_GOTO(leave_one_each(lesson, is_held, &n_held));
     if (n_held == 0)
-        FKMI_TRY_GOTO(fkmi_fail(FKM_EINVAL, "eval_fraction %g of %lld rows leaves none to hold out: every class needs "
-                                            "a row to learn from", fraction, (long long)n));
+        FKMI_TRY_GOTO(fkmi_fail(FKM_EINVAL,
+                                "eval_fraction %g of %lld rows leaves none to hold out: every class needs "
+                                "a row to learn from",
+                                fraction, (long long)n));
     FKMI_TRY_GOTO(fkmi_alloc(&kept, n - n_held, sizeof *kept));
     for (int64_t i = 0, h = 0, k = 0; i < n; i++) { /* both in the batch's order */
         if (is_held[i])

@@ -102,8 +102,8 @@ fkm_status fkm_model_copy(const fkm_model *model, fkm_model **out)
                             sizeof(float)));
     FKMI_TRY_GOTO(fkmi_copy(&copy->start.label, model->start.label, model->start.k, sizeof(int64_t)));
     FKMI_TRY_GOTO(fkmi_copy(&copy->class_k, model->class_k, model->n_class_k, sizeof *copy->class_k));
-    FKMI_TRY_GOTO(fkmi_copy(&copy->history.lines, model->history.lines, model->history.n,
-                            sizeof *copy->history.lines));
+    FKMI_TRY_GOTO(
+        fkmi_copy(&copy->history.lines, model->history.lines, model->history.n, sizeof *copy->history.lines));
     for (int64_t i = 0; i < model->n_notes; i++)
         FKMI_TRY_GOTO(fkm_model_set_note(copy, model->notes[i].name, model->notes[i].value));
     copy->start.k = model->start.k;
@@ -124,10 +124,7 @@ done:
     return status;
 }
 
-void fkmi_model_changed(fkm_model *model)
-{
-    model->packed[0] = model->packed[1] = false;
-}
+void fkmi_model_changed(fkm_model *model) { model->packed[0] = model->packed[1] = false; }
 
 fkm_status fkmi_model_need_fitted(const fkm_model *model, const char *what)
 {
@@ -158,23 +155,25 @@ static fkm_status need_unfitted(const fkm_model *model, const char *what)
     return FKM_OK;
 }
 
-fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k, int64_t dim, const int64_t *labels)
+fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k, int64_t dim,
+                               const int64_t *labels)
 {
     float *own_points = NULL;
     int64_t *own_labels = NULL;
     fkm_status status = FKM_OK;
-    const bool labelled = model && (model->params.task == FKM_TASK_CLASSIFY || model->params.task == FKM_TASK_MULTILABEL);
+    const bool labelled =
+        model && (model->params.task == FKM_TASK_CLASSIFY || model->params.task == FKM_TASK_MULTILABEL);
 
     FKMI_TRY(need_unfitted(model, "the starting prototypes"));
     if (!points || k < 1 || dim < 1)
-        return fkmi_fail(FKM_EINVAL, "starting prototypes are %lld x %lld; at least 1 x 1 is needed", (long long)k,
-                         (long long)dim);
+        return fkmi_fail(FKM_EINVAL, "starting prototypes are %lld x %lld; at least 1 x 1 is needed",
+                         (long long)k, (long long)dim);
     if (labelled && !labels)
         return fkmi_fail(FKM_EINVAL, "starting prototypes of a %s need a label each", model->estimator->name);
     for (int64_t i = 0; i < k * dim; i++)
         if (!isfinite(points[i]))
-            return fkmi_fail(FKM_EINVAL, "starting prototype %lld has %f in column %lld", (long long)(i / dim),
-                             (double)points[i], (long long)(i % dim));
+            return fkmi_fail(FKM_EINVAL, "starting prototype %lld has %f in column %lld",
+                             (long long)(i / dim), (double)points[i], (long long)(i % dim));
     FKMI_TRY_GOTO(fkmi_copy(&own_points, points, k * dim, sizeof(float)));
     FKMI_TRY_GOTO(fkmi_copy(&own_labels, labelled ? labels : NULL, k, sizeof(int64_t)));
     fkmi_free(model->start.points);
@@ -194,11 +193,12 @@ fkm_status fkm_model_set_feature_weights(fkm_model *model, const double *weights
 
     FKMI_TRY(need_unfitted(model, "feature weights"));
     if (!weights || dim < 1)
-        return fkmi_fail(FKM_EINVAL, "feature_weights has %lld entries; at least 1 is needed", (long long)dim);
+        return fkmi_fail(FKM_EINVAL, "feature_weights has %lld entries; at least 1 is needed",
+                         (long long)dim);
     for (int64_t d = 0; d < dim; d++) {
         if (!(weights[d] >= 0) || !isfinite(weights[d]))
-            return fkmi_fail(FKM_EINVAL, "feature_weights[%lld] is %g; it must be finite and >= 0", (long long)d,
-                             weights[d]);
+            return fkmi_fail(FKM_EINVAL, "feature_weights[%lld] is %g; it must be finite and >= 0",
+                             (long long)d, weights[d]);
         sum += weights[d];
     }
     if (!(sum > 0) || !isfinite(sum))
@@ -217,7 +217,8 @@ fkm_status fkm_model_set_class_k(fkm_model *model, int64_t label, int32_t k)
     if (!model)
         return fkmi_fail(FKM_EINVAL, "model is NULL");
     if (k < 1)
-        return fkmi_fail(FKM_EINVAL, "class %lld is to have %d prototypes; at least 1 is needed", (long long)label, k);
+        return fkmi_fail(FKM_EINVAL, "class %lld is to have %d prototypes; at least 1 is needed",
+                         (long long)label, k);
     for (int64_t i = 0; i < model->n_class_k; i++)
         if (model->class_k[i].label == label) {
             model->class_k[i].k = k;
@@ -261,8 +262,10 @@ fkm_status fkm_model_set_note(fkm_model *model, const char *name, const char *va
     if (!model || !name)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", model ? "name" : "model");
     if (!name_is_valid(name))
-        return fkmi_fail(FKM_EINVAL, "'%.70s' is no name of a note: a letter, then letters, digits, '_' or '.', at "
-                         "most 64", name);
+        return fkmi_fail(FKM_EINVAL,
+                         "'%.70s' is no name of a note: a letter, then letters, digits, '_' or '.', at "
+                         "most 64",
+                         name);
     while (i < model->n_notes && strcmp(model->notes[i].name, name) != 0)
         i++;
     if (!value) {
@@ -301,7 +304,4 @@ const char *fkm_model_note(const fkm_model *model, const char *name)
     return NULL;
 }
 
-int64_t fkm_model_last_merged(const fkm_model *model)
-{
-    return model ? model->last_merged : 0;
-}
+int64_t fkm_model_last_merged(const fkm_model *model) { return model ? model->last_merged : 0; }

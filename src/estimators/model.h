@@ -83,12 +83,12 @@ struct fkm_model {
 
 /* A batch, checked and in the library's terms. A row may appear several times in `view` (once per tag). */
 struct fkmi_lesson {
-    struct fkmi_rows base; /* every row of the batch, in its order: what fkmi_row's numbers refer to */
-    struct fkmi_rows rows; /* the rows to learn from or to score */
-    struct fkmi_rows view; /* the rows of phase 1 */
-    int32_t *slot;         /* by row of the view: class, tag, stratum, 0 */
+    struct fkmi_rows base;       /* every row of the batch, in its order: what fkmi_row's numbers refer to */
+    struct fkmi_rows rows;       /* the rows to learn from or to score */
+    struct fkmi_rows view;       /* the rows of phase 1 */
+    int32_t *slot;               /* by row of the view: class, tag, stratum, 0 */
     struct fkmi_targets targets; /* by row of base */
-    double *strata;        /* regressor, when phase 1 begins: n_strata x n_targets centres */
+    double *strata;              /* regressor, when phase 1 begins: n_strata x n_targets centres */
     int64_t n_strata;
     float *owned_mask;
     int64_t *owned_rows, *owned_view; /* orders */
@@ -111,8 +111,8 @@ struct fkmi_estimator {
     /* Checks the targets of a batch; fills view, slot and targets of a lesson whose rows are checked already. grow:
      * unseen classes get slots >= state.n_classes in learned->classes, still without prototypes; otherwise they are
      * refused. phase 1 is false for gradients and scores: view and slot may then stay empty. */
-    fkm_status (*read)(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
-                       struct fkmi_lesson *lesson);
+    fkm_status (*read)(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
+                       bool grow, struct fkmi_lesson *lesson);
     /* How many prototypes a new slot should get at most; FKM_K_AUTO asks the data. */
     int32_t (*k_wanted)(const fkm_model *model, int64_t label);
     /* Larger is better; for early stopping and history. */
@@ -136,8 +136,8 @@ fkm_status fkmi_learned_copy(struct fkmi_learned *out, const struct fkmi_learned
 
 /* ---- lesson.c */
 /* Checks rows (width, values) and reads targets. On failure the lesson is empty. */
-fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
-                            struct fkmi_lesson *lesson);
+fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
+                            bool grow, struct fkmi_lesson *lesson);
 /* Moves a fraction of the rows (at least one, never all) from lesson into held, drawn by random. held borrows from
  * lesson and is freed first. */
 fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, struct fkmi_random random,
@@ -153,24 +153,31 @@ fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson
 /* Forgets classes without prototypes: undoes a lesson that grew. */
 void fkmi_learned_shrink(struct fkmi_learned *learned, int64_t n_classes);
 /* Names of the streams of random numbers, all split from params.seed. */
-enum fkmi_stream { FKMI_STREAM_SEED, FKMI_STREAM_PASS, FKMI_STREAM_BATCH, FKMI_STREAM_HOLD_OUT, FKMI_STREAM_GRADIENT,
-                   FKMI_STREAM_EPOCHS, FKMI_STREAM_SEARCH };
+enum fkmi_stream {
+    FKMI_STREAM_SEED,
+    FKMI_STREAM_PASS,
+    FKMI_STREAM_BATCH,
+    FKMI_STREAM_HOLD_OUT,
+    FKMI_STREAM_GRADIENT,
+    FKMI_STREAM_EPOCHS,
+    FKMI_STREAM_SEARCH
+};
 struct fkmi_random fkmi_model_random(const fkm_model *model, enum fkmi_stream stream, int64_t counter);
 
 /* ---- oracle.c: answers in blocks of rows; every output is by row of the rows given */
 /* Points the oracle at the model's own state, packing it when it has changed. Any number of threads. */
 fkm_status fkmi_oracle_open(const fkm_model *model, bool masked, struct fkmi_oracle *oracle);
 /* An oracle on a state that is still being learned; *pack is reused or made and belongs to the caller. */
-fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state, bool masked,
-                          struct fkmi_pack **pack, struct fkmi_oracle *oracle);
+fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
+                          bool masked, struct fkmi_pack **pack, struct fkmi_oracle *oracle);
 /* Number of candidates of a row: min(top_k, k); all for top_k -1. */
 int64_t fkmi_oracle_width(const struct fkmi_oracle *oracle, int64_t top_k);
 /* The candidates of one row, nearest first. */
 struct fkmi_candidates {
     int64_t width;
-    const int32_t *index;   /* -1: none */
+    const int32_t *index; /* -1: none */
     const double *distance;
-    const double *weight;   /* routing; sums to 1 */
+    const double *weight; /* routing; sums to 1 */
 };
 /* scratch: n_scratch doubles of this thread, zero at the first row; leave it zero. */
 typedef void fkmi_row_fn(void *job, int64_t row, const struct fkmi_candidates *candidates, double *scratch);
@@ -178,15 +185,15 @@ fkm_status fkmi_oracle_each(const struct fkmi_oracle *oracle, const struct fkmi_
                             int64_t n_scratch, fkmi_row_fn *body, void *job);
 /* Multi-label: the score z of each tag, by slot (-inf without a prototype); thread numbers scratch of the caller. */
 typedef void fkmi_tags_fn(void *job, int64_t row, const double *z, int thread);
-fkm_status fkmi_oracle_each_tags(const struct fkmi_oracle *oracle, const struct fkmi_rows *rows, fkmi_tags_fn *body,
-                                 void *job);
+fkm_status fkmi_oracle_each_tags(const struct fkmi_oracle *oracle, const struct fkmi_rows *rows,
+                                 fkmi_tags_fn *body, void *job);
 static inline double fkmi_sigmoid(double z) { return 1.0 / (1.0 + exp(-z)); }
 
 /* ---- classifier.c, multilabel.c */
 /* Adds up the routing weights by class slot into scratch (zero before; fkmi_class_clear makes it zero again) and
  * returns the best slot: ties to the lower label. */
-int32_t fkmi_class_sums(const struct fkmi_state *state, const int32_t *owner, const struct fkmi_candidates *candidates,
-                        double *sums);
+int32_t fkmi_class_sums(const struct fkmi_state *state, const int32_t *owner,
+                        const struct fkmi_candidates *candidates, double *sums);
 void fkmi_class_clear(const int32_t *owner, const struct fkmi_candidates *candidates, double *sums);
 /* Marks the tags a strategy chooses: chosen by slot, 0 or 1. order is room for n slots. */
 void fkmi_tags_choose(const struct fkmi_state *state, fkm_strategy strategy, int64_t top_k, const double *z,

@@ -24,15 +24,17 @@ static fkm_status check_tags(const fkm_batch *batch, int64_t n)
     if (!batch->tag_indptr || (!batch->tags && batch->tag_indptr[n] > 0))
         return fkmi_fail(FKM_EINVAL, "a multi-label model needs tags, the batch has none");
     if (batch->tag_indptr[0] != 0)
-        return fkmi_fail(FKM_EINVAL, "tag_indptr begins with %lld instead of 0", (long long)batch->tag_indptr[0]);
+        return fkmi_fail(FKM_EINVAL, "tag_indptr begins with %lld instead of 0",
+                         (long long)batch->tag_indptr[0]);
     for (int64_t i = 0; i < n; i++) {
         if (batch->tag_indptr[i + 1] < batch->tag_indptr[i])
-            return fkmi_fail(FKM_EINVAL, "tag_indptr falls from %lld to %lld at row %lld", (long long)batch->tag_indptr[i],
-                             (long long)batch->tag_indptr[i + 1], (long long)i);
+            return fkmi_fail(FKM_EINVAL, "tag_indptr falls from %lld to %lld at row %lld",
+                             (long long)batch->tag_indptr[i], (long long)batch->tag_indptr[i + 1],
+                             (long long)i);
         for (int64_t t = batch->tag_indptr[i]; t < batch->tag_indptr[i + 1]; t++) {
             if (batch->tags[t] < 0 || (batch->n_tags > 0 && batch->tags[t] >= batch->n_tags))
-                return fkmi_fail(FKM_EINVAL, "row %lld has tag %d, there are %lld tags", (long long)i, batch->tags[t],
-                                 (long long)batch->n_tags);
+                return fkmi_fail(FKM_EINVAL, "row %lld has tag %d, there are %lld tags", (long long)i,
+                                 batch->tags[t], (long long)batch->n_tags);
             for (int64_t s = batch->tag_indptr[i]; s < t; s++)
                 if (batch->tags[s] == batch->tags[t])
                     return fkmi_fail(FKM_EINVAL, "row %lld has tag %d twice", (long long)i, batch->tags[t]);
@@ -41,8 +43,8 @@ static fkm_status check_tags(const fkm_batch *batch, int64_t n)
     return FKM_OK;
 }
 
-static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
-                       struct fkmi_lesson *lesson)
+static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
+                       bool grow, struct fkmi_lesson *lesson)
 {
     const int64_t n = lesson->base.n;
     int64_t n_pairs;
@@ -51,14 +53,16 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
     FKMI_TRY(check_tags(batch, n));
     n_pairs = batch->tag_indptr[n];
     if (grow && n_pairs == 0)
-        return fkmi_fail(FKM_EINVAL, "none of the %lld rows has a tag: there is nothing to learn", (long long)n);
+        return fkmi_fail(FKM_EINVAL, "none of the %lld rows has a tag: there is nothing to learn",
+                         (long long)n);
     FKMI_TRY(fkmi_alloc(&lesson->slot, n_pairs, sizeof *lesson->slot));
     FKMI_TRY(fkmi_alloc(&lesson->owned_view, n_pairs, sizeof *lesson->owned_view));
     for (int64_t i = 0; i < n; i++)
         for (int64_t t = batch->tag_indptr[i]; t < batch->tag_indptr[i + 1]; t++) {
             int32_t slot = fkmi_classes_find(&learned->classes, batch->tags[t]);
             if (slot < 0 && !grow)
-                return fkmi_fail(FKM_EINVAL, "tag %d of row %lld was never seen in phase 1", batch->tags[t], (long long)i);
+                return fkmi_fail(FKM_EINVAL, "tag %d of row %lld was never seen in phase 1", batch->tags[t],
+                                 (long long)i);
             if (slot < 0) {
                 slot = (int32_t)learned->classes.n;
                 FKMI_TRY(fkmi_classes_add(&learned->classes, batch->tags[t]));
@@ -86,11 +90,11 @@ static int32_t k_wanted(const fkm_model *model, int64_t label)
 struct tally {
     const struct fkmi_lesson *lesson;
     int64_t n_tags, n_bins;
-    double *low, *high;           /* per thread and tag: range of z */
+    double *low, *high; /* per thread and tag: range of z */
     double pooled_low, pooled_high;
-    _Atomic int64_t *bins;        /* tag x n_bins x {negative, positive} */
-    _Atomic int64_t *pooled;      /* POOLED_BINS x {negative, positive} */
-    uint8_t *positive;            /* per thread and tag; all 0 between rows */
+    _Atomic int64_t *bins;   /* tag x n_bins x {negative, positive} */
+    _Atomic int64_t *pooled; /* POOLED_BINS x {negative, positive} */
+    uint8_t *positive;       /* per thread and tag; all 0 between rows */
 };
 
 static void widen_ranges(void *argument, int64_t row, const double *z, int thread)
@@ -127,12 +131,15 @@ static void count_row(void *argument, int64_t row, const double *z, int thread)
     for (int64_t c = 0; c < tally->n_tags; c++) {
         if (!isfinite(z[c]))
             continue;
-        atomic_fetch_add_explicit(&tally->bins[2 * (c * tally->n_bins + bin_of(z[c], tally->low[c], tally->high[c],
-                                                                               tally->n_bins)) + positive[c]],
-                                  weight, memory_order_relaxed);
         atomic_fetch_add_explicit(
-            &tally->pooled[2 * bin_of(z[c], tally->pooled_low, tally->pooled_high, POOLED_BINS) + positive[c]], weight,
-            memory_order_relaxed);
+            &tally
+                 ->bins[2 * (c * tally->n_bins + bin_of(z[c], tally->low[c], tally->high[c], tally->n_bins)) +
+                        positive[c]],
+            weight, memory_order_relaxed);
+        atomic_fetch_add_explicit(
+            &tally
+                 ->pooled[2 * bin_of(z[c], tally->pooled_low, tally->pooled_high, POOLED_BINS) + positive[c]],
+            weight, memory_order_relaxed);
     }
     for (int64_t t = targets->tag_indptr[r]; t < targets->tag_indptr[r + 1]; t++)
         positive[targets->tag_slot[t]] = 0;
@@ -144,7 +151,8 @@ static double best_threshold(const _Atomic int64_t *bins, int64_t n_bins, double
                              double *n_positive)
 {
     const double width = (high - low) / (double)n_bins;
-    double positives = 0, true_positive = 0, false_positive = 0, best = -1, at = high + (width > 0 ? width : 1.0);
+    double positives = 0, true_positive = 0, false_positive = 0, best = -1,
+           at = high + (width > 0 ? width : 1.0);
 
     for (int64_t b = 0; b < n_bins; b++)
         positives += (double)bins[2 * b + 1];
@@ -164,7 +172,8 @@ static double best_threshold(const _Atomic int64_t *bins, int64_t n_bins, double
     return at;
 }
 
-static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *oracle, const struct fkmi_lesson *lesson)
+static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *oracle,
+                             const struct fkmi_lesson *lesson)
 {
     const int64_t n_tags = oracle->state->n_classes, n_threads = fkmi_pool_threads(oracle->context->pool);
 
@@ -231,7 +240,8 @@ static fkm_status calibrate(const struct fkmi_oracle *oracle, const struct fkmi_
         double z, own;
         if (!(tally.high[c] >= tally.low[c]))
             continue;
-        z = best_threshold(tally.bins + 2 * c * tally.n_bins, tally.n_bins, tally.low[c], tally.high[c], &f1, &n_positive);
+        z = best_threshold(tally.bins + 2 * c * tally.n_bins, tally.n_bins, tally.low[c], tally.high[c], &f1,
+                           &n_positive);
         own = n_positive / (n_positive + SHRINK);
         z = own * z + (1 - own) * pooled;
         state->threshold[c] = share < 1 ? state->threshold[c] + share * (z - state->threshold[c]) : z;

@@ -5,11 +5,12 @@
 
 enum { BLOCK_ENTRIES = 1 << 18, MAX_BLOCK_ROWS = 8192, MIN_BLOCK_ROWS = 64 };
 
-fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state, bool masked,
-                          struct fkmi_pack **pack, struct fkmi_oracle *oracle)
+fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
+                          bool masked, struct fkmi_pack **pack, struct fkmi_oracle *oracle)
 {
     *oracle = (struct fkmi_oracle){context, params, state, NULL, fkmi_state_space(state, params->metric)};
-    FKMI_TRY(context->backend->pack(context, &oracle->space, state->dtype, state->points, state->k, masked, pack));
+    FKMI_TRY(
+        context->backend->pack(context, &oracle->space, state->dtype, state->points, state->k, masked, pack));
     oracle->pack = *pack;
     return FKM_OK;
 }
@@ -22,12 +23,13 @@ fkm_status fkmi_oracle_open(const fkm_model *model, bool masked, struct fkmi_ora
 
     pthread_mutex_lock(&self->pack_lock);
     if (!self->packed[which]) {
-        status = fkmi_oracle_on(model->context, &model->params, &model->learned.state, masked, &self->packs[which],
-                                oracle);
+        status = fkmi_oracle_on(model->context, &model->params, &model->learned.state, masked,
+                                &self->packs[which], oracle);
         self->packed[which] = status == FKM_OK;
     } else {
-        *oracle = (struct fkmi_oracle){model->context, &model->params, &model->learned.state, self->packs[which],
-                                       fkmi_state_space(&model->learned.state, model->params.metric)};
+        *oracle =
+            (struct fkmi_oracle){model->context, &model->params, &model->learned.state, self->packs[which],
+                                 fkmi_state_space(&model->learned.state, model->params.metric)};
     }
     pthread_mutex_unlock(&self->pack_lock);
     return status;
@@ -58,8 +60,8 @@ static int64_t block_rows(int64_t n, int64_t width)
     return rows < n ? rows : n;
 }
 
-static fkm_status block_open(struct block *block, const struct fkmi_oracle *oracle, int64_t rows, int64_t width,
-                             int64_t n_scratch, bool weights)
+static fkm_status block_open(struct block *block, const struct fkmi_oracle *oracle, int64_t rows,
+                             int64_t width, int64_t n_scratch, bool weights)
 {
     block->oracle = oracle;
     block->routing = fkmi_routing_of(oracle->params, oracle->state);
@@ -69,7 +71,8 @@ static fkm_status block_open(struct block *block, const struct fkmi_oracle *orac
     FKMI_TRY(fkmi_alloc(&block->distance, rows * width, sizeof *block->distance));
     if (weights)
         FKMI_TRY(fkmi_alloc(&block->weight, rows * width, sizeof *block->weight));
-    return fkmi_alloc(&block->scratch, n_scratch * fkmi_pool_threads(oracle->context->pool), sizeof *block->scratch);
+    return fkmi_alloc(&block->scratch, n_scratch * fkmi_pool_threads(oracle->context->pool),
+                      sizeof *block->scratch);
 }
 
 static void block_free(struct block *block)
@@ -89,7 +92,8 @@ static fkm_status route_rows(void *argument, int64_t begin, int64_t end, int thr
         const struct fkmi_candidates candidates = {block->width, block->index + at, block->distance + at,
                                                    block->weight + at};
         fkmi_route(&block->routing, block->width, candidates.index, candidates.distance, block->weight + at);
-        block->row_body(block->job, block->first + i, &candidates, block->scratch + thread * block->n_scratch);
+        block->row_body(block->job, block->first + i, &candidates,
+                        block->scratch + thread * block->n_scratch);
     }
     return FKM_OK;
 }
@@ -106,8 +110,10 @@ fkm_status fkmi_oracle_each(const struct fkmi_oracle *oracle, const struct fkmi_
     for (block.first = 0; block.first < rows->n; block.first += per_block) {
         const int64_t n = rows->n - block.first < per_block ? rows->n - block.first : per_block;
         const struct fkmi_rows some = fkmi_rows_slice(rows, block.first, n);
-        const struct fkmi_scan scan = {.kind = width == 1 ? FKMI_SCAN_NEAREST : FKMI_SCAN_TOP_K, .top_k = width,
-                                       .index = block.index, .distance = block.distance};
+        const struct fkmi_scan scan = {.kind = width == 1 ? FKMI_SCAN_NEAREST : FKMI_SCAN_TOP_K,
+                                       .top_k = width,
+                                       .index = block.index,
+                                       .distance = block.distance};
         FKMI_TRY_GOTO(context->backend->scan(context, &some, oracle->pack, &scan));
         FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, 256, route_rows, &block));
     }
@@ -133,8 +139,8 @@ static fkm_status score_tags(void *argument, int64_t begin, int64_t end, int thr
     return FKM_OK;
 }
 
-fkm_status fkmi_oracle_each_tags(const struct fkmi_oracle *oracle, const struct fkmi_rows *rows, fkmi_tags_fn *body,
-                                 void *job)
+fkm_status fkmi_oracle_each_tags(const struct fkmi_oracle *oracle, const struct fkmi_rows *rows,
+                                 fkmi_tags_fn *body, void *job)
 {
     fkm_status status = FKM_OK;
     struct fkm_context *context = oracle->context;
@@ -145,8 +151,11 @@ fkm_status fkmi_oracle_each_tags(const struct fkmi_oracle *oracle, const struct 
     for (block.first = 0; block.first < rows->n; block.first += per_block) {
         const int64_t n = rows->n - block.first < per_block ? rows->n - block.first : per_block;
         const struct fkmi_rows some = fkmi_rows_slice(rows, block.first, n);
-        const struct fkmi_scan scan = {.kind = FKMI_SCAN_CLASSES, .class_begin = oracle->state->class_begin,
-                                       .n_classes = width, .index = block.index, .distance = block.distance};
+        const struct fkmi_scan scan = {.kind = FKMI_SCAN_CLASSES,
+                                       .class_begin = oracle->state->class_begin,
+                                       .n_classes = width,
+                                       .index = block.index,
+                                       .distance = block.distance};
         FKMI_TRY_GOTO(context->backend->scan(context, &some, oracle->pack, &scan));
         FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, 64, score_tags, &block));
     }

@@ -16,8 +16,8 @@ static fkm_status check_targets(const struct fkmi_learned *learned, const fkm_ba
         return fkmi_fail(FKM_EINVAL, "a regressor needs targets, the batch has %lld of them",
                          (long long)(batch->targets ? batch->n_targets : 0));
     if (learned->state.k > 0 && batch->n_targets != learned->state.n_targets)
-        return fkmi_fail(FKM_EINVAL, "batch has %lld targets, the model expects %lld", (long long)batch->n_targets,
-                         (long long)learned->state.n_targets);
+        return fkmi_fail(FKM_EINVAL, "batch has %lld targets, the model expects %lld",
+                         (long long)batch->n_targets, (long long)learned->state.n_targets);
     for (int64_t i = 0; i < n * batch->n_targets; i++)
         if (!isfinite(batch->targets[i]))
             return fkmi_fail(FKM_EINVAL, "target %lld of row %lld is %g", (long long)(i % batch->n_targets),
@@ -66,7 +66,8 @@ static fkm_status strata_by_quantile(const double *y, int64_t n, int64_t k, int3
         ranked[i] = (struct ranked){y[i], i};
     qsort(ranked, (size_t)n, sizeof *ranked, by_value);
     for (int64_t i = 0; i < n; i++) {
-        if (i > 0 && ranked[i].value != ranked[i - 1].value && taken > 0 && i * k >= n * (int64_t)(stratum + 1)) {
+        if (i > 0 && ranked[i].value != ranked[i - 1].value && taken > 0 &&
+            i * k >= n * (int64_t)(stratum + 1)) {
             stratum++;
             taken = 0;
         }
@@ -78,8 +79,8 @@ static fkm_status strata_by_quantile(const double *y, int64_t n, int64_t k, int3
 }
 
 /* Clusters of y in double precision, by the library's own phase 1. */
-static fkm_status strata_by_clustering(const fkm_model *model, const double *y, const float *weight, int64_t n,
-                                       int64_t m, int64_t k, int32_t *slot)
+static fkm_status strata_by_clustering(const fkm_model *model, const double *y, const float *weight,
+                                       int64_t n, int64_t m, int64_t k, int32_t *slot)
 {
     fkm_status status = FKM_OK;
     struct fkm_context *context = model->context;
@@ -88,8 +89,10 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
     struct fkmi_space space;
     struct fkmi_phase1 work = {0};
     struct fkmi_pack *pack = NULL;
-    const struct fkmi_rows rows = {.n = n, .dim = m, .dtype = FKM_DTYPE_F64, .x = y, .stride = m, .weight = weight};
-    const struct fkmi_random random = fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 0), UINT64_MAX);
+    const struct fkmi_rows rows = {
+        .n = n, .dim = m, .dtype = FKM_DTYPE_F64, .x = y, .stride = m, .weight = weight};
+    const struct fkmi_random random =
+        fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 0), UINT64_MAX);
     double *points = NULL, *distance = NULL;
     int64_t n_passes;
 
@@ -103,12 +106,13 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
     FKMI_TRY_GOTO(fkmi_seed(context, &space, &rows, FKM_INIT_KMEANSPP, k, random, points, &k));
     FKMI_TRY_GOTO(fkmi_state_add_class(&state, context->kernels, 0, points, NULL, k));
     memset(slot, 0, (size_t)n * sizeof *slot);
-    FKMI_TRY_GOTO(fkmi_lloyd(context, &params, &state, &work, &rows, slot, NULL, STRATA_PASSES, 1e-9, random, NULL,
-                             NULL, &n_passes));
+    FKMI_TRY_GOTO(fkmi_lloyd(context, &params, &state, &work, &rows, slot, NULL, STRATA_PASSES, 1e-9, random,
+                             NULL, NULL, &n_passes));
     space = fkmi_state_space(&state, params.metric);
     FKMI_TRY_GOTO(context->backend->pack(context, &space, state.dtype, state.points, state.k, false, &pack));
     FKMI_TRY_GOTO(context->backend->scan(
-        context, &rows, pack, &(struct fkmi_scan){.kind = FKMI_SCAN_NEAREST, .index = slot, .distance = distance}));
+        context, &rows, pack,
+        &(struct fkmi_scan){.kind = FKMI_SCAN_NEAREST, .index = slot, .distance = distance}));
 done:
     context->backend->pack_free(pack);
     fkmi_phase1_free(&work, context->backend);
@@ -176,7 +180,8 @@ done:
 }
 
 /* The stratum whose centre is nearest, each target in units of the strata's own spread. */
-static fkm_status nearest_strata(const struct fkmi_state *state, const fkm_batch *batch, int64_t n, int32_t *slot)
+static fkm_status nearest_strata(const struct fkmi_state *state, const fkm_batch *batch, int64_t n,
+                                 int32_t *slot)
 {
     const int64_t m = state->n_targets, k = state->n_classes;
     double *unit;
@@ -208,8 +213,8 @@ static fkm_status nearest_strata(const struct fkmi_state *state, const fkm_batch
     return FKM_OK;
 }
 
-static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch, bool grow,
-                       struct fkmi_lesson *lesson)
+static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
+                       bool grow, struct fkmi_lesson *lesson)
 {
     const int64_t n = lesson->base.n;
 
@@ -291,4 +296,5 @@ done:
     return status;
 }
 
-const struct fkmi_estimator fkmi_regressor = {.name = "regressor", .read = read, .k_wanted = k_wanted, .score = score};
+const struct fkmi_estimator fkmi_regressor = {
+    .name = "regressor", .read = read, .k_wanted = k_wanted, .score = score};

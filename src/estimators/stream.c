@@ -21,7 +21,8 @@ static fkm_status check_options(const fkm_stream_options *options, fkm_stream_op
     if (full->epochs < 1)
         return fkmi_fail(FKM_EINVAL, "epochs is %lld; it must be at least 1", (long long)full->epochs);
     if (full->checkpoint_batches < 0)
-        return fkmi_fail(FKM_EINVAL, "checkpoint_batches is %lld; it must be >= 0", (long long)full->checkpoint_batches);
+        return fkmi_fail(FKM_EINVAL, "checkpoint_batches is %lld; it must be >= 0",
+                         (long long)full->checkpoint_batches);
     return FKM_OK;
 }
 
@@ -92,9 +93,14 @@ static fkm_status learn_one(struct flow *flow, const fkm_batch *batch)
 static fkm_status tell(const struct flow *flow)
 {
     const fkm_model *model = flow->model;
-    const fkm_progress progress = {.phase = flow->options.gradient_step ? "finetune" : "fit", .step = model->place.batch,
-                                   .epoch = model->place.epoch + 1, .epochs = flow->options.epochs,
-                                   .rows = model->place.rows, .loss = flow->loss, .shift = flow->shift, .eval = NAN,
+    const fkm_progress progress = {.phase = flow->options.gradient_step ? "finetune" : "fit",
+                                   .step = model->place.batch,
+                                   .epoch = model->place.epoch + 1,
+                                   .epochs = flow->options.epochs,
+                                   .rows = model->place.rows,
+                                   .loss = flow->loss,
+                                   .shift = flow->shift,
+                                   .eval = NAN,
                                    .k = model->learned.state.k};
 
     if (flow->options.progress && flow->options.progress(flow->options.user, &progress) != 0)

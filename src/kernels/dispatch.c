@@ -8,8 +8,11 @@
 
 extern const struct fkmi_kernels fkmi_kernels_avx512, fkmi_kernels_avx2, fkmi_kernels_scalar;
 
-static const struct fkmi_kernels *const candidates[] = { /* best first */
-    &fkmi_kernels_avx512, &fkmi_kernels_avx2, &fkmi_kernels_scalar,
+static const struct fkmi_kernels *const candidates[] = {
+    /* best first */
+    &fkmi_kernels_avx512,
+    &fkmi_kernels_avx2,
+    &fkmi_kernels_scalar,
 };
 enum { N_CANDIDATES = sizeof candidates / sizeof *candidates };
 

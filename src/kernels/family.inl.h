@@ -13,18 +13,18 @@
 
 typedef float real_32;
 typedef double real_64;
-#define V(name)  FKMI_PASTE(v, BITS, _, name)     /* v32_fma */
-#define VEC      FKMI_PASTE(v, BITS, , )          /* v32 */
-#define REAL     FKMI_PASTE(real_, BITS, , )      /* float */
-#define LANES    FKMI_PASTE(V, BITS, _LANES, )
-#define ROWS     FKMI_PASTE(V, BITS, _ROWS, )
-#define COLS     (2 * LANES)
-#define FN_(name, bits, isa) name##_f##bits##_##isa
-#define FN__(name, bits, isa) FN_(name, bits, isa)
-#define FN(name) FN__(name, BITS, ISA)            /* euclidean_f32_avx2 */
-#define FD_(name, dtype, isa) name##_##dtype##_##isa
+#define V(name)                FKMI_PASTE(v, BITS, _, name) /* v32_fma */
+#define VEC                    FKMI_PASTE(v, BITS, , )      /* v32 */
+#define REAL                   FKMI_PASTE(real_, BITS, , )  /* float */
+#define LANES                  FKMI_PASTE(V, BITS, _LANES, )
+#define ROWS                   FKMI_PASTE(V, BITS, _ROWS, )
+#define COLS                   (2 * LANES)
+#define FN_(name, bits, isa)   name##_f##bits##_##isa
+#define FN__(name, bits, isa)  FN_(name, bits, isa)
+#define FN(name)               FN__(name, BITS, ISA) /* euclidean_f32_avx2 */
+#define FD_(name, dtype, isa)  name##_##dtype##_##isa
 #define FD__(name, dtype, isa) FD_(name, dtype, isa)
-#define FD(name) FD__(name, DTYPE, ISA)           /* tile_dot_f16_avx2 */
+#define FD(name)               FD__(name, DTYPE, ISA) /* tile_dot_f16_avx2 */
 
 #include "kernels/convert.inl.h"
 
@@ -55,41 +55,56 @@ typedef double real_64;
         .rows = V##bits##_ROWS, .cols = 2 * V##bits##_LANES, .dot = FD__(tile_dot, dtype, ISA),              \
         .l1 = FD__(tile_l1, dtype, ISA), .l1_weighted = FD__(tile_l1_weighted, dtype, ISA),                  \
         .dot_sparse = FD__(dot_sparse, dtype, ISA), .l1_sparse = FD__(l1_sparse, dtype, ISA),                \
-        .pack = FN__(pack, bits, ISA), .above = FN__(above, bits, ISA),                                      \
-        .highest = FN__(highest, bits, ISA),                                                                 \
+        .pack = FN__(pack, bits, ISA), .above = FN__(above, bits, ISA), .highest = FN__(highest, bits, ISA), \
     }
 #define VECTOR(bits)                                                                                         \
     .dot = FN__(dot, bits, ISA),                                                                             \
     .distance = {[FKM_METRIC_COSINE] = FN__(cosine, bits, ISA),                                              \
-                 [FKM_METRIC_EUCLIDEAN] = FN__(euclidean, bits, ISA), [FKM_METRIC_L1] = FN__(l1, bits, ISA)}, \
+                 [FKM_METRIC_EUCLIDEAN] = FN__(euclidean, bits, ISA),                                        \
+                 [FKM_METRIC_L1] = FN__(l1, bits, ISA)},                                                     \
     .transform = FN__(transform, bits, ISA), .add_f64 = FN__(add_f64, bits, ISA),                            \
-    .add_rows_f64 = FN__(add_rows_f64, bits, ISA),                                                           \
-    .add_difference = FN__(add_difference, bits, ISA), .add_sign = FN__(add_sign, bits, ISA),                \
-    .add_scaled = FN__(add_scaled, bits, ISA), .add_square = FN__(add_square, bits, ISA),                    \
-    .add_absolute = FN__(add_absolute, bits, ISA), .adam = FN__(adam, bits, ISA)
+    .add_rows_f64 = FN__(add_rows_f64, bits, ISA), .add_difference = FN__(add_difference, bits, ISA),        \
+    .add_sign = FN__(add_sign, bits, ISA), .add_scaled = FN__(add_scaled, bits, ISA),                        \
+    .add_square = FN__(add_square, bits, ISA), .add_absolute = FN__(add_absolute, bits, ISA),                \
+    .adam = FN__(adam, bits, ISA)
 #define NAME(name) FKMI_PASTE(name, _, ISA, )
 #define TEXT_(isa) #isa
 #define TEXT(isa)  TEXT_(isa)
 
-const struct fkmi_kernels NAME(fkmi_kernels) = {
-    .isa = TEXT(ISA),
-    .runs_here = runs_here,
-    .tile = {[FKM_DTYPE_F32] = TILE(32, f32), [FKM_DTYPE_F16] = TILE(32, f16), [FKM_DTYPE_BF16] = TILE(32, bf16),
-             [FKM_DTYPE_F64] = TILE(64, f64)},
-    .vector = {
-        [FKMI_REAL_F32] = {
-            .load = {[FKM_DTYPE_F32] = NAME(copy_f32), [FKM_DTYPE_F16] = NAME(load32_f16),
-                     [FKM_DTYPE_BF16] = NAME(load32_bf16), [FKM_DTYPE_F64] = NAME(narrow_f64)},
-            .store = {[FKM_DTYPE_F32] = NAME(copy_f32), [FKM_DTYPE_F16] = NAME(store32_f16),
-                      [FKM_DTYPE_BF16] = NAME(store32_bf16), [FKM_DTYPE_F64] = NAME(widen_f32)},
-            VECTOR(32),
-        },
-        [FKMI_REAL_F64] = {
-            .load = {[FKM_DTYPE_F32] = NAME(widen_f32), [FKM_DTYPE_F16] = NAME(load64_f16),
-                     [FKM_DTYPE_BF16] = NAME(load64_bf16), [FKM_DTYPE_F64] = NAME(copy_f64)},
-            .store = {[FKM_DTYPE_F32] = NAME(narrow_f64), [FKM_DTYPE_F16] = NAME(store64_f16),
-                      [FKM_DTYPE_BF16] = NAME(store64_bf16), [FKM_DTYPE_F64] = NAME(copy_f64)},
-            VECTOR(64),
-        },
-    },
+const struct fkmi_kernels
+    NAME(fkmi_kernels) =
+        {
+            .isa = TEXT(ISA),
+            .runs_here = runs_here,
+            .tile = {[FKM_DTYPE_F32] = TILE(32, f32),
+                     [FKM_DTYPE_F16] = TILE(32, f16),
+                     [FKM_DTYPE_BF16] = TILE(32, bf16),
+                     [FKM_DTYPE_F64] = TILE(64, f64)},
+            .vector =
+                {
+                    [FKMI_REAL_F32] =
+                        {
+                            .load = {[FKM_DTYPE_F32] = NAME(copy_f32),
+                                     [FKM_DTYPE_F16] = NAME(load32_f16),
+                                     [FKM_DTYPE_BF16] = NAME(load32_bf16),
+                                     [FKM_DTYPE_F64] = NAME(narrow_f64)},
+                            .store = {[FKM_DTYPE_F32] = NAME(copy_f32),
+                                      [FKM_DTYPE_F16] = NAME(store32_f16),
+                                      [FKM_DTYPE_BF16] = NAME(store32_bf16),
+                                      [FKM_DTYPE_F64] = NAME(widen_f32)},
+                            VECTOR(32),
+                        },
+                    [FKMI_REAL_F64] =
+                        {
+                            .load = {[FKM_DTYPE_F32] = NAME(widen_f32),
+                                     [FKM_DTYPE_F16] = NAME(load64_f16),
+                                     [FKM_DTYPE_BF16] = NAME(load64_bf16),
+                                     [FKM_DTYPE_F64] = NAME(copy_f64)},
+                            .store = {[FKM_DTYPE_F32] = NAME(narrow_f64),
+                                      [FKM_DTYPE_F16] = NAME(store64_f16),
+                                      [FKM_DTYPE_BF16] = NAME(store64_bf16),
+                                      [FKM_DTYPE_F64] = NAME(copy_f64)},
+                            VECTOR(64),
+                        },
+                },
 };

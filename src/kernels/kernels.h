@@ -23,8 +23,8 @@ struct fkmi_tile {
     /* -sum_d a |x - p|, a packed like x */
     void (*l1_weighted)(const void *x, const void *a, const void *panel, int64_t dim, void *scores);
     /* one CSR row: scores[j] = bias[j] + sum over the row's entries of v p */
-    void (*dot_sparse)(const void *values, const int32_t *indices, int64_t n, const void *panel, const void *bias,
-                       void *scores);
+    void (*dot_sparse)(const void *values, const int32_t *indices, int64_t n, const void *panel,
+                       const void *bias, void *scores);
     /* one CSR row: scores[j] = bias[j] - sum over the row's entries of a (|v - p| - |p|); a by column, or NULL */
     void (*l1_sparse)(const void *values, const int32_t *indices, int64_t n, const void *a, const void *panel,
                       const void *bias, void *scores);
@@ -39,21 +39,26 @@ struct fkmi_tile {
 /* Loops over one or two vectors of n reals. `a` are active weights, NULL for all ones. */
 struct fkmi_vector {
     void (*load[FKMI_N_DTYPES])(void *real, const void *stored, int64_t n);
-    void (*store[FKMI_N_DTYPES])(void *stored, const void *real, int64_t n); /* nearest even */
-    double (*dot)(const void *x, const void *c, const void *a, int64_t n);   /* sum a x c */
+    void (*store[FKMI_N_DTYPES])(void *stored, const void *real, int64_t n);       /* nearest even */
+    double (*dot)(const void *x, const void *c, const void *a, int64_t n);         /* sum a x c */
     double (*distance[3])(const void *x, const void *c, const void *a, int64_t n); /* by fkm_metric; direct:
         euclidean sum a (x-c)^2, l1 sum a |x-c|, cosine 1 - cos with 1 for a zero vector */
-    void (*transform)(void *out, const void *x, const void *mu, const void *s, int64_t n); /* out = s (x - mu);
+    void (*transform)(void *out, const void *x, const void *mu, const void *s,
+                      int64_t n);                                         /* out = s (x - mu);
         mu, s or both may be NULL; out may be x */
     void (*add_f64)(double *sum, const void *x, double scale, int64_t n); /* sum += scale x */
     /* sum += scale[0] x[0], then scale[1] x[1], ...: the bits of as many add_f64, in fewer passes over sum */
     void (*add_rows_f64)(double *sum, const void *const *x, const double *scale, int64_t n_rows, int64_t n);
     /* gradients of a distance, added to real g: */
-    void (*add_difference)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n); /* g += scale a (c - x) */
-    void (*add_sign)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n); /* g += scale a sign(c - x), sign 0 = 0 */
-    void (*add_scaled)(void *g, const void *x, const void *a, double scale, int64_t n);               /* g += scale a x */
-    void (*add_square)(void *g, const void *x, const void *c, const void *m, double scale, int64_t n); /* g += scale m (x - c)^2 */
-    void (*add_absolute)(void *g, const void *x, const void *c, const void *m, double scale, int64_t n); /* g += scale m |x - c| */
+    void (*add_difference)(void *g, const void *x, const void *c, const void *a, double scale,
+                           int64_t n); /* g += scale a (c - x) */
+    void (*add_sign)(void *g, const void *x, const void *c, const void *a, double scale,
+                     int64_t n); /* g += scale a sign(c - x), sign 0 = 0 */
+    void (*add_scaled)(void *g, const void *x, const void *a, double scale, int64_t n); /* g += scale a x */
+    void (*add_square)(void *g, const void *x, const void *c, const void *m, double scale,
+                       int64_t n); /* g += scale m (x - c)^2 */
+    void (*add_absolute)(void *g, const void *x, const void *c, const void *m, double scale,
+                         int64_t n); /* g += scale m |x - c| */
     /* Adam (Kingma & Ba 2015): m, v decay, p -= step * (m / fix1) / (sqrt(v / fix2) + 1e-8) */
     void (*adam)(void *p, void *m, void *v, const void *g, int64_t n, double step, double beta1, double beta2,
                  double fix1, double fix2);

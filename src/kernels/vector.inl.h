@@ -108,10 +108,11 @@ FKMI_INLINE void V(update)(V(change_fn) * change, REAL *g, const REAL *x, const 
     for (; i + LANES <= n; i += LANES)
         V(store)(g + i, change(V(load)(g + i), V(load)(x + i), V(load)(c + i), a ? V(load)(a + i) : one, s));
     if (i < n)
-        V(store_part)(g + i,
-                      change(V(load_part)(g + i, n - i), V(load_part)(x + i, n - i),
-                             V(load_part)(c + i, n - i), a ? V(load_part)(a + i, n - i) : one, s),
-                      n - i);
+        V(store_part)
+        (g + i,
+         change(V(load_part)(g + i, n - i), V(load_part)(x + i, n - i), V(load_part)(c + i, n - i),
+                a ? V(load_part)(a + i, n - i) : one, s),
+         n - i);
 }
 
 FKMI_INLINE VEC V(change_difference)(VEC g, VEC x, VEC c, VEC a, VEC s)

@@ -27,7 +27,7 @@ struct lloyd {
     const struct fkmi_rows *rows;
     const int32_t *slot;
     struct fkmi_cells cells;
-    double *means;   /* k x dim in pushing passes: the means before the push; else NULL */
+    double *means;              /* k x dim in pushing passes: the means before the push; else NULL */
     struct fkmi_sums push_room; /* where pushing passes gather; means_room likewise */
     double *means_room;
     double *scratch; /* threads x 2 dim */

@@ -92,7 +92,7 @@ fkm_status fkmi_polish(struct fkm_context *context, const fkm_params *params, st
     FKMI_TRY_GOTO(fkmi_alloc(&p.real, dim, sizeof(double)));
     context->kernels->vector[FKMI_REAL_F64].load[state->dtype](p.means, state->points, k * dim);
     FKMI_TRY_GOTO(sweep(&p, params, pack, moves));
-    for (int64_t j = 0; j < k && *moves > 0; j++)
+    for (int64_t j = 0; j<k && * moves> 0; j++)
         fkmi_point_store(state, context->kernels, j, p.means + j * dim);
 done:
     fkmi_free(p.index);

@@ -52,13 +52,17 @@ static double coordinate(const struct problem *p, struct naive_random *random, i
     const double base = naive_normal(&place), noise = naive_normal(random);
 
     switch (p->shape) {
-    case FAR: return 1e4 + 3 * base + noise;
+    case FAR:
+        return 1e4 + 3 * base + noise;
     case NEAR_TIES:
     case NEAR_COPIES:
         return 1e3 * base + 1e-2 * noise; /* far centres: no shift brings all of them near the origin */
-    case LARGE: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e3 : 1e18);
-    case SMALL: return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e-3 : 1e-22);
-    default: return base + noise;
+    case LARGE:
+        return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e3 : 1e18);
+    case SMALL:
+        return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e-3 : 1e-22);
+    default:
+        return base + noise;
     }
 }
 
@@ -318,9 +322,12 @@ static bool row_agrees(const struct problem *p, int64_t i, const struct fkmi_sca
 
     switch (scan->kind) {
     case FKMI_SCAN_NEAREST:
-    case FKMI_SCAN_TOP_K: return places_agree(p, i, scan, at, width, 0, p->k, 0, 0);
-    case FKMI_SCAN_OWN: return places_agree(p, i, scan, at, 1, own_begin, own_end, 0, 0);
-    case FKMI_SCAN_OTHER: return places_agree(p, i, scan, at, 1, 0, p->k, own_begin, own_end);
+    case FKMI_SCAN_TOP_K:
+        return places_agree(p, i, scan, at, width, 0, p->k, 0, 0);
+    case FKMI_SCAN_OWN:
+        return places_agree(p, i, scan, at, 1, own_begin, own_end, 0, 0);
+    case FKMI_SCAN_OTHER:
+        return places_agree(p, i, scan, at, 1, 0, p->k, own_begin, own_end);
     case FKMI_SCAN_OWN_OTHER:
         return places_agree(p, i, scan, at, 1, own_begin, own_end, 0, 0) &&
                places_agree(p, i, scan, at + 1, 1, 0, p->k, own_begin, own_end);
@@ -364,11 +371,16 @@ enum { N_KINDS = 7 };
 static int64_t width_of(const struct problem *p, const struct fkmi_scan *scan)
 {
     switch (scan->kind) {
-    case FKMI_SCAN_TOP_K: return scan->top_k;
-    case FKMI_SCAN_OWN_OTHER: return 2;
-    case FKMI_SCAN_CLASSES: return p->n_classes;
-    case FKMI_SCAN_ALL: return p->k;
-    default: return 1;
+    case FKMI_SCAN_TOP_K:
+        return scan->top_k;
+    case FKMI_SCAN_OWN_OTHER:
+        return 2;
+    case FKMI_SCAN_CLASSES:
+        return p->n_classes;
+    case FKMI_SCAN_ALL:
+        return p->k;
+    default:
+        return 1;
     }
 }
 

@@ -15,10 +15,14 @@ static double draw(struct naive_random *random, enum flavour flavour, bool f64, 
     const double value = naive_normal(random);
 
     switch (flavour) {
-    case ZEROS: return naive_below(random, 3) ? 0 : value;
-    case TINY: return naive_below(random, 2) ? value * (f64 ? 1e-310 : f16 ? 1e-7 : 1e-40) : value * 1e-3;
-    case HUGE_VALUES: return value * (f64 ? 1e120 : f16 ? 1e4 : 1e15);
-    default: return value;
+    case ZEROS:
+        return naive_below(random, 3) ? 0 : value;
+    case TINY:
+        return naive_below(random, 2) ? value * (f64 ? 1e-310 : f16 ? 1e-7 : 1e-40) : value * 1e-3;
+    case HUGE_VALUES:
+        return value * (f64 ? 1e120 : f16 ? 1e4 : 1e15);
+    default:
+        return value;
     }
 }
 

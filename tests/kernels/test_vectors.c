@@ -180,11 +180,21 @@ static void check_updates(struct operands *o, struct naive_random *random)
 
             fill(o, o->g, o->rg, false, random);
             switch (update) {
-            case DIFFERENCE: v->add_difference(o->rg, o->rx, o->rc, a, scale, o->n); break;
-            case SIGN: v->add_sign(o->rg, o->rx, o->rc, a, scale, o->n); break;
-            case SCALED: v->add_scaled(o->rg, o->rx, a, scale, o->n); break;
-            case SQUARE: v->add_square(o->rg, o->rx, o->rc, a, scale, o->n); break;
-            default: v->add_absolute(o->rg, o->rx, o->rc, a, scale, o->n); break;
+            case DIFFERENCE:
+                v->add_difference(o->rg, o->rx, o->rc, a, scale, o->n);
+                break;
+            case SIGN:
+                v->add_sign(o->rg, o->rx, o->rc, a, scale, o->n);
+                break;
+            case SCALED:
+                v->add_scaled(o->rg, o->rx, a, scale, o->n);
+                break;
+            case SQUARE:
+                v->add_square(o->rg, o->rx, o->rc, a, scale, o->n);
+                break;
+            default:
+                v->add_absolute(o->rg, o->rx, o->rc, a, scale, o->n);
+                break;
             }
             for (int64_t i = 0; i < o->n; i++) {
                 const double x = o->x[i], c = o->c[i], w = weighted ? o->a[i] : 1;

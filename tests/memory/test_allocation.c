@@ -49,7 +49,8 @@ static fkm_status do_to_bytes(struct scene *scene)
 static fkm_status do_from_bytes(struct scene *scene)
 {
     fkm_model *model = NULL;
-    const fkm_status status = fkm_model_from_bytes(context_of(2), scene->saved.data, scene->saved.size, &model);
+    const fkm_status status =
+        fkm_model_from_bytes(context_of(2), scene->saved.data, scene->saved.size, &model);
 
     fkm_model_free(model);
     return status;
@@ -220,14 +221,14 @@ static void fail_in_turn(fkm_task task, const struct data *data, size_t c, bool 
         if (status == FKM_OK)
             break;
         if (status != FKM_ENOMEM)
-            test_fail(__FILE__, __LINE__, "%s of task %d, allocation %lld: %s: %s", calls[c].name, (int)task, (long long)n,
-                      fkm_status_name(status), fkm_last_error());
+            test_fail(__FILE__, __LINE__, "%s of task %d, allocation %lld: %s: %s", calls[c].name, (int)task,
+                      (long long)n, fkm_status_name(status), fkm_last_error());
         struct bytes now = model_bytes(scene.model);
         const bool same = bytes_equal(scene.saved, now);
         fkm_free(now.data);
         if (!same)
-            test_fail(__FILE__, __LINE__, "%s of task %d, allocation %lld: the model changed", calls[c].name, (int)task,
-                      (long long)n);
+            test_fail(__FILE__, __LINE__, "%s of task %d, allocation %lld: the model changed", calls[c].name,
+                      (int)task, (long long)n);
         if (n > 20000)
             test_fail(__FILE__, __LINE__, "%s of task %d never succeeds", calls[c].name, (int)task);
     }

@@ -13,8 +13,8 @@ struct data {
     int64_t *tag_indptr; /* one to three tags a row */
     int32_t *tags;
     double *targets;
-    float *weight; /* 0.5 .. 1.5 */
-    float *mask;   /* one entry in seven is 0 */
+    float *weight;   /* 0.5 .. 1.5 */
+    float *mask;     /* one entry in seven is 0 */
     int64_t *indptr; /* the same x as CSR, zeros left out */
     int32_t *indices;
     float *values;
@@ -45,7 +45,7 @@ bool bytes_equal(struct bytes a, struct bytes b);
         const bool test_same_ = bytes_equal(test_a_, test_b_);                                               \
         fkm_free(test_a_.data);                                                                              \
         fkm_free(test_b_.data);                                                                              \
-        CHECK(test_same_ && #a[0]);                                                                          \
+        CHECK(test_same_ &&#a[0]);                                                                           \
     } while (0)
 
 /* A context with n threads, made once per number. */

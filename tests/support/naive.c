@@ -51,10 +51,14 @@ static double half_value(uint16_t bits, int fraction)
 double naive_get(const void *array, fkm_dtype dtype, int64_t i)
 {
     switch (dtype) {
-    case FKM_DTYPE_F64: return ((const double *)array)[i];
-    case FKM_DTYPE_F16: return half_value(((const uint16_t *)array)[i], 10);
-    case FKM_DTYPE_BF16: return half_value(((const uint16_t *)array)[i], 7);
-    default: return (double)((const float *)array)[i];
+    case FKM_DTYPE_F64:
+        return ((const double *)array)[i];
+    case FKM_DTYPE_F16:
+        return half_value(((const uint16_t *)array)[i], 10);
+    case FKM_DTYPE_BF16:
+        return half_value(((const uint16_t *)array)[i], 7);
+    default:
+        return (double)((const float *)array)[i];
     }
 }
 
@@ -88,10 +92,18 @@ static uint16_t half_of(double value, int fraction)
 void naive_set(void *array, fkm_dtype dtype, int64_t i, double value)
 {
     switch (dtype) {
-    case FKM_DTYPE_F64: ((double *)array)[i] = value; break;
-    case FKM_DTYPE_F16: ((uint16_t *)array)[i] = half_of(value, 10); break;
-    case FKM_DTYPE_BF16: ((uint16_t *)array)[i] = half_of(value, 7); break;
-    default: ((float *)array)[i] = (float)value; break;
+    case FKM_DTYPE_F64:
+        ((double *)array)[i] = value;
+        break;
+    case FKM_DTYPE_F16:
+        ((uint16_t *)array)[i] = half_of(value, 10);
+        break;
+    case FKM_DTYPE_BF16:
+        ((uint16_t *)array)[i] = half_of(value, 7);
+        break;
+    default:
+        ((float *)array)[i] = (float)value;
+        break;
     }
 }
 

@@ -86,7 +86,8 @@ static void find_slack(const struct fkmi_pack *pack, struct fkmi_row_facts *fact
         facts->slack = error * 4 * size;
         facts->slope = error;
         break;
-    default: facts->slack = error * 4 * size;
+    default:
+        facts->slack = error * 4 * size;
     }
 }
 

@@ -279,8 +279,12 @@ static void all_of_tile(const struct scan_job *job, struct cell_scratch *scratch
         case FKM_METRIC_EUCLIDEAN:
             distances_of(pack, facts, FKM_METRIC_EUCLIDEAN, scores, n, distance);
             break;
-        case FKM_METRIC_L1: distances_of(pack, facts, FKM_METRIC_L1, scores, n, distance); break;
-        default: distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance); break;
+        case FKM_METRIC_L1:
+            distances_of(pack, facts, FKM_METRIC_L1, scores, n, distance);
+            break;
+        default:
+            distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance);
+            break;
         }
     }
 }
@@ -666,8 +670,11 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         return fkmi_fail(FKM_EINTERNAL,
                          "rows have a mask, but the prototypes were packed without room for one");
     switch (scan->kind) {
-    case FKMI_SCAN_NEAREST: break;
-    case FKMI_SCAN_TOP_K: job.width = job.stride = scan->top_k; break;
+    case FKMI_SCAN_NEAREST:
+        break;
+    case FKMI_SCAN_TOP_K:
+        job.width = job.stride = scan->top_k;
+        break;
     case FKMI_SCAN_OWN:
     case FKMI_SCAN_OTHER:
     case FKMI_SCAN_OWN_OTHER:

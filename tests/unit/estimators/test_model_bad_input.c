@@ -17,20 +17,30 @@ static fkm_status call(int which, fkm_model *model, const fkm_batch *batch)
     static uint8_t tags[65536];
 
     switch (which) {
-    case 0: return fkm_model_fit(model, batch, NULL);
-    case 1: return fkm_model_fit_batch(model, batch, NULL);
-    case 2: return fkm_model_gradient_step(model, batch, NULL);
-    case 3: return fkm_model_finetune(model, batch, NULL);
-    case 4: return fkm_model_find_learning_rate(model, batch, NULL);
-    case 5: return fkm_model_transform(model, batch, numbers);
-    default: break;
+    case 0:
+        return fkm_model_fit(model, batch, NULL);
+    case 1:
+        return fkm_model_fit_batch(model, batch, NULL);
+    case 2:
+        return fkm_model_gradient_step(model, batch, NULL);
+    case 3:
+        return fkm_model_finetune(model, batch, NULL);
+    case 4:
+        return fkm_model_find_learning_rate(model, batch, NULL);
+    case 5:
+        return fkm_model_transform(model, batch, numbers);
+    default:
+        break;
     }
     fkm_model_info info = {.struct_size = sizeof info};
     CHECK_OK(fkm_model_describe(model, &info));
     switch (info.params.task) {
-    case FKM_TASK_MULTILABEL: return fkm_model_predict_tags(model, batch, FKM_STRATEGY_GAP, 1, tags);
-    case FKM_TASK_REGRESS: return fkm_model_predict_values(model, batch, values);
-    default: return fkm_model_predict_labels(model, batch, labels);
+    case FKM_TASK_MULTILABEL:
+        return fkm_model_predict_tags(model, batch, FKM_STRATEGY_GAP, 1, tags);
+    case FKM_TASK_REGRESS:
+        return fkm_model_predict_values(model, batch, values);
+    default:
+        return fkm_model_predict_labels(model, batch, labels);
     }
 }
 enum { N_CALLS = 7, N_LEARNING_CALLS = 5 };
@@ -48,8 +58,8 @@ static fkm_model *fitted(fkm_task task, const struct data *data)
 }
 
 /* Every call refuses the batch with words and leaves every byte of the model. */
-static void expect_refusal_from(int first, fkm_model *model, const fkm_batch *batch, int n_calls, fkm_status expected,
-                                const char *words)
+static void expect_refusal_from(int first, fkm_model *model, const fkm_batch *batch, int n_calls,
+                                fkm_status expected, const char *words)
 {
     for (int c = first; c < n_calls; c++) {
         struct bytes before = model_bytes(model);
@@ -62,7 +72,8 @@ static void expect_refusal_from(int first, fkm_model *model, const fkm_batch *ba
     }
 }
 
-static void expect_refusal(fkm_model *model, const fkm_batch *batch, int n_calls, fkm_status expected, const char *words)
+static void expect_refusal(fkm_model *model, const fkm_batch *batch, int n_calls, fkm_status expected,
+                           const char *words)
 {
     expect_refusal_from(0, model, batch, n_calls, expected, words);
 }
@@ -82,7 +93,8 @@ TEST(bad_rows_are_refused_by_every_call)
         bad = good;
         bad.n_cols = 3;
         bad.row_stride = DIM;
-        expect_refusal_from(1, model, &bad, N_CALLS, FKM_EINVAL, "3 columns"); /* fit begins anew, with any width */
+        expect_refusal_from(1, model, &bad, N_CALLS, FKM_EINVAL,
+                            "3 columns"); /* fit begins anew, with any width */
         CHECK_SAYS("4", fkm_last_error());
         bad = good;
         bad.x = NULL;

@@ -202,7 +202,8 @@ TEST(saving_replaces_a_file_whole_and_loads_back)
 TEST(a_full_disk_is_an_error_and_the_old_file_stays)
 {
     struct data data = data_make(300, 40, 3, 35);
-    fkm_model *small = fitted(FKM_TASK_CLUSTER, &data, FKM_DTYPE_F16), *large = fitted(FKM_TASK_CLASSIFY, &data, FKM_DTYPE_F64), *loaded;
+    fkm_model *small = fitted(FKM_TASK_CLUSTER, &data, FKM_DTYPE_F16),
+              *large = fitted(FKM_TASK_CLASSIFY, &data, FKM_DTYPE_F64), *loaded;
     struct rlimit old, tight;
     char path[600], partial[620];
 

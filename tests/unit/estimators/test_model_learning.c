@@ -127,7 +127,8 @@ TEST(probabilities_sum_to_one_and_agree_with_labels)
 TEST(multilabel_finds_tags_by_every_strategy)
 {
     struct data data = data_make(600, 7, 5, 3);
-    const fkm_batch batch = data_batch(&data, FKM_TASK_MULTILABEL, 0, 400), rest = data_batch(&data, FKM_TASK_MULTILABEL, 400, 200);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_MULTILABEL, 0, 400),
+                    rest = data_batch(&data, FKM_TASK_MULTILABEL, 400, 200);
     fkm_finetune_options options = FKM_FINETUNE_OPTIONS_INIT;
     fkm_model *model = new_model(data_params(FKM_TASK_MULTILABEL), 2);
     uint8_t *tags = calloc(200 * 5, 1);
@@ -153,7 +154,8 @@ TEST(multilabel_finds_tags_by_every_strategy)
 TEST(regressor_predicts_vectors_and_fine_tuning_lowers_the_error)
 {
     struct data data = data_make(800, 5, 4, 4);
-    const fkm_batch batch = data_batch(&data, FKM_TASK_REGRESS, 0, 600), rest = data_batch(&data, FKM_TASK_REGRESS, 600, 200);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_REGRESS, 0, 600),
+                    rest = data_batch(&data, FKM_TASK_REGRESS, 600, 200);
     fkm_finetune_options options = FKM_FINETUNE_OPTIONS_INIT;
     fkm_model *model = new_model(data_params(FKM_TASK_REGRESS), 2);
     fkm_scores before, after;
@@ -232,7 +234,8 @@ TEST(a_class_first_seen_in_a_later_batch_is_learned_there)
 {
     struct data data = data_make(400, 6, 4, 8);
     fkm_model *model = new_model(data_params(FKM_TASK_CLASSIFY), 2);
-    fkm_batch first = data_batch(&data, FKM_TASK_CLASSIFY, 0, 200), second = data_batch(&data, FKM_TASK_CLASSIFY, 200, 200);
+    fkm_batch first = data_batch(&data, FKM_TASK_CLASSIFY, 0, 200),
+              second = data_batch(&data, FKM_TASK_CLASSIFY, 200, 200);
     int64_t labels[200], early[200], classes[4];
     double shift = -1;
 
@@ -259,7 +262,8 @@ TEST(a_gradient_step_seeds_unseen_classes_too)
 {
     struct data data = data_make(400, 6, 4, 9);
     fkm_model *model = new_model(data_params(FKM_TASK_CLASSIFY), 2);
-    fkm_batch first = data_batch(&data, FKM_TASK_CLASSIFY, 0, 200), second = data_batch(&data, FKM_TASK_CLASSIFY, 200, 200);
+    fkm_batch first = data_batch(&data, FKM_TASK_CLASSIFY, 0, 200),
+              second = data_batch(&data, FKM_TASK_CLASSIFY, 200, 200);
     int64_t early[200];
     double loss = NAN;
 
@@ -295,7 +299,8 @@ TEST(hard_and_mean_routing_refuse_gradients_and_say_why)
 TEST(frozen_prototypes_never_move)
 {
     struct data data = data_make(400, 4, 3, 11);
-    const fkm_batch first = data_batch(&data, FKM_TASK_CLASSIFY, 0, 200), second = data_batch(&data, FKM_TASK_CLASSIFY, 200, 200);
+    const fkm_batch first = data_batch(&data, FKM_TASK_CLASSIFY, 0, 200),
+                    second = data_batch(&data, FKM_TASK_CLASSIFY, 200, 200);
     fkm_model *model = new_model(data_params(FKM_TASK_CLASSIFY), 2);
     fkm_finetune_options options = FKM_FINETUNE_OPTIONS_INIT;
     uint8_t frozen[6] = {1, 0, 0, 1, 0, 0};
@@ -349,7 +354,8 @@ TEST(csr_rows_learn_what_dense_rows_learn)
     struct data data = data_make(300, 6, 3, 13);
 
     for (int t = 0; t < 4; t++) {
-        const fkm_batch dense = data_batch(&data, data_tasks[t], 0, data.n), csr = data_batch_csr(&data, data_tasks[t]);
+        const fkm_batch dense = data_batch(&data, data_tasks[t], 0, data.n),
+                        csr = data_batch_csr(&data, data_tasks[t]);
         fkm_params params = data_params(data_tasks[t]);
         params.metric = t % 2 ? FKM_METRIC_COSINE : FKM_METRIC_EUCLIDEAN;
         fkm_model *a = new_model(params, 2), *b = new_model(params, 2);
@@ -377,8 +383,10 @@ TEST(masked_entries_never_matter)
         if (data.mask[i] == 0)
             noisy.x[i] = NAN;
     for (int t = 0; t < 4; t++) {
-        fkm_batch a = data_batch(&data, data_tasks[t], 0, data.n), b = data_batch(&noisy, data_tasks[t], 0, data.n);
-        fkm_model *one = new_model(data_params(data_tasks[t]), 2), *two = new_model(data_params(data_tasks[t]), 2);
+        fkm_batch a = data_batch(&data, data_tasks[t], 0, data.n),
+                  b = data_batch(&noisy, data_tasks[t], 0, data.n);
+        fkm_model *one = new_model(data_params(data_tasks[t]), 2),
+                  *two = new_model(data_params(data_tasks[t]), 2);
         fkm_finetune_options options = FKM_FINETUNE_OPTIONS_INIT;
         options.epochs = 2;
         a.mask = b.mask = data.mask;
@@ -504,7 +512,8 @@ TEST(automatic_feature_weights_find_the_noise)
 TEST(held_out_rows_stop_early_and_bring_back_the_best)
 {
     struct data data = data_make(400, 5, 4, 18);
-    const fkm_batch batch = data_batch(&data, FKM_TASK_CLASSIFY, 0, 300), eval = data_batch(&data, FKM_TASK_CLASSIFY, 300, 100);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_CLASSIFY, 0, 300),
+                    eval = data_batch(&data, FKM_TASK_CLASSIFY, 300, 100);
     fkm_model *model = new_model(data_params(FKM_TASK_CLASSIFY), 2);
     fkm_finetune_options options = FKM_FINETUNE_OPTIONS_INIT;
     double best = -1;
@@ -611,8 +620,10 @@ TEST(neighbours_come_nearest_first_and_route_to_one)
 TEST(scores_are_what_their_definitions_say)
 {
     struct data data = data_make(200, 4, 3, 22);
-    fkm_model *classifier = new_model(data_params(FKM_TASK_CLASSIFY), 2), *regressor = new_model(data_params(FKM_TASK_REGRESS), 2);
-    fkm_batch labelled = data_batch(&data, FKM_TASK_CLASSIFY, 0, data.n), valued = data_batch(&data, FKM_TASK_REGRESS, 0, data.n);
+    fkm_model *classifier = new_model(data_params(FKM_TASK_CLASSIFY), 2),
+              *regressor = new_model(data_params(FKM_TASK_REGRESS), 2);
+    fkm_batch labelled = data_batch(&data, FKM_TASK_CLASSIFY, 0, data.n),
+              valued = data_batch(&data, FKM_TASK_REGRESS, 0, data.n);
     int64_t labels[200];
     float proba[600];
     double values[400], right = 0, weight = 0, loss = 0, f1 = 0, mse = 0, r2 = 0;

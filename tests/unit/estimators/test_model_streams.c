@@ -40,7 +40,8 @@ static fkm_status tape_tell(void *self, char *position, size_t size)
 
 static fkm_source *open_tape(struct tape *tape)
 {
-    const fkm_source_functions functions = {.struct_size = sizeof functions, .next = tape_next, .seek = tape_seek, .tell = tape_tell};
+    const fkm_source_functions functions = {
+        .struct_size = sizeof functions, .next = tape_next, .seek = tape_seek, .tell = tape_tell};
     fkm_source *source;
 
     CHECK_OK(fkm_source_create(&functions, tape, &source));
@@ -75,7 +76,8 @@ TEST(a_stream_is_its_batches_one_by_one)
         fkm_model_info info = {.struct_size = sizeof info}, other = info;
         CHECK_OK(fkm_model_fit_source(streamed, source, NULL));
         for (int64_t first = 0; first < data.n; first += 50) {
-            const fkm_batch batch = data_batch(&data, data_tasks[t], first, data.n - first < 50 ? data.n - first : 50);
+            const fkm_batch batch =
+                data_batch(&data, data_tasks[t], first, data.n - first < 50 ? data.n - first : 50);
             CHECK_OK(fkm_model_fit_batch(by_hand, &batch, NULL));
         }
         CHECK_OK(fkm_model_describe(streamed, &info));
@@ -102,7 +104,8 @@ TEST(a_run_stopped_anywhere_and_resumed_ends_in_the_same_bits)
         for (int batches = 1; batches <= 20; batches += 3) {
             struct tape tape = {.data = &data, .task = FKM_TASK_CLASSIFY}, again = tape;
             fkm_source *source = open_tape(&tape), *fresh = open_tape(&again);
-            fkm_model *whole = new_model(FKM_TASK_CLASSIFY), *stopped = new_model(FKM_TASK_CLASSIFY), *resumed;
+            fkm_model *whole = new_model(FKM_TASK_CLASSIFY), *stopped = new_model(FKM_TASK_CLASSIFY),
+                      *resumed;
             fkm_stream_options options = FKM_STREAM_OPTIONS_INIT;
             const fkm_batch all = data_batch(&data, FKM_TASK_CLASSIFY, 0, data.n);
             int left = batches;

@@ -10,7 +10,8 @@
 static fkm_model *learned_with(fkm_task task, const struct data *data, int n_threads)
 {
     fkm_params params = data_params(task);
-    const fkm_batch first = data_batch(data, task, 0, data->n / 2), second = data_batch(data, task, data->n / 2, data->n / 2);
+    const fkm_batch first = data_batch(data, task, 0, data->n / 2),
+                    second = data_batch(data, task, data->n / 2, data->n / 2);
     fkm_finetune_options options = FKM_FINETUNE_OPTIONS_INIT;
     fkm_model *model;
 
@@ -42,7 +43,8 @@ TEST(any_number_of_threads_learns_the_same_bits)
 TEST(any_split_of_a_predict_call_answers_the_same_bits)
 {
     struct data data = data_make(700, 9, 4, 61);
-    fkm_model *classifier = learned_with(FKM_TASK_CLASSIFY, &data, 2), *regressor = learned_with(FKM_TASK_REGRESS, &data, 2);
+    fkm_model *classifier = learned_with(FKM_TASK_CLASSIFY, &data, 2),
+              *regressor = learned_with(FKM_TASK_REGRESS, &data, 2);
     float *whole = calloc(700 * 4, sizeof *whole), *parts = calloc(700 * 4, sizeof *parts);
     double *values = calloc(700 * 2, sizeof *values), *value_parts = calloc(700 * 2, sizeof *value_parts);
     const fkm_batch all = data_batch(&data, FKM_TASK_CLASSIFY, 0, data.n);
