@@ -2,6 +2,7 @@
  * FKM_ENOMEM, the model keeps every byte, nothing leaks.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "support/data.h"
@@ -167,6 +168,103 @@ static fkm_status do_transform(struct scene *scene)
 
 static fkm_status do_note(struct scene *scene) { return fkm_model_set_note(scene->model, "name", "value"); }
 
+static fkm_status do_nearest(struct scene *scene)
+{
+    const fkm_batch batch = whole(scene);
+    static int64_t index[N * 3];
+
+    return fkm_model_nearest(scene->model, &batch, 3, index, NULL, NULL);
+}
+
+static fkm_status do_proba(struct scene *scene)
+{
+    const fkm_batch batch = whole(scene);
+    static float proba[N * 8];
+
+    if (scene->task != FKM_TASK_CLASSIFY && scene->task != FKM_TASK_MULTILABEL)
+        return FKM_OK;
+    return fkm_model_predict_proba(scene->model, &batch, proba);
+}
+
+static fkm_status do_context(struct scene *scene)
+{
+    fkm_context *context = NULL;
+    const fkm_status status = fkm_context_create(NULL, &context);
+
+    (void)scene;
+    fkm_context_free(context);
+    return status;
+}
+
+/* What may be set before the first fit. */
+static fkm_status do_set(struct scene *scene)
+{
+    const fkm_params params = data_params(scene->task);
+    const float start[2 * DIM] = {1, 2, 3, 4, 5, 6};
+    const int64_t labels[2] = {-2, 1};
+    const double weights[DIM] = {1, 2, 3};
+    fkm_model *model = NULL;
+    fkm_status status = fkm_model_create(context_of(2), &params, &model);
+
+    if (status == FKM_OK)
+        status = fkm_model_set_start(model, start, 2, DIM, labels);
+    if (status == FKM_OK)
+        status = fkm_model_set_feature_weights(model, weights, DIM);
+    if (status == FKM_OK)
+        status = fkm_model_set_class_k(model, 1, 3);
+    fkm_model_free(model);
+    return status;
+}
+
+static const char *scratch_file(const char *name)
+{
+    static char path[256];
+
+    snprintf(path, sizeof path, "/tmp/fkm-test-%ld-%s", (long)getpid(), name);
+    return path;
+}
+
+static fkm_status do_save_and_load(struct scene *scene)
+{
+    const char *path = scratch_file("allocation.fkm");
+    fkm_model *model = NULL;
+    fkm_status status = fkm_model_save(scene->model, path);
+
+    if (status == FKM_OK)
+        status = fkm_model_load(context_of(2), path, &model);
+    fkm_model_free(model);
+    (void)unlink(path);
+    return status;
+}
+
+/* A copy learns from a file: a stream may have learned batches before one fails. */
+static fkm_status do_stream(struct scene *scene)
+{
+    const char *path = scratch_file("allocation.csv");
+    fkm_source_options options = FKM_SOURCE_OPTIONS_INIT;
+    fkm_source *source = NULL;
+    fkm_model *copy = NULL;
+    FILE *file = fopen(path, "w");
+    fkm_status status;
+
+    CHECK(file != NULL);
+    for (int64_t i = 0; i < N; i++)
+        fprintf(file, "%g,%g,%g,%lld\n", (double)scene->data->x[DIM * i], (double)scene->data->x[DIM * i + 1],
+                (double)scene->data->x[DIM * i + 2], (long long)(i % 3));
+    CHECK(fclose(file) == 0);
+    options.task = scene->task == FKM_TASK_REGRESS ? FKM_TASK_CLUSTER : scene->task;
+    options.target = scene->task == FKM_TASK_CLASSIFY || scene->task == FKM_TASK_MULTILABEL ? "3" : NULL;
+    status = fkm_source_open(path, &options, &source);
+    if (status == FKM_OK)
+        status = fkm_model_copy(scene->model, &copy);
+    if (status == FKM_OK && scene->task == FKM_TASK_CLASSIFY)
+        status = fkm_model_fit_source(copy, source, NULL);
+    fkm_model_free(copy);
+    fkm_source_close(source);
+    (void)unlink(path);
+    return status;
+}
+
 static const struct {
     const char *name;
     scene_call *call;
@@ -185,6 +283,12 @@ static const struct {
     {"predict", do_predict},
     {"evaluate", do_evaluate},
     {"transform", do_transform},
+    {"nearest", do_nearest},
+    {"predict_proba", do_proba},
+    {"context_create", do_context},
+    {"set_start, set_feature_weights, set_class_k", do_set},
+    {"save and load", do_save_and_load},
+    {"source_open and fit_source", do_stream},
     {"set_note", do_note},
 };
 
