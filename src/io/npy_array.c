@@ -281,6 +281,28 @@ void fkmi_npy_end(struct fkmi_npy *npy)
     *npy = (struct fkmi_npy){0};
 }
 
+/* Reads `length` bytes into the buffer, which grows only as bytes arrive: a header may promise any number. */
+static fkm_status read_growing(struct fkmi_npy *npy, int64_t length)
+{
+    enum { FIRST_PIECE = 1 << 20 };
+
+    for (int64_t have = 0; have < length;) {
+        const int64_t left = length - have;
+        int64_t piece = npy->buffer_bytes - have;
+
+        if (piece <= 0) {
+            piece = have > FIRST_PIECE ? have : FIRST_PIECE;
+            piece = piece < left ? piece : left;
+            FKMI_TRY(fkmi_resize(&npy->buffer, have + piece, 1));
+            npy->buffer_bytes = have + piece;
+        }
+        piece = piece < left ? piece : left;
+        FKMI_TRY(read_exactly(npy->bytes, npy->buffer + have, piece));
+        have += piece;
+    }
+    return FKM_OK;
+}
+
 fkm_status fkmi_npy_rows(struct fkmi_npy *npy, int64_t first, int64_t n, const char **rows)
 {
     const int64_t row_bytes = npy->n_cols * npy->item, place = npy->data + first * row_bytes;
@@ -290,13 +312,9 @@ fkm_status fkmi_npy_rows(struct fkmi_npy *npy, int64_t first, int64_t n, const c
         *rows = npy->map + place;
         return FKM_OK;
     }
-    if (npy->buffer_bytes < n * row_bytes) {
-        FKMI_TRY(fkmi_resize(&npy->buffer, n * row_bytes, 1));
-        npy->buffer_bytes = n * row_bytes;
-    }
     if (npy->bytes->offset != place)
         FKMI_TRY(fkmi_bytes_seek(npy->bytes, place));
-    FKMI_TRY(read_exactly(npy->bytes, npy->buffer, n * row_bytes));
+    FKMI_TRY(read_growing(npy, n * row_bytes));
     *rows = npy->buffer;
     return FKM_OK;
 }
