@@ -1,18 +1,19 @@
 /* bench_fit.c — whole calls through the public API: what they take in time and in memory.
  *
- * Rows are a mixture of Gaussians, the same in every run. Each case runs in a process of its own, so that no peak
- * hides another; code, thread stacks and kernels are warm before memory is looked at. One JSON line per case, bytes
- * in millions:
+ * Rows are a mixture of Gaussians, the same in every run. Each case runs in a process of its own, so that no
+ * peak hides another; code, stacks and kernels are warm before memory is looked at. One JSON line per case,
+ * bytes in millions:
  *   median_s, spread, cpu_s    of the call, over the repeats
  *   seeding_s                  until the first pass begins (by the clock of the progress callback)
- *   epoch_s                    a pass, without the last three (which push, where there is pushing)
+ *   epoch_s, epoch_cpu_s       a pass, without the last three (which push, where there is pushing)
  *   epoch_all_s                (the call - seeding) / passes: pushing, thresholds and upkeep included
  *   process_mb                 resident before the first array
  *   input_mb, before_mb        arrays of the batch; resident when the call begins, less process_mb
  *   need_mb                    peak - before: what the call took for itself
  *   used_mb, budget_mb         peak - process, and what it may be: input + 10 % + the caller's answers + 8 K D
- *                              bytes; of load: the file + 16 MiB
- * bench_fit [--quick] [--threads N] [--repeats N] [part of a case's name]      SPDX-License-Identifier: Apache-2.0 */
+ *                              bytes; of load: the file + 16 MiB. Meant for the full shapes.
+ * bench_fit [--quick] [--threads N] [--repeats N] [part of a case's name]
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@
 #include "bench.h"
 #include "fastkmeans/fastkmeans.h"
 
-enum { MAX_REPEATS = 21, MAX_PASSES = 64, PUSHING_PASSES = 3, STREAM_BATCH = 10240, STREAM_BATCHES = 4 };
+enum { MAX_REPEATS = 21, MAX_PASSES = 64, PUSHING_PASSES = 3, STREAM_ROWS = 40960, STREAM_BATCHES = 4 };
 static const double MB = 1e6;
 
 struct workload {
@@ -54,10 +55,10 @@ struct job {
     void *answers;
     size_t answer_bytes;
     char path[512], second_path[520];
-    double pass_at[MAX_PASSES]; /* of the fit under way */
+    double pass_at[MAX_PASSES], pass_cpu[MAX_PASSES]; /* of the fit under way */
     int64_t n_passes;
-    double seeding[MAX_REPEATS], epoch[MAX_REPEATS], epoch_all[MAX_REPEATS]; /* of fits */
-    double grew;                                                             /* of a stream */
+    double seeding[MAX_REPEATS], epoch[MAX_REPEATS], epoch_cpu[MAX_REPEATS], epoch_all[MAX_REPEATS];
+    double grew; /* of a stream */
     int repeat;
 };
 
@@ -143,8 +144,9 @@ static int64_t tag_of(const struct workload *shape, int64_t i, int t)
 {
     const int64_t third = shape->n_classes / 3, first = i * 7919 % shape->n_classes;
 
-    return (first + (t == 1 ? 1 + i * 31 % third : t == 2 ? third + 1 + i * 17 % third : 0)) %
-           shape->n_classes;
+    const int64_t offset[] = {0, 1 + i * 31 % third, third + 1 + i * 17 % third};
+
+    return (first + offset[t]) % shape->n_classes;
 }
 
 static void fill_answers(struct data *data, const struct workload *shape, int64_t n)
@@ -221,8 +223,10 @@ static int note_pass(void *user, const fkm_progress *progress)
     struct job *job = user;
 
     (void)progress;
-    if (job->n_passes < MAX_PASSES)
+    if (job->n_passes < MAX_PASSES) {
+        job->pass_cpu[job->n_passes] = cpu_now();
         job->pass_at[job->n_passes++] = bench_now();
+    }
     return 0;
 }
 
@@ -244,14 +248,14 @@ static void call_fit(struct job *job)
 {
     const double start = bench_now();
     double total, plain;
-    int64_t last_plain;
+    int64_t last;
 
     fit(job, job->shape.passes);
     total = bench_now() - start;
-    last_plain = job->n_passes - PUSHING_PASSES - 1;
-    plain = last_plain > 0 ? (job->pass_at[last_plain] - job->pass_at[0]) / (double)last_plain
-                           : (job->pass_at[job->n_passes - 1] - start) / (double)job->n_passes;
+    last = job->n_passes - 1 > PUSHING_PASSES ? job->n_passes - 1 - PUSHING_PASSES : job->n_passes - 1;
+    plain = last > 0 ? (job->pass_at[last] - job->pass_at[0]) / (double)last : total;
     job->epoch[job->repeat] = plain;
+    job->epoch_cpu[job->repeat] = last > 0 ? (job->pass_cpu[last] - job->pass_cpu[0]) / (double)last : total;
     job->seeding[job->repeat] = job->pass_at[0] - start - plain;
     job->epoch_all[job->repeat] = (total - job->seeding[job->repeat]) / (double)job->n_passes;
 }
@@ -389,8 +393,8 @@ static void write_model(struct job *job)
 #define R1     {FKM_TASK_REGRESS, 50000, 128, 20, 20, 13, 50000}
 #define M1     {FKM_TASK_MULTILABEL, 20000, 128, 500, 3, 13, 4000}
 #define C1     {FKM_TASK_CLUSTER, 100000, 128, 1, 1000, 20, 100000}
-#define STREAM {FKM_TASK_CLASSIFY, STREAM_BATCHES *STREAM_BATCH, 128, 10, 20, 3, 0}
-#define FILE1  {FKM_TASK_CLUSTER, 256, 1024, 1, 25600, 1, 0}
+#define STREAM {FKM_TASK_CLASSIFY, STREAM_ROWS, 128, 10, 20, 3, 0}
+#define FILE1  {FKM_TASK_CLUSTER, 256, 1024, 1, 12800, 1, 0} /* 8 K D bytes: starts are kept too */
 
 static const struct bench_case cases[] = {
     {"F1.fit", F1, FKM_INIT_KMEANSPP, prepare_rows, call_fit},
@@ -472,12 +476,13 @@ struct figures {
 static double budget_of(const struct job *job, const struct bench_case *which)
 {
     struct stat file;
+    int64_t k = centre_count(&job->shape);
 
+    if (job->shape.task == FKM_TASK_MULTILABEL)
+        k *= job->shape.k;
     if (which->call == call_load && stat(job->path, &file) == 0)
         return (double)file.st_size + (double)(16 << 20);
-    return 1.1 * (double)job->data.bytes + (double)job->answer_bytes +
-           8.0 * (double)(centre_count(&job->shape) * (job->shape.task == FKM_TASK_MULTILABEL ? job->shape.k : 1)) *
-               (double)job->shape.dim;
+    return 1.1 * (double)job->data.bytes + (double)job->answer_bytes + 8.0 * (double)(k * job->shape.dim);
 }
 
 static void print_case(struct job *job, const struct bench_case *which, struct figures *f, int repeats)
@@ -488,16 +493,18 @@ static void print_case(struct job *job, const struct bench_case *which, struct f
     fkm_model_info info = {.struct_size = sizeof info};
 
     bench_check(fkm_model_describe(job->model, &info));
-    printf("{\"bench\":\"fit\",\"case\":\"%s\",\"task\":\"%s\",\"n\":%lld,\"dim\":%lld,\"classes\":%lld,\"k\":%lld,",
+    printf("{\"bench\":\"fit\",\"case\":\"%s\",\"task\":\"%s\",\"n\":%lld,\"dim\":%lld,\"classes\":%lld,"
+           "\"k\":%lld,",
            which->name, tasks[job->shape.task], (long long)job->data.batch.n_rows, (long long)info.dim,
            (long long)info.n_classes, (long long)info.k);
     printf("\"isa\":\"%s\",\"threads\":%d,\"median_s\":%.5f,\"spread\":%.3f,\"cpu_s\":%.5f,", fkm_isa(),
            fkm_context_threads(job->context), median, (f->seconds[repeats - 1] - f->seconds[0]) / median,
            median_of(f->cpu, repeats));
     if (which->call == call_fit)
-        printf("\"passes\":%lld,\"seeding_s\":%.5f,\"epoch_s\":%.5f,\"epoch_all_s\":%.5f,",
-               (long long)job->n_passes, median_of(job->seeding, repeats), median_of(job->epoch, repeats),
-               median_of(job->epoch_all, repeats));
+        printf(
+            "\"passes\":%lld,\"seeding_s\":%.5f,\"epoch_s\":%.5f,\"epoch_cpu_s\":%.5f,\"epoch_all_s\":%.5f,",
+            (long long)job->n_passes, median_of(job->seeding, repeats), median_of(job->epoch, repeats),
+            median_of(job->epoch_cpu, repeats), median_of(job->epoch_all, repeats));
     if (which->call == call_finetune)
         printf("\"epoch_s\":%.5f,", median_of(job->epoch_all, repeats));
     if (which->call == call_stream)
