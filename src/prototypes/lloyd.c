@@ -38,7 +38,8 @@ static fkm_status take_memory(struct lloyd *l)
 {
     struct fkmi_arena *arena = &l->work->arena;
     const int64_t k = l->state->k, dim = l->state->dim;
-    const bool push = fkmi_repels(l->params, l->state) && l->params->repulsion == FKM_REPULSION_WINDOW;
+    const bool push = fkmi_repels(l->params, l->state) && l->params->repulsion == FKM_REPULSION_WINDOW &&
+                      l->params->assignment == FKM_ASSIGN_HARD; /* soft assignment has its own penalty */
 
     fkmi_arena_reset(arena);
     l->work->old_of_new = NULL;
@@ -144,7 +145,7 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
 
         if (max_iters - *n_passes <= pushes_left)
             begin_pushing(l);
-        FKMI_TRY_GOTO(pass(l, *n_passes + 1 == max_iters, &moved));
+        FKMI_TRY_GOTO(pass(l, *n_passes + 1 == max_iters || (l->means && pushes_left == 1), &moved));
         ++*n_passes;
         if (l->cells.weight > 0)
             l->state->scale = moved.mean_distance > 0 ? moved.mean_distance : 1;
