@@ -27,14 +27,6 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
     return FKM_OK;
 }
 
-static int32_t k_wanted(const fkm_model *model, int64_t label)
-{
-    for (int64_t i = 0; i < model->n_class_k; i++)
-        if (model->class_k[i].label == label)
-            return model->class_k[i].k;
-    return model->params.k_init;
-}
-
 int32_t fkmi_class_sums(const struct fkmi_state *state, const int32_t *owner,
                         const struct fkmi_candidates *candidates, double *sums)
 {
@@ -106,4 +98,4 @@ done:
 }
 
 const struct fkmi_estimator fkmi_classifier = {
-    .name = "classifier", .read = read, .k_wanted = k_wanted, .score = score};
+    .name = "classifier", .read = read, .k_wanted = fkmi_model_class_k, .score = score};

@@ -97,37 +97,40 @@ struct scalar {
     const char *name;
     int64_t *integer; /* one of the two */
     double *real;
+    int64_t most; /* of an integer: counts multiply without overflow, counters go on counting */
 };
 enum { MAX_SCALARS = 24 };
+#define COUNT   ((int64_t)1 << 30)
+#define COUNTER ((int64_t)1 << 53)
 
 static int list_scalars(fkm_model *model, int64_t *begun, int64_t *n_history,
                         struct scalar scalars[MAX_SCALARS])
 {
     struct fkmi_state *state = &model->learned.state;
     const struct scalar all[] = {
-        {"dim", &state->dim, NULL},
-        {"k", &state->k, NULL},
-        {"n_classes", &state->n_classes, NULL},
-        {"n_targets", &state->n_targets, NULL},
-        {"scale", NULL, &state->scale},
-        {"importance.dim", &model->learned.importance.dim, NULL},
-        {"importance.n_classes", &model->learned.importance.n_classes, NULL},
-        {"batches", &model->batches, NULL},
-        {"iterations", &model->iterations, NULL},
-        {"gradient_steps", &model->gradient_steps, NULL},
-        {"last_merged", &model->last_merged, NULL},
-        {"learning_rate_found", NULL, &model->learning_rate},
-        {"adam.begun", begun, NULL},
-        {"adam.step", &model->trainer.step, NULL},
-        {"adam.unit", NULL, &model->trainer.unit},
-        {"user_dim", &model->user_dim, NULL},
-        {"start.k", &model->start.k, NULL},
-        {"start.dim", &model->start.dim, NULL},
-        {"n_class_k", &model->n_class_k, NULL},
-        {"n_history", n_history, NULL},
-        {"place.epoch", &model->place.epoch, NULL},
-        {"place.batch", &model->place.batch, NULL},
-        {"place.rows", &model->place.rows, NULL},
+        {"dim", &state->dim, NULL, COUNT},
+        {"k", &state->k, NULL, COUNT},
+        {"n_classes", &state->n_classes, NULL, COUNT},
+        {"n_targets", &state->n_targets, NULL, COUNT},
+        {"scale", NULL, &state->scale, 0},
+        {"importance.dim", &model->learned.importance.dim, NULL, COUNT},
+        {"importance.n_classes", &model->learned.importance.n_classes, NULL, COUNT},
+        {"batches", &model->batches, NULL, COUNTER},
+        {"iterations", &model->iterations, NULL, COUNTER},
+        {"gradient_steps", &model->gradient_steps, NULL, COUNTER},
+        {"last_merged", &model->last_merged, NULL, COUNTER},
+        {"learning_rate_found", NULL, &model->learning_rate, 0},
+        {"adam.begun", begun, NULL, 1},
+        {"adam.step", &model->trainer.step, NULL, COUNTER},
+        {"adam.unit", NULL, &model->trainer.unit, 0},
+        {"user_dim", &model->user_dim, NULL, COUNT},
+        {"start.k", &model->start.k, NULL, COUNT},
+        {"start.dim", &model->start.dim, NULL, COUNT},
+        {"n_class_k", &model->n_class_k, NULL, COUNT},
+        {"n_history", n_history, NULL, COUNT},
+        {"place.epoch", &model->place.epoch, NULL, COUNTER},
+        {"place.batch", &model->place.batch, NULL, COUNTER},
+        {"place.rows", &model->place.rows, NULL, COUNTER},
     };
     _Static_assert(sizeof all / sizeof *all <= MAX_SCALARS, "room for all scalars");
 
@@ -320,7 +323,8 @@ static fkm_status read_scalars(const struct fkmi_tensor_file *file, const struct
         if (!value)
             return fkmi_fail(FKM_EDATA, "the model file lacks '%s'", key);
         if (scalar->integer)
-            good = fkmi_parse_int64(value, strlen(value), scalar->integer) && *scalar->integer >= 0;
+            good = fkmi_parse_int64(value, strlen(value), scalar->integer) && *scalar->integer >= 0 &&
+                   *scalar->integer <= scalar->most;
         else
             good = fkmi_parse_double(value, strlen(value), scalar->real) && isfinite(*scalar->real) &&
                    *scalar->real >= 0;
@@ -379,12 +383,16 @@ static fkm_status read_class_k(struct fkmi_tensor_file *file, int64_t n, fkm_mod
     if (n == 0)
         return FKM_OK;
     FKMI_TRY_GOTO(fkmi_tensors_read(file, "class_k", FKMI_TENSOR_I64, 2, shape, &table));
+    FKMI_TRY_GOTO(fkmi_alloc(&model->class_k, n, sizeof *model->class_k));
     for (int64_t i = 0; i < n; i++) {
-        if (table[2 * i + 1] < 1 || table[2 * i + 1] > INT32_MAX)
-            FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA, "class %lld has %lld prototypes in the model file",
-                                    (long long)table[2 * i], (long long)table[2 * i + 1]));
-        FKMI_TRY_GOTO(fkm_model_set_class_k(model, table[2 * i], (int32_t)table[2 * i + 1]));
+        const int64_t label = table[2 * i], k = table[2 * i + 1];
+        if (k < 1 || k > INT32_MAX || (i > 0 && label <= table[2 * i - 2]))
+            FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA,
+                                    "class %lld has %lld prototypes in the model file, or comes too late",
+                                    (long long)label, (long long)k));
+        model->class_k[i] = (struct fkmi_class_k){label, (int32_t)k};
     }
+    model->n_class_k = model->class_k_capacity = n;
 done:
     fkmi_free(table);
     return status;
@@ -410,96 +418,8 @@ static fkm_status read_notes(const struct fkmi_tensor_file *file, fkm_model *mod
     return FKM_OK;
 }
 
-/* Doubles within [low, high]; NULL is fine. */
-static fkm_status check_range(const double *values, int64_t n, double low, double high, const char *name)
-{
-    for (int64_t i = 0; values && i < n; i++)
-        if (!(values[i] >= low && values[i] <= high))
-            return fkmi_fail(FKM_EDATA, "the model file has %g in '%s'", values[i], name);
-    return FKM_OK;
-}
-
-static fkm_status check_state(const fkm_model *model)
-{
-    const struct fkmi_state *state = &model->learned.state;
-    const int64_t k = state->k, c = state->n_classes;
-
-    if (!state->points || !state->mass || !state->bias || !state->theta || !state->frozen ||
-        !state->class_label || !state->class_begin)
-        return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its %lld prototypes", (long long)k);
-    if ((model->params.task == FKM_TASK_MULTILABEL) != (state->alpha && state->beta && state->threshold) ||
-        (model->params.task == FKM_TASK_REGRESS) != (state->targets && state->strata))
-        return fkmi_fail(FKM_EDATA, "the model file's tensors do not fit a %s", model->estimator->name);
-    if (state->class_begin[0] != 0 || state->class_begin[c] != k)
-        return fkmi_fail(FKM_EDATA, "the model file's classes hold %lld of %lld prototypes",
-                         (long long)state->class_begin[c], (long long)k);
-    for (int64_t i = 0; i < c; i++)
-        if (state->class_begin[i + 1] <= state->class_begin[i] || state->class_begin[i + 1] > k)
-            return fkmi_fail(FKM_EDATA, "class %lld of the model file has %lld prototypes", (long long)i,
-                             (long long)(state->class_begin[i + 1] - state->class_begin[i]));
-    for (int64_t i = 0; i < k * state->dim; i++)
-        if (!isfinite(fkmi_dtype_get(state->points, state->dtype, i)))
-            return fkmi_fail(FKM_EDATA, "prototype %lld of the model file is not finite",
-                             (long long)(i / state->dim));
-    FKMI_TRY(check_range(state->mass, k, 0, 1e300, "centroid_weights"));
-    FKMI_TRY(check_range(state->ages, k * state->dim, 0, 1e300, "centroid_ages"));
-    FKMI_TRY(check_range(state->bias, k, -1e6, 1e6, "bias"));
-    FKMI_TRY(check_range(state->theta, k, -100, 100, "theta"));
-    FKMI_TRY(check_range(state->targets, state->n_targets * k, -1e300, 1e300, "centroid_targets"));
-    FKMI_TRY(check_range(state->strata, state->n_targets * c, -1e300, 1e300, "strata"));
-    FKMI_TRY(check_range(state->alpha, c, -1e300, 1e300, "tag_alpha"));
-    FKMI_TRY(check_range(state->beta, c, -1e300, 1e300, "tag_beta"));
-    FKMI_TRY(check_range(state->threshold, c, -1e300, 1e300, "tag_threshold"));
-    FKMI_TRY(check_range(state->feature_weights, state->dim, 0, 1e300, "feature_weights"));
-    for (int64_t i = 0; i < k; i++)
-        if (state->frozen[i] > 1)
-            return fkmi_fail(FKM_EDATA, "the model file has %d in 'frozen'", state->frozen[i]);
-    return FKM_OK;
-}
-
-/* Every class has a label of its own. */
-static fkm_status check_labels(const struct fkmi_state *state)
-{
-    fkm_status status = FKM_OK;
-    int64_t *order = NULL;
-
-    FKMI_TRY_GOTO(fkmi_alloc(&order, state->n_classes, sizeof *order));
-    fkmi_classes_rank(state->class_label, state->n_classes, order);
-    for (int64_t c = 1; c < state->n_classes; c++)
-        if (state->class_label[order[c]] == state->class_label[order[c - 1]])
-            FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA, "the model file has class %lld twice",
-                                    (long long)state->class_label[order[c]]));
-done:
-    fkmi_free(order);
-    return status;
-}
-
-/* Reals of the optimizer: finite. */
-static fkm_status check_trainer(const fkm_model *model)
-{
-    const struct fkmi_trainer *trainer = &model->trainer;
-    const struct fkmi_state *state = &model->learned.state;
-    const fkm_dtype dtype = trainer->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
-    const void *const arrays[] = {trainer->point_m, trainer->point_v, trainer->master, trainer->gradient,
-                                  trainer->anchor};
-    const bool half = state->dtype == FKM_DTYPE_F16 || state->dtype == FKM_DTYPE_BF16;
-
-    if (!trainer->begun)
-        return trainer->point_m || trainer->point_v
-                   ? fkmi_fail(FKM_EDATA, "the model file has moments without steps")
-                   : FKM_OK;
-    if (!trainer->point_m || !trainer->point_v || half != (trainer->master != NULL))
-        return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its optimizer");
-    for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++)
-        for (int64_t i = 0; arrays[a] && i < state->k * state->dim; i++)
-            if (!isfinite(fkmi_dtype_get(arrays[a], dtype, i)))
-                return fkmi_fail(FKM_EDATA, "the model file's optimizer is not finite");
-    return FKM_OK;
-}
-
 static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file, fkm_model **out)
 {
-    enum { MOST = 1 << 30 };
     fkm_status status = FKM_OK;
     fkm_model *model = NULL;
     fkm_params params;
@@ -517,14 +437,9 @@ static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file
     state->dtype = params.dtype;
     n = list_scalars(model, &begun, &n_history, scalars);
     FKMI_TRY_GOTO(read_scalars(file, scalars, n));
-    for (int i = 0; i < n; i++)
-        if (scalars[i].integer && *scalars[i].integer > MOST &&
-            strstr("dim k n_classes n_targets", scalars[i].name))
-            FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA, "the model file has %s %lld", scalars[i].name,
-                                    (long long)*scalars[i].integer));
     const int64_t n_class_k = model->n_class_k;
     model->n_class_k = 0; /* grows as they are read */
-    if (begun > 1 || (state->k == 0) != (state->n_classes == 0) || state->n_classes > state->k ||
+    if ((state->k == 0) != (state->n_classes == 0) || state->n_classes > state->k ||
         (state->k > 0 && state->dim == 0))
         FKMI_TRY_GOTO(fkmi_fail(FKM_EDATA,
                                 "the model file has %lld prototypes in %lld classes of %lld features",
@@ -543,12 +458,9 @@ static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file
     FKMI_TRY_GOTO(read_history(file, n_history, model));
     FKMI_TRY_GOTO(read_class_k(file, n_class_k, model));
     FKMI_TRY_GOTO(read_notes(file, model));
-    if (state->k > 0) {
-        FKMI_TRY_GOTO(check_state(model));
-        FKMI_TRY_GOTO(check_labels(state));
-        FKMI_TRY_GOTO(check_trainer(model));
+    FKMI_TRY_GOTO(fkmi_model_check(model));
+    if (state->k > 0)
         FKMI_TRY_GOTO(fkmi_classes_rebuild(&model->learned.classes, state->class_label, state->n_classes));
-    }
     *out = model;
     model = NULL;
 done:

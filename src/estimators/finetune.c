@@ -80,16 +80,10 @@ done:
 
 static bool brings_classes(const fkm_model *model, const fkm_batch *batch)
 {
-    const struct fkmi_classes *classes = &model->learned.classes;
-
-    if (model->params.task == FKM_TASK_CLASSIFY && batch && batch->labels)
+    if (model->params.task == FKM_TASK_CLASSIFY && batch && batch->struct_size == sizeof *batch &&
+        batch->labels)
         for (int64_t i = 0; i < batch->n_rows; i++)
-            if (fkmi_classes_find(classes, batch->labels[i]) < 0)
-                return true;
-    if (model->params.task == FKM_TASK_MULTILABEL && batch && batch->tag_indptr && batch->tags &&
-        batch->n_rows > 0)
-        for (int64_t i = 0; i < batch->tag_indptr[batch->n_rows]; i++)
-            if (fkmi_classes_find(classes, batch->tags[i]) < 0)
+            if (fkmi_classes_find(&model->learned.classes, batch->labels[i]) < 0)
                 return true;
     return false;
 }
@@ -204,8 +198,9 @@ static fkm_status check_options(const fkm_finetune_options *options, fkm_finetun
     }
     if (full->epochs < 1)
         return fkmi_fail(FKM_EINVAL, "epochs is %lld; it must be at least 1", (long long)full->epochs);
-    if (!(full->lr >= 0) || !isfinite(full->lr))
-        return fkmi_fail(FKM_EINVAL, "lr is %g; it must be >= 0, 0 for the standard rate", full->lr);
+    if (!(full->lr >= 0 && full->lr <= FKMI_MOST_RATE))
+        return fkmi_fail(FKM_EINVAL, "lr is %g; it must be in [0, %g], 0 for the standard rate", full->lr,
+                         FKMI_MOST_RATE);
     if (full->early_stopping_rounds < 0)
         return fkmi_fail(FKM_EINVAL, "early_stopping_rounds is %lld; it must be >= 0",
                          (long long)full->early_stopping_rounds);

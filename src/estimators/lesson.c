@@ -15,6 +15,35 @@ void fkmi_lesson_free(struct fkmi_lesson *lesson)
     memset(lesson, 0, sizeof *lesson);
 }
 
+double fkmi_most_value(const fkm_params *params)
+{
+    /* the means of rows are stored as they are, but unit vectors for cosine */
+    return params->dtype == FKM_DTYPE_F16 && params->metric != FKM_METRIC_COSINE ? 65504.0 : FKMI_MOST_VALUE;
+}
+
+/* Prototypes in half precision cannot follow rows beyond its range. */
+static fkm_status check_range(const fkm_model *model, const struct fkmi_rows *rows)
+{
+    const double most = fkmi_most_value(&model->params);
+    const bool sparse = fkmi_rows_sparse(rows);
+
+    if (most >= FKMI_MOST_VALUE || rows->dtype == FKM_DTYPE_F16)
+        return FKM_OK;
+    for (int64_t i = 0; i < rows->n; i++) {
+        const int64_t begin = sparse ? rows->indptr[i] : 0, end = sparse ? rows->indptr[i + 1] : rows->dim;
+        for (int64_t e = begin; e < end; e++) {
+            const double x = sparse ? fkmi_dtype_get(rows->values, rows->dtype, e)
+                                    : fkmi_dtype_get(rows->x, rows->dtype, i * rows->stride + e);
+            if (fabs(x) > most && !(rows->mask && rows->mask[i * rows->dim + e] == 0.0f))
+                return fkmi_fail(FKM_EINVAL,
+                                 "row %lld, column %lld is %g; prototypes of dtype float16 reach %g only: "
+                                 "use bfloat16 or float32",
+                                 (long long)i, (long long)(sparse ? rows->indices[e] : e), x, most);
+        }
+    }
+    return FKM_OK;
+}
+
 fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
                             bool grow, struct fkmi_lesson *lesson)
 {
@@ -28,6 +57,7 @@ fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned
         return fkmi_fail(FKM_EINVAL, "batch is NULL");
     FKMI_TRY_GOTO(fkmi_rows_check(&lesson->base, batch, dim, model->params.missing, model->context->pool,
                                   &lesson->owned_mask));
+    FKMI_TRY_GOTO(check_range(model, &lesson->base));
     lesson->rows = lesson->view = lesson->base;
     FKMI_TRY_GOTO(model->estimator->read(model, learned, batch, grow, lesson));
 done:

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "io/lines.h"
+
 static const struct fkmi_estimator *const estimators[] = {
     [FKM_TASK_CLUSTER] = &fkmi_clusterer,
     [FKM_TASK_CLASSIFY] = &fkmi_classifier,
@@ -109,7 +111,7 @@ fkm_status fkm_model_copy(const fkm_model *model, fkm_model **out)
     copy->start.k = model->start.k;
     copy->start.dim = model->start.dim;
     copy->user_dim = model->user_dim;
-    copy->n_class_k = model->n_class_k;
+    copy->n_class_k = copy->class_k_capacity = model->n_class_k;
     copy->history.n = copy->history.capacity = model->history.n;
     copy->batches = model->batches;
     copy->iterations = model->iterations;
@@ -161,19 +163,29 @@ fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k,
     float *own_points = NULL;
     int64_t *own_labels = NULL;
     fkm_status status = FKM_OK;
+    double most;
     const bool labelled =
         model && (model->params.task == FKM_TASK_CLASSIFY || model->params.task == FKM_TASK_MULTILABEL);
 
     FKMI_TRY(need_unfitted(model, "the starting prototypes"));
+    most = fkmi_most_value(&model->params);
     if (!points || k < 1 || dim < 1)
         return fkmi_fail(FKM_EINVAL, "starting prototypes are %lld x %lld; at least 1 x 1 is needed",
                          (long long)k, (long long)dim);
+    if (k > INT32_MAX || dim > INT32_MAX)
+        return fkmi_fail(FKM_EINVAL, "starting prototypes are %lld x %lld; at most %d each are possible",
+                         (long long)k, (long long)dim, INT32_MAX);
+    if (model->user_dim > 0 && model->user_dim != dim)
+        return fkmi_fail(FKM_EINVAL,
+                         "starting prototypes have %lld columns, feature_weights has %lld entries",
+                         (long long)dim, (long long)model->user_dim);
     if (labelled && !labels)
         return fkmi_fail(FKM_EINVAL, "starting prototypes of a %s need a label each", model->estimator->name);
     for (int64_t i = 0; i < k * dim; i++)
-        if (!isfinite(points[i]))
-            return fkmi_fail(FKM_EINVAL, "starting prototype %lld has %f in column %lld",
-                             (long long)(i / dim), (double)points[i], (long long)(i % dim));
+        if (!(fabs((double)points[i]) <= most))
+            return fkmi_fail(FKM_EINVAL,
+                             "starting prototype %lld has %g in column %lld; at most %g is possible",
+                             (long long)(i / dim), (double)points[i], (long long)(i % dim), most);
     FKMI_TRY_GOTO(fkmi_copy(&own_points, points, k * dim, sizeof(float)));
     FKMI_TRY_GOTO(fkmi_copy(&own_labels, labelled ? labels : NULL, k, sizeof(int64_t)));
     fkmi_free(model->start.points);
@@ -203,6 +215,12 @@ fkm_status fkm_model_set_feature_weights(fkm_model *model, const double *weights
     }
     if (!(sum > 0) || !isfinite(sum))
         return fkmi_fail(FKM_EINVAL, "feature_weights sum to %g; the sum must be positive and finite", sum);
+    if (!isfinite((double)dim / sum))
+        return fkmi_fail(FKM_EINVAL, "feature_weights sum to %g, too little to divide by", sum);
+    if (model->start.dim > 0 && model->start.dim != dim)
+        return fkmi_fail(FKM_EINVAL,
+                         "feature_weights has %lld entries, the starting prototypes have %lld columns",
+                         (long long)dim, (long long)model->start.dim);
     FKMI_TRY(fkmi_copy(&own, weights, dim, sizeof(double)));
     for (int64_t d = 0; d < dim; d++)
         own[d] *= (double)dim / sum;
@@ -212,21 +230,53 @@ fkm_status fkm_model_set_feature_weights(fkm_model *model, const double *weights
     return FKM_OK;
 }
 
+/* Where the label is, or would be, among the classes with a number of their own. */
+static int64_t class_k_place(const fkm_model *model, int64_t label)
+{
+    int64_t low = 0, high = model->n_class_k;
+
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (model->class_k[middle].label < label)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 fkm_status fkm_model_set_class_k(fkm_model *model, int64_t label, int32_t k)
 {
+    int64_t at;
+
     if (!model)
         return fkmi_fail(FKM_EINVAL, "model is NULL");
     if (k < 1)
         return fkmi_fail(FKM_EINVAL, "class %lld is to have %d prototypes; at least 1 is needed",
                          (long long)label, k);
-    for (int64_t i = 0; i < model->n_class_k; i++)
-        if (model->class_k[i].label == label) {
-            model->class_k[i].k = k;
-            return FKM_OK;
-        }
-    FKMI_TRY(fkmi_resize(&model->class_k, model->n_class_k + 1, sizeof *model->class_k));
-    model->class_k[model->n_class_k++] = (struct fkmi_class_k){label, k};
+    at = class_k_place(model, label);
+    if (at < model->n_class_k && model->class_k[at].label == label) {
+        model->class_k[at].k = k;
+        return FKM_OK;
+    }
+    if (model->n_class_k == model->class_k_capacity) {
+        const int64_t capacity = model->class_k_capacity > 0 ? 2 * model->class_k_capacity : 16;
+        FKMI_TRY(fkmi_resize(&model->class_k, capacity, sizeof *model->class_k));
+        model->class_k_capacity = capacity;
+    }
+    memmove(&model->class_k[at + 1], &model->class_k[at],
+            (size_t)(model->n_class_k - at) * sizeof *model->class_k);
+    model->class_k[at] = (struct fkmi_class_k){label, k};
+    model->n_class_k++;
     return FKM_OK;
+}
+
+int32_t fkmi_model_class_k(const fkm_model *model, int64_t label)
+{
+    const int64_t at = class_k_place(model, label);
+
+    return at < model->n_class_k && model->class_k[at].label == label ? model->class_k[at].k
+                                                                      : model->params.k_init;
 }
 
 fkm_status fkm_model_freeze(fkm_model *model, const uint8_t *frozen, int64_t k)
@@ -266,6 +316,8 @@ fkm_status fkm_model_set_note(fkm_model *model, const char *name, const char *va
                          "'%.70s' is no name of a note: a letter, then letters, digits, '_' or '.', at "
                          "most 64",
                          name);
+    if (value && !fkmi_is_utf8(value, strlen(value)))
+        return fkmi_fail(FKM_EINVAL, "the note '%s' is not UTF-8", name);
     while (i < model->n_notes && strcmp(model->notes[i].name, name) != 0)
         i++;
     if (!value) {

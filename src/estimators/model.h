@@ -14,6 +14,10 @@
 #include "prototypes/seed.h"
 #include "train/train.h"
 
+/* Of learning rates, which are relative to the spread of the prototypes: 1 is too large already, and what is far
+ * larger would throw prototypes out of the range of numbers. */
+#define FKMI_MOST_RATE 10.0
+
 enum fkmi_phase { FKMI_PHASE_FIT, FKMI_PHASE_FINETUNE, FKMI_PHASE_SEARCH };
 
 struct fkmi_history_line {
@@ -66,8 +70,8 @@ struct fkm_model {
     double *user_weights; /* user_dim feature weights given before the first fit, or NULL */
     int64_t user_dim;
     struct fkmi_start start;
-    struct fkmi_class_k *class_k;
-    int64_t n_class_k;
+    struct fkmi_class_k *class_k; /* ascending by label */
+    int64_t n_class_k, class_k_capacity;
     struct fkmi_history history;
     struct fkmi_note *notes;
     int64_t n_notes;
@@ -129,12 +133,20 @@ fkm_status fkmi_model_need_fitted(const fkm_model *model, const char *what);
 /* A model with the task's table and empty state. */
 fkm_status fkmi_model_new(fkm_context *context, const fkm_params *params, fkm_model **out);
 fkm_status fkmi_history_add(struct fkmi_history *history, const struct fkmi_history_line *line);
+/* Prototypes a new class of this label should get at most: its own number, or k_init. */
+int32_t fkmi_model_class_k(const fkm_model *model, int64_t label);
 /* Forgets the packs: the prototypes have changed. */
 void fkmi_model_changed(fkm_model *model);
 void fkmi_learned_free(struct fkmi_learned *learned);
 fkm_status fkmi_learned_copy(struct fkmi_learned *out, const struct fkmi_learned *learned);
 
+/* ---- file_check.c */
+/* FKM_EDATA unless every value of a model just read is one that all calls can work with. */
+fkm_status fkmi_model_check(const fkm_model *model);
+
 /* ---- lesson.c */
+/* The largest magnitude a coordinate of rows to learn from may have. */
+double fkmi_most_value(const fkm_params *params);
 /* Checks rows (width, values) and reads targets. On failure the lesson is empty. */
 fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
                             bool grow, struct fkmi_lesson *lesson);

@@ -77,14 +77,6 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
     return FKM_OK;
 }
 
-static int32_t k_wanted(const fkm_model *model, int64_t label)
-{
-    for (int64_t i = 0; i < model->n_class_k; i++)
-        if (model->class_k[i].label == label)
-            return model->class_k[i].k;
-    return model->params.k_init;
-}
-
 /* ---- scores of rows with known tags: ranges, then histograms */
 
 struct tally {
@@ -314,5 +306,8 @@ void fkmi_tags_choose(const struct fkmi_state *state, fkm_strategy strategy, int
         chosen[order[i]] = 1;
 }
 
-const struct fkmi_estimator fkmi_multilabel = {
-    .name = "multilabel", .read = read, .k_wanted = k_wanted, .score = score, .calibrate = calibrate};
+const struct fkmi_estimator fkmi_multilabel = {.name = "multilabel",
+                                               .read = read,
+                                               .k_wanted = fkmi_model_class_k,
+                                               .score = score,
+                                               .calibrate = calibrate};
