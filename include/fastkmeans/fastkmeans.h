@@ -279,7 +279,8 @@ typedef struct fkm_fit_options {
 typedef struct fkm_finetune_options {
     size_t struct_size;
     int64_t epochs;
-    double lr; /* relative; 0: params.learning_rate, or the search when that is 0 too and search is set */
+    double
+        lr; /* relative, at most 10; 0: params.learning_rate, or the search when that is 0 too and search is set */
     int32_t search;                /* run the learning-rate search when no rate is given */
     int64_t early_stopping_rounds; /* epochs without a better evaluation; 0: never stop early */
     const fkm_batch *eval;
@@ -350,7 +351,7 @@ typedef struct fkm_scores {
     double sse;              /* sum of weighted distances to the nearest prototype */
     double nearest_accuracy; /* classifier: the nearest prototype alone */
 } fkm_scores;
-/** Any number of batches, then the scores. One thread per evaluation. */
+/** Any number of batches, then the scores. One thread per evaluation; the model outlives it and does not learn. */
 typedef struct fkm_evaluation fkm_evaluation;
 FKM_API FKM_MUST_CHECK fkm_status fkm_evaluation_create(const fkm_model *model, fkm_strategy strategy,
                                                         int64_t top_k, fkm_evaluation **out);

@@ -172,10 +172,7 @@ fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch
     int64_t n;
 
     FKMI_TRY(need_task(model, FKM_TASK_MULTILABEL, FKM_TASK_MULTILABEL, "tags to predict"));
-    if (strategy != FKM_STRATEGY_ADAPTIVE && strategy != FKM_STRATEGY_GAP && strategy != FKM_STRATEGY_TOP_K)
-        return fkmi_fail(FKM_EINVAL, "strategy is %d; valid: adaptive, gap, top_k", (int)strategy);
-    if (strategy == FKM_STRATEGY_TOP_K && top_k < 1)
-        return fkmi_fail(FKM_EINVAL, "top_k is %lld; it must be at least 1", (long long)top_k);
+    FKMI_TRY(fkmi_strategy_check(strategy, top_k));
     FKMI_TRY_GOTO(ask(model, batch, tags, "predict", &question));
     answer.state = question.oracle.state;
     n = answer.state->n_classes * fkmi_pool_threads(model->context->pool);

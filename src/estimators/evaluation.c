@@ -4,7 +4,7 @@
 
 #include "estimators/model.h"
 
-enum { AT = 5 }; /* precision at 1 .. AT */
+enum { AT = 5, MARKS_AT_ONCE = 1 << 22 }; /* precision at 1 .. AT; row and tag pairs held at a time */
 
 /* Weighted counts of one class or tag. */
 struct counts {
@@ -14,7 +14,7 @@ struct counts {
 struct fkm_evaluation {
     const fkm_model *model;
     fkm_strategy strategy;
-    int64_t top_k, n_rows;
+    int64_t top_k, n_rows, n_classes, n_targets; /* of the model when the evaluation began */
     double weight, right, nearest_right, log_loss, distance, precise[AT];
     struct counts *counts; /* by class slot; one more for classes the model does not know */
     double *target;        /* by target: sum u y, sum u y^2, sum u (y - mean)^2 by Welford, sum u e^2 */
@@ -31,14 +31,14 @@ fkm_status fkm_evaluation_create(const fkm_model *model, fkm_strategy strategy, 
         return fkmi_fail(FKM_EINVAL, "out is NULL");
     *out = NULL;
     FKMI_TRY(fkmi_model_need_fitted(model, "an evaluation"));
-    if (strategy == FKM_STRATEGY_TOP_K && top_k < 1)
-        return fkmi_fail(FKM_EINVAL, "top_k is %lld; it must be at least 1", (long long)top_k);
+    FKMI_TRY(fkmi_strategy_check(strategy, top_k));
     FKMI_TRY_GOTO(fkmi_alloc(&evaluation, 1, sizeof *evaluation));
     evaluation->model = model;
     evaluation->strategy = strategy;
     evaluation->top_k = top_k;
-    FKMI_TRY_GOTO(
-        fkmi_alloc(&evaluation->counts, model->learned.state.n_classes + 1, sizeof *evaluation->counts));
+    evaluation->n_classes = model->learned.state.n_classes;
+    evaluation->n_targets = model->learned.state.n_targets;
+    FKMI_TRY_GOTO(fkmi_alloc(&evaluation->counts, evaluation->n_classes + 1, sizeof *evaluation->counts));
     FKMI_TRY_GOTO(fkmi_alloc(&evaluation->target, model->learned.state.n_targets * Y_FIELDS, sizeof(double)));
     *out = evaluation;
     evaluation = NULL;
@@ -63,16 +63,17 @@ struct marks {
     struct fkmi_rows rows;
     float *owned_mask;
     int32_t *owner;
-    double *distance;      /* to the nearest prototype */
-    int32_t *nearest;      /* nearest prototype */
-    int32_t *best;         /* classifier: winning slot */
-    double *proba;         /* classifier: of the true class */
-    double *value;         /* regressor: n x n_targets */
-    uint8_t *chosen;       /* multi-label, per thread: n_classes; all 0 between rows */
-    int64_t *order;        /* multi-label, per thread */
-    uint8_t *positive;     /* multi-label, per thread; all 0 between rows */
-    double *precise;       /* multi-label: n x AT */
-    struct counts *counts; /* multi-label, per thread: n_classes */
+    double *distance;       /* to the nearest prototype */
+    int32_t *nearest;       /* nearest prototype */
+    int32_t *best;          /* classifier: winning slot */
+    double *proba;          /* classifier: of the true class */
+    double *value;          /* regressor: n x n_targets */
+    uint8_t *chosen;        /* multi-label, per thread: n_classes */
+    int64_t *order;         /* multi-label, per thread */
+    uint8_t *mark;          /* multi-label, of a block of rows: rows x n_classes of CHOSEN and TRUE */
+    int64_t *unknown;       /* multi-label, of a block: tags of the row the model does not know */
+    double *precise;        /* multi-label: n x AT */
+    int64_t first, n_block; /* the block */
 };
 
 static void marks_free(struct marks *marks)
@@ -86,9 +87,9 @@ static void marks_free(struct marks *marks)
     fkmi_free(marks->value);
     fkmi_free(marks->chosen);
     fkmi_free(marks->order);
-    fkmi_free(marks->positive);
+    fkmi_free(marks->mark);
+    fkmi_free(marks->unknown);
     fkmi_free(marks->precise);
-    fkmi_free(marks->counts);
 }
 
 /* ---- clusterer, classifier, regressor: from candidates */
@@ -181,64 +182,107 @@ static fkm_status add_by_candidates(struct marks *marks, const struct fkmi_oracl
 
 /* ---- multi-label */
 
+enum { CHOSEN = 1, TRUE = 2 };
+
 static void mark_tags(void *job, int64_t row, const double *z, int thread)
 {
     struct marks *marks = job;
     const fkm_evaluation *evaluation = marks->evaluation;
     const struct fkmi_learned *learned = &evaluation->model->learned;
-    const int64_t n = learned->state.n_classes;
     const fkm_batch *batch = marks->batch;
-    uint8_t *chosen = marks->chosen + thread * n, *positive = marks->positive + thread * n;
+    const int64_t n = evaluation->n_classes, r = marks->first + row;
+    uint8_t *chosen = marks->chosen + thread * n, *mark = marks->mark + row * n;
     int64_t *order = marks->order + thread * n;
-    struct counts *counts = marks->counts + thread * (n + 1);
-    const double weight = fkmi_row_weight(&marks->rows, row);
 
-    for (int64_t t = batch->tag_indptr[row]; t < batch->tag_indptr[row + 1]; t++) {
+    memset(mark, 0, (size_t)n);
+    marks->unknown[row] = 0;
+    for (int64_t t = batch->tag_indptr[r]; t < batch->tag_indptr[r + 1]; t++) {
         const int32_t slot = fkmi_classes_find(&learned->classes, batch->tags[t]);
         if (slot >= 0)
-            positive[slot] = 1;
+            mark[slot] = TRUE;
         else
-            counts[n].missed += weight;
+            marks->unknown[row]++;
     }
     fkmi_tags_choose(&learned->state, FKM_STRATEGY_TOP_K, AT, z, order, chosen);
     for (int64_t k = 0, right = 0; k < AT; k++) {
-        right += k < n && positive[order[k]];
-        marks->precise[row * AT + k] = (double)right / (double)(k + 1);
+        right += k < n && mark[order[k]] == TRUE;
+        marks->precise[r * AT + k] = (double)right / (double)(k + 1);
     }
     fkmi_tags_choose(&learned->state, evaluation->strategy, evaluation->top_k, z, order, chosen);
-    for (int64_t c = 0; c < n; c++) {
-        counts[c].hit += chosen[c] && positive[c] ? weight : 0.0;
-        counts[c].extra += chosen[c] && !positive[c] ? weight : 0.0;
-        counts[c].missed += !chosen[c] && positive[c] ? weight : 0.0;
-    }
-    memset(positive, 0, (size_t)n);
+    for (int64_t c = 0; c < n; c++)
+        mark[c] = (uint8_t)(mark[c] | (chosen[c] ? CHOSEN : 0));
 }
 
-static fkm_status add_tags(struct marks *marks, const struct fkmi_oracle *oracle)
+/* The counts of tags [begin, end) over the rows of the block, in their order: one writer each. */
+static fkm_status count_tags(void *job, int64_t begin, int64_t end, int thread)
 {
-    fkm_evaluation *evaluation = marks->evaluation;
-    const int64_t n = evaluation->model->learned.state.n_classes;
-    const int64_t n_threads = fkmi_pool_threads(evaluation->model->context->pool);
+    const struct marks *marks = job;
+    const int64_t n = marks->evaluation->n_classes;
 
-    FKMI_TRY(fkmi_alloc(&marks->chosen, n * n_threads, 1));
-    FKMI_TRY(fkmi_alloc(&marks->positive, n * n_threads, 1));
-    FKMI_TRY(fkmi_alloc(&marks->order, n * n_threads, sizeof *marks->order));
-    FKMI_TRY(fkmi_alloc(&marks->counts, (n + 1) * n_threads, sizeof *marks->counts));
-    FKMI_TRY(fkmi_alloc(&marks->precise, marks->rows.n * AT, sizeof *marks->precise));
-    FKMI_TRY(fkmi_oracle_each_tags(oracle, &marks->rows, mark_tags, marks));
-    for (int64_t t = 0; t < n_threads; t++)
-        for (int64_t c = 0; c <= n; c++) {
-            evaluation->counts[c].hit += marks->counts[t * (n + 1) + c].hit;
-            evaluation->counts[c].extra += marks->counts[t * (n + 1) + c].extra;
-            evaluation->counts[c].missed += marks->counts[t * (n + 1) + c].missed;
+    (void)thread;
+    for (int64_t i = 0; i < marks->n_block; i++) {
+        const double weight = fkmi_row_weight(&marks->rows, marks->first + i);
+        for (int64_t c = begin; c < end; c++) {
+            struct counts *counts = &marks->evaluation->counts[c];
+            const uint8_t mark = marks->mark[i * n + c];
+            if (mark == (CHOSEN | TRUE))
+                counts->hit += weight;
+            else if (mark == CHOSEN)
+                counts->extra += weight;
+            else if (mark == TRUE)
+                counts->missed += weight;
         }
-    for (int64_t i = 0; i < marks->rows.n; i++) {
-        const double weight = fkmi_row_weight(&marks->rows, i);
-        evaluation->weight += weight;
-        for (int64_t k = 0; k < AT; k++)
-            evaluation->precise[k] += weight * marks->precise[i * AT + k];
     }
     return FKM_OK;
+}
+
+static void add_block(struct marks *marks)
+{
+    fkm_evaluation *evaluation = marks->evaluation;
+
+    (void)fkmi_parallel(evaluation->model->context->pool, evaluation->n_classes, 64, count_tags, marks);
+    for (int64_t i = 0; i < marks->n_block; i++) {
+        const double weight = fkmi_row_weight(&marks->rows, marks->first + i);
+        evaluation->weight += weight;
+        evaluation->counts[evaluation->n_classes].missed += weight * (double)marks->unknown[i];
+        for (int64_t k = 0; k < AT; k++)
+            evaluation->precise[k] += weight * marks->precise[(marks->first + i) * AT + k];
+    }
+}
+
+/* Everything that can fail in a block comes before its counts, but an earlier block may have been counted: the
+ * evaluation's sums are put back then. */
+static fkm_status add_tags(struct marks *marks, const struct fkmi_oracle *oracle)
+{
+    fkm_status status = FKM_OK;
+    fkm_evaluation *evaluation = marks->evaluation;
+    const fkm_evaluation before = *evaluation;
+    const int64_t n = evaluation->n_classes, n_threads = fkmi_pool_threads(evaluation->model->context->pool);
+    const int64_t most = MARKS_AT_ONCE / n < 1 ? 1 : MARKS_AT_ONCE / n;
+    const int64_t block = most < marks->rows.n ? most : marks->rows.n;
+    struct counts *counts = NULL;
+
+    FKMI_TRY_GOTO(fkmi_copy(&counts, evaluation->counts, n + 1, sizeof *counts));
+    FKMI_TRY_GOTO(fkmi_alloc(&marks->chosen, n * n_threads, 1));
+    FKMI_TRY_GOTO(fkmi_alloc(&marks->order, n * n_threads, sizeof *marks->order));
+    FKMI_TRY_GOTO(fkmi_alloc(&marks->mark, block * n, 1));
+    FKMI_TRY_GOTO(fkmi_alloc(&marks->unknown, block, sizeof *marks->unknown));
+    FKMI_TRY_GOTO(fkmi_alloc(&marks->precise, marks->rows.n * AT, sizeof *marks->precise));
+    for (marks->first = 0; marks->first < marks->rows.n; marks->first += block) {
+        const int64_t left = marks->rows.n - marks->first;
+        struct fkmi_rows some;
+        marks->n_block = left < block ? left : block;
+        some = fkmi_rows_slice(&marks->rows, marks->first, marks->n_block);
+        FKMI_TRY_GOTO(fkmi_oracle_each_tags(oracle, &some, mark_tags, marks));
+        add_block(marks);
+    }
+done:
+    if (status != FKM_OK && counts) {
+        memcpy(evaluation->counts, counts, (size_t)(n + 1) * sizeof *counts);
+        *evaluation = before;
+    }
+    fkmi_free(counts);
+    return status;
 }
 
 /* ---- batches in, scores out */
@@ -247,15 +291,8 @@ static fkm_status check_answers(const fkm_model *model, const fkm_batch *batch)
 {
     if (model->params.task == FKM_TASK_CLASSIFY && !batch->labels)
         return fkmi_fail(FKM_EINVAL, "evaluating a classifier needs labels, the batch has none");
-    if (model->params.task == FKM_TASK_MULTILABEL && !batch->tag_indptr)
-        return fkmi_fail(FKM_EINVAL, "evaluating a multi-label model needs tags, the batch has none");
     if (model->params.task == FKM_TASK_MULTILABEL)
-        for (int64_t i = 0; i < batch->n_rows; i++)
-            if (batch->tag_indptr[i + 1] < batch->tag_indptr[i] ||
-                (batch->tag_indptr[i + 1] > 0 && !batch->tags))
-                return fkmi_fail(FKM_EINVAL, "tag_indptr falls from %lld to %lld at row %lld",
-                                 (long long)batch->tag_indptr[i], (long long)batch->tag_indptr[i + 1],
-                                 (long long)i);
+        return fkmi_tags_check(batch);
     if (model->params.task != FKM_TASK_REGRESS)
         return FKM_OK;
     if (!batch->targets || batch->n_targets != model->learned.state.n_targets)
@@ -279,6 +316,10 @@ fkm_status fkm_evaluation_add(fkm_evaluation *evaluation, const fkm_batch *batch
     if (!evaluation || !batch)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", evaluation ? "batch" : "evaluation");
     model = evaluation->model;
+    if (model->learned.state.n_classes != evaluation->n_classes ||
+        model->learned.state.n_targets != evaluation->n_targets)
+        return fkmi_fail(FKM_ESTATE,
+                         "the model has learned other classes or targets since this evaluation began");
     FKMI_TRY_GOTO(fkmi_rows_check(&marks.rows, batch, model->learned.state.dim, model->params.missing,
                                   model->context->pool, &marks.owned_mask));
     FKMI_TRY_GOTO(check_answers(model, batch));
@@ -302,7 +343,7 @@ static double f1(const struct counts *counts)
 
 static void class_scores(const fkm_evaluation *evaluation, fkm_scores *scores)
 {
-    const int64_t n = evaluation->model->learned.state.n_classes;
+    const int64_t n = evaluation->n_classes;
     struct counts all = {0};
     double macro = 0, n_met = 0;
 
@@ -323,7 +364,7 @@ static void class_scores(const fkm_evaluation *evaluation, fkm_scores *scores)
 
 static void value_scores(const fkm_evaluation *evaluation, fkm_scores *scores)
 {
-    const int64_t m = evaluation->model->learned.state.n_targets;
+    const int64_t m = evaluation->n_targets;
     double mse = 0, r2 = 0;
 
     for (int64_t t = 0; t < m; t++) {

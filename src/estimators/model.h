@@ -207,6 +207,9 @@ static inline double fkmi_sigmoid(double z) { return 1.0 / (1.0 + exp(-z)); }
 int32_t fkmi_class_sums(const struct fkmi_state *state, const int32_t *owner,
                         const struct fkmi_candidates *candidates, double *sums);
 void fkmi_class_clear(const int32_t *owner, const struct fkmi_candidates *candidates, double *sums);
+/* Refuses tags that are missing, negative, beyond n_tags or twice in a row, and row pointers that fall. */
+fkm_status fkmi_tags_check(const fkm_batch *batch);
+fkm_status fkmi_strategy_check(fkm_strategy strategy, int64_t top_k);
 /* Marks the tags a strategy chooses: chosen by slot, 0 or 1. order is room for n slots. */
 void fkmi_tags_choose(const struct fkmi_state *state, fkm_strategy strategy, int64_t top_k, const double *z,
                       int64_t *order, uint8_t *chosen);

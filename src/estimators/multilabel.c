@@ -11,7 +11,7 @@
 #include "estimators/model.h"
 
 enum { HISTOGRAM_ENTRIES = 1 << 20, MAX_BINS = 1024, MIN_BINS = 64, POOLED_BINS = 4096 };
-static const double WEIGHT_UNIT = 1048576.0; /* weights are counted in 2^-20ths */
+enum { WEIGHT_BITS = 20 }; /* of the largest weight, when weights are counted in integers */
 /* Rows of a tag that count as much as the pooled threshold. Large, because scores of the rows a model was trained on
  * flatter it and a tag's own best F1 is not the best micro-F1: on yeast micro-F1 is .667 with 1000, .644 with 10; on
  * bibtex .457 and .440. */
@@ -19,27 +19,47 @@ static const double SHRINK = 1000.0;
 
 /* ---- reading tags */
 
-static fkm_status check_tags(const fkm_batch *batch, int64_t n)
+static fkm_status check_row_tags(const fkm_batch *batch, int64_t row)
 {
+    const int64_t begin = batch->tag_indptr[row], end = batch->tag_indptr[row + 1];
+
+    for (int64_t t = begin; t < end; t++) {
+        if (batch->tags[t] < 0 || (batch->n_tags > 0 && batch->tags[t] >= batch->n_tags))
+            return fkmi_fail(FKM_EINVAL, "row %lld has tag %d, there are %lld tags", (long long)row,
+                             batch->tags[t], (long long)batch->n_tags);
+        for (int64_t s = begin; s < t; s++)
+            if (batch->tags[s] == batch->tags[t])
+                return fkmi_fail(FKM_EINVAL, "row %lld has tag %d twice", (long long)row, batch->tags[t]);
+    }
+    return FKM_OK;
+}
+
+/* The row pointers as a whole come first: only then do they say how many tags may be read. */
+fkm_status fkmi_tags_check(const fkm_batch *batch)
+{
+    const int64_t n = batch->n_rows;
+
     if (!batch->tag_indptr || (!batch->tags && batch->tag_indptr[n] > 0))
         return fkmi_fail(FKM_EINVAL, "a multi-label model needs tags, the batch has none");
     if (batch->tag_indptr[0] != 0)
         return fkmi_fail(FKM_EINVAL, "tag_indptr begins with %lld instead of 0",
                          (long long)batch->tag_indptr[0]);
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n; i++)
         if (batch->tag_indptr[i + 1] < batch->tag_indptr[i])
             return fkmi_fail(FKM_EINVAL, "tag_indptr falls from %lld to %lld at row %lld",
                              (long long)batch->tag_indptr[i], (long long)batch->tag_indptr[i + 1],
                              (long long)i);
-        for (int64_t t = batch->tag_indptr[i]; t < batch->tag_indptr[i + 1]; t++) {
-            if (batch->tags[t] < 0 || (batch->n_tags > 0 && batch->tags[t] >= batch->n_tags))
-                return fkmi_fail(FKM_EINVAL, "row %lld has tag %d, there are %lld tags", (long long)i,
-                                 batch->tags[t], (long long)batch->n_tags);
-            for (int64_t s = batch->tag_indptr[i]; s < t; s++)
-                if (batch->tags[s] == batch->tags[t])
-                    return fkmi_fail(FKM_EINVAL, "row %lld has tag %d twice", (long long)i, batch->tags[t]);
-        }
-    }
+    for (int64_t i = 0; i < n; i++)
+        FKMI_TRY(check_row_tags(batch, i));
+    return FKM_OK;
+}
+
+fkm_status fkmi_strategy_check(fkm_strategy strategy, int64_t top_k)
+{
+    if (strategy != FKM_STRATEGY_ADAPTIVE && strategy != FKM_STRATEGY_GAP && strategy != FKM_STRATEGY_TOP_K)
+        return fkmi_fail(FKM_EINVAL, "strategy is %d; valid: adaptive, gap, top_k", (int)strategy);
+    if (strategy == FKM_STRATEGY_TOP_K && top_k < 1)
+        return fkmi_fail(FKM_EINVAL, "top_k is %lld; it must be at least 1", (long long)top_k);
     return FKM_OK;
 }
 
@@ -50,9 +70,9 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
     int64_t n_pairs;
 
     (void)model;
-    FKMI_TRY(check_tags(batch, n));
+    FKMI_TRY(fkmi_tags_check(batch));
     n_pairs = batch->tag_indptr[n];
-    if (grow && n_pairs == 0)
+    if (grow && n_pairs == 0 && learned->state.k == 0)
         return fkmi_fail(FKM_EINVAL, "none of the %lld rows has a tag: there is nothing to learn",
                          (long long)n);
     FKMI_TRY(fkmi_alloc(&lesson->slot, n_pairs, sizeof *lesson->slot));
@@ -84,6 +104,7 @@ struct tally {
     int64_t n_tags, n_bins;
     double *low, *high; /* per thread and tag: range of z */
     double pooled_low, pooled_high;
+    double unit;             /* what a weight of 1 counts: a power of two */
     _Atomic int64_t *bins;   /* tag x n_bins x {negative, positive} */
     _Atomic int64_t *pooled; /* POOLED_BINS x {negative, positive} */
     uint8_t *positive;       /* per thread and tag; all 0 between rows */
@@ -107,7 +128,9 @@ static int64_t bin_of(double z, double low, double high, int64_t n_bins)
 {
     const double at = high > low ? (z - low) / (high - low) * (double)n_bins : 0.0;
 
-    return at < 0 ? 0 : at >= (double)n_bins ? n_bins - 1 : (int64_t)at;
+    return !(at > 0)              ? 0
+           : at >= (double)n_bins ? n_bins - 1
+                                  : (int64_t)at; /* NaN: low and high are too far apart */
 }
 
 static void count_row(void *argument, int64_t row, const double *z, int thread)
@@ -115,7 +138,7 @@ static void count_row(void *argument, int64_t row, const double *z, int thread)
     struct tally *tally = argument;
     const struct fkmi_targets *targets = &tally->lesson->targets;
     const int64_t r = fkmi_row(&tally->lesson->rows, row);
-    const int64_t weight = (int64_t)(fkmi_row_weight(&tally->lesson->rows, row) * WEIGHT_UNIT + 0.5);
+    const int64_t weight = (int64_t)(fkmi_row_weight(&tally->lesson->rows, row) * tally->unit + 0.5);
     uint8_t *positive = tally->positive + thread * tally->n_tags;
 
     for (int64_t t = targets->tag_indptr[r]; t < targets->tag_indptr[r + 1]; t++)
@@ -137,8 +160,20 @@ static void count_row(void *argument, int64_t row, const double *z, int thread)
         positive[targets->tag_slot[t]] = 0;
 }
 
-/* The z from which on a tag is answered so that F1 is largest, from counts per bin; *f1 and the positive weight are
- * told. Without positives the threshold is above every score. */
+/* Weights of any size, counted so that their sums are exact. */
+static double unit_of(const struct fkmi_rows *rows)
+{
+    double largest = 0;
+    int exponent;
+
+    for (int64_t i = 0; i < rows->n; i++)
+        largest = fmax(largest, fkmi_row_weight(rows, i));
+    (void)frexp(largest, &exponent);
+    return ldexp(1.0, WEIGHT_BITS + 1 - exponent);
+}
+
+/* The z from which on a tag is answered so that F1 is largest, from counts per bin; *f1 and the positives counted
+ * are told. Without positives the threshold is above every score. */
 static double best_threshold(const _Atomic int64_t *bins, int64_t n_bins, double low, double high, double *f1,
                              double *n_positive)
 {
@@ -160,7 +195,7 @@ static double best_threshold(const _Atomic int64_t *bins, int64_t n_bins, double
         }
     }
     *f1 = best > 0 ? best : 0.0;
-    *n_positive = positives / WEIGHT_UNIT;
+    *n_positive = positives;
     return at;
 }
 
@@ -171,6 +206,7 @@ static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *orac
 
     tally->lesson = lesson;
     tally->n_tags = n_tags;
+    tally->unit = unit_of(&lesson->rows);
     tally->n_bins = HISTOGRAM_ENTRIES / n_tags;
     tally->n_bins = tally->n_bins > MAX_BINS ? MAX_BINS : tally->n_bins < MIN_BINS ? MIN_BINS : tally->n_bins;
     FKMI_TRY(fkmi_alloc(&tally->low, n_threads * n_tags, sizeof(double)));
@@ -234,8 +270,10 @@ static fkm_status calibrate(const struct fkmi_oracle *oracle, const struct fkmi_
             continue;
         z = best_threshold(tally.bins + 2 * c * tally.n_bins, tally.n_bins, tally.low[c], tally.high[c], &f1,
                            &n_positive);
-        own = n_positive / (n_positive + SHRINK);
+        own = n_positive / (n_positive + SHRINK * tally.unit);
         z = own * z + (1 - own) * pooled;
+        if (!isfinite(z))
+            continue;
         state->threshold[c] = share < 1 ? state->threshold[c] + share * (z - state->threshold[c]) : z;
     }
 done:

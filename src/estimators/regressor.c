@@ -18,6 +18,9 @@ static fkm_status check_targets(const struct fkmi_learned *learned, const fkm_ba
     if (learned->state.k > 0 && batch->n_targets != learned->state.n_targets)
         return fkmi_fail(FKM_EINVAL, "batch has %lld targets, the model expects %lld",
                          (long long)batch->n_targets, (long long)learned->state.n_targets);
+    if (batch->n_targets > PTRDIFF_MAX / (int64_t)sizeof(double) / n)
+        return fkmi_fail(FKM_EINVAL, "targets of %lld x %lld are larger than memory", (long long)n,
+                         (long long)batch->n_targets);
     for (int64_t i = 0; i < n * batch->n_targets; i++)
         if (!isfinite(batch->targets[i]))
             return fkmi_fail(FKM_EINVAL, "target %lld of row %lld is %g", (long long)(i % batch->n_targets),

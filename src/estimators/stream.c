@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "estimators/model.h"
+#include "io/lines.h"
 
 static fkm_status check_options(const fkm_stream_options *options, fkm_stream_options *full)
 {
@@ -122,6 +123,8 @@ static fkm_status learn_epoch(struct flow *flow, int64_t *rows_of_epoch)
         if (batch.n_rows == 0)
             return FKM_OK;
         FKMI_TRY(fkm_source_tell(flow->source, position, sizeof position));
+        if (!fkmi_is_utf8(position, strlen(position)))
+            return fkmi_fail(FKM_EINVAL, "the source's position is not UTF-8: no file could hold it");
         FKMI_TRY(learn_one(flow, &batch));
         memcpy(model->place.position, position, sizeof position);
         model->place.batch++;

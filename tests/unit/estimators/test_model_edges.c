@@ -143,3 +143,179 @@ TEST(class_k_may_be_set_in_any_order)
     fkm_model_free(copy);
     data_free(&data);
 }
+
+/* ---- tags */
+
+static fkm_model *fitted_tagger(const struct data *data, int n_threads)
+{
+    const fkm_batch batch = data_batch(data, FKM_TASK_MULTILABEL, 0, data->n);
+    fkm_model *model = new_model(data_params(FKM_TASK_MULTILABEL), n_threads);
+
+    CHECK_OK(fkm_model_fit(model, &batch, NULL));
+    return model;
+}
+
+static fkm_status evaluate(const fkm_model *model, const fkm_batch *batch, fkm_scores *scores)
+{
+    fkm_evaluation *evaluation;
+    fkm_status status;
+
+    CHECK_OK(fkm_evaluation_create(model, FKM_STRATEGY_ADAPTIVE, 0, &evaluation));
+    status = fkm_evaluation_add(evaluation, batch);
+    if (status == FKM_OK)
+        status = fkm_evaluation_scores(evaluation, scores);
+    fkm_evaluation_free(evaluation);
+    return status;
+}
+
+TEST(falling_tag_pointers_read_nothing)
+{
+    struct data data = data_make(30, 4, 3, 64);
+    fkm_model *model = fitted_tagger(&data, 1);
+    fkm_batch batch = data_batch(&data, FKM_TASK_MULTILABEL, 0, 3);
+    const int64_t bad[][4] = {{0, 1000000000, 1, 1}, {-5, 0, 0, 0}, {0, 1, 0, 0}, {1, 1, 1, 1}};
+    const int32_t negative[3] = {0, -1, 1}, twice[3] = {0, 2, 2}, too_high[3] = {0, 1, 7};
+    const int32_t *const tags[] = {negative, twice, too_high};
+    const int64_t good[4] = {0, 1, 1, 3};
+    fkm_scores scores = {.struct_size = sizeof scores};
+    fkm_evaluation *evaluation;
+
+    for (int b = 0; b < 4; b++) {
+        batch.tag_indptr = bad[b];
+        CHECK_STATUS(FKM_EINVAL, fkm_model_fit_batch(model, &batch, NULL));
+        CHECK_STATUS(FKM_EINVAL, evaluate(model, &batch, &scores));
+        CHECK_SAYS("tag_indptr", fkm_last_error());
+    }
+    batch.tag_indptr = good;
+    for (int t = 0; t < 3; t++) {
+        batch.tags = tags[t];
+        CHECK_STATUS(FKM_EINVAL, fkm_model_fit_batch(model, &batch, NULL));
+        CHECK_STATUS(FKM_EINVAL, evaluate(model, &batch, &scores));
+    }
+    batch.tag_indptr = bad[2];
+    batch.tags = NULL;
+    CHECK_STATUS(FKM_EINVAL, fkm_model_fit_batch(model, &batch, NULL));
+    CHECK_STATUS(FKM_EINVAL, evaluate(model, &batch, &scores));
+    CHECK_STATUS(FKM_EINVAL, fkm_evaluation_create(model, (fkm_strategy)7, 1, &evaluation));
+    CHECK(evaluation == NULL);
+    fkm_model_free(model);
+    data_free(&data);
+}
+
+TEST(scores_of_tags_do_not_depend_on_threads)
+{
+    struct data data = data_make(600, 6, 4, 65);
+    fkm_scores scores[3];
+
+    for (int64_t i = 0; i < data.n; i++) /* sums of these round */
+        data.weight[i] *= (float)(1 + i % 7) / 3;
+    for (int i = 0; i < 3; i++) {
+        fkm_model *model = fitted_tagger(&data, i == 0 ? 1 : i == 1 ? 2 : 5);
+        fkm_batch batch = data_batch(&data, FKM_TASK_MULTILABEL, 0, data.n);
+        batch.weight = data.weight;
+        memset(&scores[i], 0, sizeof scores[i]);
+        scores[i].struct_size = sizeof scores[i];
+        for (int again = 0; again < 5; again++) {
+            CHECK_OK(evaluate(model, &batch, &scores[i]));
+            CHECK(scores[i].micro_f1 == scores[0].micro_f1 && scores[i].macro_f1 == scores[0].macro_f1);
+        }
+        fkm_model_free(model);
+    }
+    CHECK(scores[0].micro_f1 > 0.5);
+    data_free(&data);
+}
+
+/* Only the ratio of weights matters to thresholds whose tags have many rows; here the pooled one is shared. */
+TEST(weights_of_any_unit_give_the_same_tags)
+{
+    struct data data = data_make(120, 4, 3, 66);
+    const float units[] = {1, 0x1p-60f, 0x1p100f};
+    uint8_t chosen[3][120 * 3];
+    float weight[120];
+
+    for (int u = 0; u < 3; u++) {
+        fkm_params params = data_params(FKM_TASK_MULTILABEL);
+        fkm_batch batch = data_batch(&data, FKM_TASK_MULTILABEL, 0, data.n);
+        int64_t n_chosen = 0;
+        params.min_weight = 0;
+        fkm_model *model = new_model(params, 2);
+        for (int i = 0; i < 120; i++)
+            weight[i] = units[u] * (float)(1 + i % 3);
+        batch.weight = weight;
+        CHECK_OK(fkm_model_fit(model, &batch, NULL));
+        CHECK_OK(fkm_model_predict_tags(model, &batch, FKM_STRATEGY_ADAPTIVE, 0, chosen[u]));
+        for (int i = 0; i < 360; i++)
+            n_chosen += chosen[u][i];
+        CHECK(n_chosen >= 120 && n_chosen < 360);
+        fkm_model_free(model);
+    }
+    data_free(&data);
+}
+
+TEST(a_batch_without_tags_teaches_what_is_not_there)
+{
+    struct data data = data_make(60, 4, 3, 67);
+    fkm_model *model = fitted_tagger(&data, 2);
+    fkm_batch batch = data_batch(&data, FKM_TASK_MULTILABEL, 0, data.n);
+    const int64_t none[61] = {0};
+    double before[64], after[64];
+    fkm_model_info info = {.struct_size = sizeof info};
+
+    batch.tag_indptr = none;
+    batch.tags = NULL;
+    CHECK_OK(fkm_model_describe(model, &info));
+    CHECK(info.k * info.dim <= 64);
+    CHECK_OK(fkm_model_centroids(model, before));
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK_OK(fkm_model_centroids(model, after));
+    CHECK(memcmp(before, after, (size_t)(info.k * info.dim) * sizeof *before) == 0);
+    CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    fkm_model_free(model);
+    model = new_model(data_params(FKM_TASK_MULTILABEL), 1);
+    CHECK_STATUS(FKM_EINVAL, fkm_model_fit(model, &batch, NULL));
+    CHECK_SAYS("nothing to learn", fkm_last_error());
+    CHECK_STATUS(FKM_EINVAL, fkm_model_fit_batch(model, &batch, NULL));
+    fkm_model_free(model);
+    data_free(&data);
+}
+
+/* ---- evaluations */
+
+TEST(an_evaluation_notices_that_its_model_has_other_classes)
+{
+    struct data data = data_make(60, 4, 3, 68);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_CLASSIFY, 0, data.n);
+    fkm_model *model = new_model(data_params(FKM_TASK_CLASSIFY), 1);
+    fkm_scores scores = {.struct_size = sizeof scores};
+    fkm_evaluation *evaluation;
+    fkm_batch grown = batch;
+    int64_t labels[60];
+
+    CHECK_OK(fkm_model_fit(model, &batch, NULL));
+    CHECK_OK(fkm_evaluation_create(model, FKM_STRATEGY_ADAPTIVE, 0, &evaluation));
+    CHECK_OK(fkm_evaluation_add(evaluation, &batch));
+    for (int64_t i = 0; i < 60; i++)
+        labels[i] = i;
+    grown.labels = labels;
+    CHECK_OK(fkm_model_fit_batch(model, &grown, NULL));
+    CHECK_STATUS(FKM_ESTATE, fkm_evaluation_add(evaluation, &grown));
+    CHECK_OK(fkm_evaluation_scores(evaluation, &scores)); /* of the rows before */
+    CHECK_INT(60, scores.n_rows);
+    fkm_evaluation_free(evaluation);
+    fkm_model_free(model);
+    data_free(&data);
+}
+
+TEST(more_targets_than_memory_are_refused)
+{
+    struct data data = data_make(30, 4, 3, 69);
+    fkm_batch batch = data_batch(&data, FKM_TASK_REGRESS, 0, data.n);
+    fkm_model *model = new_model(data_params(FKM_TASK_REGRESS), 1);
+
+    batch.n_targets = INT64_MAX / 16;
+    CHECK_STATUS(FKM_EINVAL, fkm_model_fit(model, &batch, NULL));
+    CHECK_SAYS("memory", fkm_last_error());
+    fkm_model_free(model);
+    data_free(&data);
+}
