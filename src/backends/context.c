@@ -8,7 +8,7 @@
 
 /* ---- scratch: a few blocks of memory handed from call to call */
 
-#define BLOCKS_KEPT  8
+#define BLOCKS_KEPT  3 /* a scan holds two */
 #define HEADER_BYTES 64
 
 struct header { /* before the memory of a block */

@@ -293,6 +293,7 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
                                                       .after_step = after_step,
                                                       .user = &watch},
                                 fkmi_model_random(model, FKMI_STREAM_EPOCHS, model->gradient_steps));
+    fkmi_train_work_free(&model->train_work, model->context->backend);
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
     FKMI_TRY_GOTO(fkmi_model_calibrate(model, watch.eval ? watch.eval : &lesson, 1.0, &copy.state));

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "estimators/model.h"
 
-enum { BLOCK_ENTRIES = 1 << 16, MAX_BLOCK_ROWS = 8192, MIN_BLOCK_ROWS = 64 };
+enum { BLOCK_ENTRIES = 1 << 17, MAX_BLOCK_ROWS = 8192, MIN_BLOCK_ROWS = 64 };
 
 fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
                           bool masked, struct fkmi_pack **pack, struct fkmi_oracle *oracle)

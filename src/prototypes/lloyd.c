@@ -223,7 +223,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
     FKMI_TRY_GOTO(upkeep(&l));
     status = stopped;
 done:
-    fkmi_arena_free(&work->arena); /* a model keeps no memory of the size of its rows */
+    fkmi_phase1_free(work, context->backend); /* a model keeps no memory of the size of its rows */
     return status;
 }
 
