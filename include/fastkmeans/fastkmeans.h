@@ -279,9 +279,8 @@ typedef struct fkm_fit_options {
 typedef struct fkm_finetune_options {
     size_t struct_size;
     int64_t epochs;
-    double
-        lr; /* relative, at most 10; 0: params.learning_rate, or the search when that is 0 too and search is set */
-    int32_t search;                /* run the learning-rate search when no rate is given */
+    double lr;      /* relative, at most 10; 0: params.learning_rate, else the search if it is set */
+    int32_t search; /* run the learning-rate search when no rate is given */
     int64_t early_stopping_rounds; /* epochs without a better evaluation; 0: never stop early */
     const fkm_batch *eval;
     double eval_fraction;
