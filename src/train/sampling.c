@@ -19,13 +19,11 @@ static int64_t mark_batch(const struct fkmi_step *step, uint8_t *mark)
 
     for (int64_t i = 0; i < step->rows->n; i++) {
         const int64_t row = fkmi_row(step->rows, i);
-        const int32_t *slot = &step->targets->slot[0] + row;
-        int64_t n = 1;
+        const bool tags = step->params->task == FKM_TASK_MULTILABEL;
+        const int64_t *indptr = step->targets->tag_indptr;
+        const int32_t *slot = tags ? step->targets->tag_slot + indptr[row] : step->targets->slot + row;
+        const int64_t n = tags ? indptr[row + 1] - indptr[row] : 1;
 
-        if (step->params->task == FKM_TASK_MULTILABEL) {
-            slot = step->targets->tag_slot + step->targets->tag_indptr[row];
-            n = step->targets->tag_indptr[row + 1] - step->targets->tag_indptr[row];
-        }
         for (int64_t t = 0; t < n; t++) {
             if (mark[slot[t]] == OUT)
                 n_marked++;
