@@ -155,15 +155,20 @@ fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned
 fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, struct fkmi_random random,
                                 struct fkmi_lesson *held);
 
-/* ---- learn.c */
+/* ---- seeding.c */
 /* Seeds the classes of learned->classes that have no prototypes yet, from the lesson's view. On failure the state
  * is as it was. */
 fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson);
+
+/* ---- weights.c */
+/* With auto_feature_weights: adds the lesson to the running statistics and sets the weights they give. */
+fkm_status fkmi_learn_importance(const fkm_model *model, struct fkmi_learned *learned,
+                                 const struct fkmi_lesson *lesson);
+
+/* ---- learn.c */
 /* What answers of the task need besides prototypes (thresholds), from a lesson with targets. */
 fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
                                 struct fkmi_state *state);
-/* Forgets classes without prototypes: undoes a lesson that grew. */
-void fkmi_learned_shrink(struct fkmi_learned *learned, int64_t n_classes);
 /* Names of the streams of random numbers, all split from params.seed. */
 enum fkmi_stream {
     FKMI_STREAM_SEED,
