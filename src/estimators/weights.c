@@ -46,6 +46,9 @@ fkm_status fkmi_learn_importance(const fkm_model *model, struct fkmi_learned *le
     FKMI_TRY_GOTO(importance_slots(model, state, lesson, &slot, &owned, &n_slots));
     if (n_slots < learned->classes.n)
         n_slots = learned->classes.n;
+    /* A clusterer's statistics go by prototype: they start over once some were merged or pruned. */
+    if (owned && learned->importance.n_classes > n_slots)
+        fkmi_importance_free(&learned->importance);
     FKMI_TRY_GOTO(fkmi_importance_add(model->context, &learned->importance, &lesson->view, slot, n_slots));
     if (!state->feature_weights)
         FKMI_TRY_GOTO(fkmi_alloc(&state->feature_weights, state->dim, sizeof(double)));

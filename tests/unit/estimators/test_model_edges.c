@@ -319,3 +319,38 @@ TEST(more_targets_than_memory_are_refused)
     fkm_model_free(model);
     data_free(&data);
 }
+
+/* Statistics go by prototype: after a merge they are those of the next batch alone. */
+TEST(a_clusterer_that_merged_prototypes_weighs_features_anew)
+{
+    const float apart[] = {0, 1, 0, 2, 10, 1, 10, 2, 100, 1, 100, 2}, heavy[] = {9000, 9000};
+    const float together[] = {4.9f, 1, 5.1f, 2}, later[] = {5, 1, 5.5f, 3, 99, 1, 101, 4};
+    fkm_params params = data_params(FKM_TASK_CLUSTER);
+    fkm_batch batch = FKM_BATCH_INIT;
+    fkm_model *model;
+    double expected[2], weights[2];
+
+    params.auto_feature_weights = 1;
+    params.k_init = 3;
+    params.merge_threshold = 2;
+    CHECK_OK(fkm_model_create(context_of(2), &params, &model));
+    batch.n_rows = 6;
+    batch.n_cols = 2;
+    batch.x = apart;
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK_INT(0, fkm_model_last_merged(model));
+    batch.n_rows = 2;
+    batch.x = together;
+    batch.weight = heavy;
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK_INT(1, fkm_model_last_merged(model));
+    batch.n_rows = 4;
+    batch.x = later;
+    batch.weight = NULL;
+    CHECK_OK(fkm_model_feature_importance(model, &batch, expected));
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK_OK(fkm_model_feature_weights(model, weights));
+    for (int d = 0; d < 2; d++)
+        CHECK_NEAR(expected[d], weights[d], 1e-12);
+    fkm_model_free(model);
+}
