@@ -54,6 +54,15 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
     return fkmi_arena_take(arena, &cells->push_factor, cells->block, sizeof(double));
 }
 
+/* Then the nearest of the row's own class is the nearest of all, and rows need not be grouped by class. */
+static bool one_class_only(const struct fkmi_state *state, const int32_t *slot, int64_t n)
+{
+    for (int64_t i = 0; i < n && state->n_classes == 1; i++)
+        if (slot[i] != 0)
+            return false;
+    return state->n_classes == 1;
+}
+
 static fkm_status gather_block(struct fkmi_cells *cells, struct fkm_context *context,
                                const fkm_params *params, const struct fkmi_state *state,
                                const struct fkmi_space *space, const struct fkmi_pack *pack,
@@ -63,7 +72,8 @@ static fkm_status gather_block(struct fkmi_cells *cells, struct fkm_context *con
     const bool push = cells->push.sum != NULL;
     int32_t *index = cells->index + first;
     double *distance = cells->distance + first;
-    const struct fkmi_scan scan = {.kind = push ? FKMI_SCAN_OWN_OTHER : FKMI_SCAN_OWN,
+    const enum fkmi_scan_kind own = one_class_only(state, slot, rows->n) ? FKMI_SCAN_NEAREST : FKMI_SCAN_OWN;
+    const struct fkmi_scan scan = {.kind = push ? FKMI_SCAN_OWN_OTHER : own,
                                    .slot = slot,
                                    .class_begin = state->class_begin,
                                    .n_classes = state->n_classes,

@@ -138,7 +138,8 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
     int64_t pushes_left = l->means_room ? PUSHING_PASSES : 0;
 
     if (fkmi_swaps_possible(l->params, l->state, l->rows))
-        FKMI_TRY_GOTO(fkmi_swaps_create(l->context, l->params, l->state, l->rows, max_iters, &swaps));
+        FKMI_TRY_GOTO(
+            fkmi_swaps_create(l->context, l->params, l->state, l->rows, &l->work->pack, max_iters, &swaps));
     while (*n_passes < max_iters) {
         struct fkmi_moved moved;
         bool settled, over = swaps == NULL;

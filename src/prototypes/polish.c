@@ -10,12 +10,11 @@ struct polishing {
     struct fkmi_space space;
     const struct fkmi_rows *rows;
     const struct fkmi_cells *cells;
-    int32_t *index;   /* n x 2 */
-    double *distance; /* n x 2 */
-    double *mass;     /* k, as rows move */
-    double *means;    /* k x dim, as rows move */
-    double *row;      /* dim */
-    void *real;       /* dim reals */
+    const struct fkmi_pairs *pairs;
+    double *mass;  /* k, as rows move */
+    double *means; /* k x dim, as rows move */
+    double *row;   /* dim */
+    void *real;    /* dim reals */
 };
 
 static bool worth_moving(double u, double d_a, double n_a, double d_b, double n_b)
@@ -50,30 +49,38 @@ static bool move_row(const struct polishing *p, int64_t i, int64_t a, int64_t b)
     return true;
 }
 
-static fkm_status sweep(struct polishing *p, const fkm_params *params, struct fkmi_pack **pack,
-                        int64_t *moves)
+/* The rows from `first` on that the pairs were found for; returns how many changed sides. */
+static int64_t sweep_block(const struct polishing *p, int64_t first, int64_t n)
+{
+    int64_t moves = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t *index = p->pairs->index + 2 * i;
+        const double *distance = p->pairs->distance + 2 * i;
+        const int32_t a = p->cells->index[first + i];
+        const int there = index[0] == a; /* which of the two is the other one */
+        const int32_t b = index[there];
+        const double u = fkmi_row_weight(p->rows, first + i);
+        if (a < 0 || !(u > 0) || (!there && index[1] != a))
+            continue; /* its cell is no longer one of its two nearest: the next pass takes it */
+        if (worth_moving(u, distance[!there], p->mass[a], distance[there], p->mass[b]))
+            moves += move_row(p, first + i, a, b);
+    }
+    return moves;
+}
+
+fkm_status fkmi_pairs_scan(const struct fkmi_pairs *pairs, struct fkm_context *context,
+                           const struct fkmi_rows *block, const struct fkmi_pack *pack)
 {
     const struct fkmi_scan scan = {
-        .kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = p->index, .distance = p->distance};
-    const int64_t n = p->rows->n;
+        .kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = pairs->index, .distance = pairs->distance};
 
-    FKMI_TRY(fkmi_state_pack(p->context, params, p->state, p->rows, pack));
-    FKMI_TRY(p->context->backend->scan(p->context, p->rows, *pack, &scan));
-    for (int64_t i = 0; i < n; i++) {
-        const int there = p->index[2 * i] == p->cells->index[i]; /* which of the two is the other one */
-        const int32_t a = p->cells->index[i], b = p->index[2 * i + there];
-        const double u = fkmi_row_weight(p->rows, i);
-        if (a < 0 || !(u > 0) || (!there && p->index[2 * i + 1] != a))
-            continue; /* its cell is no longer one of its two nearest: the next pass takes it */
-        if (worth_moving(u, p->distance[2 * i + !there], p->mass[a], p->distance[2 * i + there], p->mass[b]))
-            *moves += move_row(p, i, a, b);
-    }
-    return FKM_OK;
+    return context->backend->scan(context, block, pack, &scan);
 }
 
 fkm_status fkmi_polish(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                       const struct fkmi_rows *rows, const struct fkmi_cells *cells, struct fkmi_pack **pack,
-                       int64_t *moves)
+                       const struct fkmi_rows *rows, struct fkmi_cells *cells, const struct fkmi_pairs *pairs,
+                       struct fkmi_pack **pack, int64_t *moves)
 {
     fkm_status status = FKM_OK;
     const int64_t k = state->k, dim = state->dim;
@@ -81,24 +88,27 @@ fkm_status fkmi_polish(struct fkm_context *context, const fkm_params *params, st
                           .state = state,
                           .space = fkmi_state_space(state, params->metric),
                           .rows = rows,
-                          .cells = cells};
+                          .cells = cells,
+                          .pairs = pairs,
+                          .means = cells->pull.sum};
 
     *moves = 0;
-    FKMI_TRY_GOTO(fkmi_alloc(&p.index, 2 * rows->n, sizeof *p.index));
-    FKMI_TRY_GOTO(fkmi_alloc(&p.distance, 2 * rows->n, sizeof *p.distance));
     FKMI_TRY_GOTO(fkmi_copy(&p.mass, cells->pull.mass, k, sizeof(double)));
-    FKMI_TRY_GOTO(fkmi_alloc(&p.means, k * dim, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&p.row, dim, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&p.real, dim, sizeof(double)));
     context->kernels->vector[FKMI_REAL_F64].load[state->dtype](p.means, state->points, k * dim);
-    FKMI_TRY_GOTO(sweep(&p, params, pack, moves));
+    FKMI_TRY_GOTO(fkmi_state_pack(context, params, state, rows, pack));
+    for (int64_t first = 0; first < rows->n; first += pairs->block) {
+        const int64_t left = rows->n - first, n = left < pairs->block ? left : pairs->block;
+        const struct fkmi_rows block = fkmi_rows_slice(rows, first, n);
+
+        FKMI_TRY_GOTO(fkmi_pairs_scan(pairs, context, &block, *pack));
+        *moves += sweep_block(&p, first, n);
+    }
     for (int64_t j = 0; j<k && * moves> 0; j++)
         fkmi_point_store(state, context->kernels, j, p.means + j * dim);
 done:
-    fkmi_free(p.index);
-    fkmi_free(p.distance);
     fkmi_free(p.mass);
-    fkmi_free(p.means);
     fkmi_free(p.row);
     fkmi_free(p.real);
     return status;

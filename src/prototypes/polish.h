@@ -9,11 +9,21 @@
 
 #include "prototypes/cells.h"
 
+/* Room for the two nearest prototypes of a block of rows. */
+struct fkmi_pairs {
+    int64_t block;
+    int32_t *index;   /* 2 block */
+    double *distance; /* 2 block */
+};
+/* Scans a block for them. */
+fkm_status fkmi_pairs_scan(const struct fkmi_pairs *pairs, struct fkm_context *context,
+                           const struct fkmi_rows *block, const struct fkmi_pack *pack);
+
 /* One sweep over the rows in order, each between its own prototype and the nearest other one; the points are
  * the means of the cells. *moves: rows that changed sides. Squared euclidean distances, dense rows, no mask.
- * Costs about one pass. */
+ * Costs about one pass, and of the cells the sums, which become the means as rows move. */
 fkm_status fkmi_polish(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                       const struct fkmi_rows *rows, const struct fkmi_cells *cells, struct fkmi_pack **pack,
-                       int64_t *moves);
+                       const struct fkmi_rows *rows, struct fkmi_cells *cells, const struct fkmi_pairs *pairs,
+                       struct fkmi_pack **pack, int64_t *moves);
 
 #endif

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/swap.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +18,9 @@
 #define LEAST_CELLS   16 /* cells looked into: at least so many, */
 #define CELLS_SHARE   8  /* and one in so many */
 #define SPLIT_PASSES  6
+#define PAIRS_BLOCK   4096 /* rows whose scan for two finds room in what the passes' scan for one has left */
+
+enum { SCRATCH_VECTORS = 7 }; /* of a thread that halves cells */
 
 struct fkmi_swaps {
     struct fkm_context *context;
@@ -25,7 +29,7 @@ struct fkmi_swaps {
     const struct fkmi_rows *rows;
     struct fkmi_space space;
     int64_t n_cells; /* cells looked into */
-    struct fkmi_pack *pack;
+    struct fkmi_pack **pack;
     void *held;         /* points to come back to */
     double held_sum;    /* their sum of distances */
     double last_sum;    /* of the pass before */
@@ -36,19 +40,17 @@ struct fkmi_swaps {
     int failures; /* in a row */
     /* what the last look found */
     int64_t *cell_begin; /* k + 1: rows of cell j are cell_row[cell_begin[j] ..] */
-    int64_t *cell_row;   /* n rows of the view */
+    int64_t *cell_row;   /* n rows of the view, during a look */
     double *within;      /* k: sum of distances of the cell */
     double *loss;        /* k: what its removal costs */
     int64_t *full;       /* n_cells: cells by falling sum */
     double *gain;        /* n_cells: what a second prototype in cell full[i] gains */
-    double *halves;      /* n_cells x 2 dim: its two means */
+    void *halves;        /* n_cells x 2 points: its two means */
     uint8_t *tried;      /* n_cells x n_cells: single swaps (cell i, i-th cheapest removal) */
     int64_t *cheap;      /* n_cells: prototypes by rising loss */
     /* room */
-    int32_t *pair_index;
-    double *pair_distance;
-    double *scratch; /* threads x 5 dim */
-    int64_t block;
+    struct fkmi_pairs pairs;
+    double *scratch; /* threads x SCRATCH_VECTORS x dim */
 };
 
 bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *state,
@@ -63,13 +65,16 @@ bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *stat
     return true;
 }
 
-static size_t points_bytes(const struct fkmi_state *state)
+static size_t point_bytes(const struct fkmi_state *state)
 {
-    return (size_t)(state->k * state->dim) * fkmi_dtype_size(state->dtype);
+    return (size_t)state->dim * fkmi_dtype_size(state->dtype);
 }
 
+static size_t points_bytes(const struct fkmi_state *state) { return (size_t)state->k * point_bytes(state); }
+
 fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                             const struct fkmi_rows *rows, int64_t most_passes, struct fkmi_swaps **out)
+                             const struct fkmi_rows *rows, struct fkmi_pack **pack, int64_t most_passes,
+                             struct fkmi_swaps **out)
 {
     fkm_status status = FKM_OK;
     struct fkmi_swaps *s = NULL;
@@ -82,25 +87,26 @@ fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *para
                              .state = state,
                              .rows = rows,
                              .space = fkmi_state_space(state, params->metric),
+                             .pack = pack,
                              .last_sum = INFINITY,
                              .most_passes = most_passes};
     s->n_cells = k / CELLS_SHARE > LEAST_CELLS ? k / CELLS_SHARE : LEAST_CELLS;
     if (s->n_cells > k)
         s->n_cells = k;
-    s->block = rows->n < params->batch_size ? rows->n : params->batch_size;
+    s->pairs.block = rows->n < PAIRS_BLOCK ? rows->n : PAIRS_BLOCK;
     FKMI_TRY_GOTO(fkmi_alloc(&s->held, (int64_t)points_bytes(state), 1));
     FKMI_TRY_GOTO(fkmi_alloc(&s->cell_begin, k + 1, sizeof(int64_t)));
-    FKMI_TRY_GOTO(fkmi_alloc(&s->cell_row, rows->n, sizeof(int64_t)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->within, k, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->loss, k, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->full, s->n_cells, sizeof(int64_t)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->cheap, s->n_cells, sizeof(int64_t)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->gain, s->n_cells, sizeof(double)));
-    FKMI_TRY_GOTO(fkmi_alloc(&s->halves, s->n_cells * 2 * dim, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->halves, s->n_cells * 2, point_bytes(state)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->tried, s->n_cells * s->n_cells, 1));
-    FKMI_TRY_GOTO(fkmi_alloc(&s->pair_index, 2 * s->block, sizeof(int32_t)));
-    FKMI_TRY_GOTO(fkmi_alloc(&s->pair_distance, 2 * s->block, sizeof(double)));
-    FKMI_TRY_GOTO(fkmi_alloc(&s->scratch, fkmi_pool_threads(context->pool) * 5 * dim, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->pairs.index, 2 * s->pairs.block, sizeof(int32_t)));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->pairs.distance, 2 * s->pairs.block, sizeof(double)));
+    FKMI_TRY_GOTO(
+        fkmi_alloc(&s->scratch, fkmi_pool_threads(context->pool) * SCRATCH_VECTORS * dim, sizeof(double)));
     *out = s;
     s = NULL;
 done:
@@ -108,81 +114,81 @@ done:
     return status;
 }
 
+/* What only tries need. */
+static void free_tries(struct fkmi_swaps *s)
+{
+    void **const memory[] = {&s->held, &s->halves};
+
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
+        fkmi_free(*memory[i]);
+        *memory[i] = NULL;
+    }
+}
+
 void fkmi_swaps_free(struct fkmi_swaps *s)
 {
     if (!s)
         return;
-    s->context->backend->pack_free(s->pack);
-    fkmi_free(s->held);
+    free_tries(s);
     fkmi_free(s->cell_begin);
-    fkmi_free(s->cell_row);
     fkmi_free(s->within);
     fkmi_free(s->loss);
     fkmi_free(s->full);
     fkmi_free(s->cheap);
     fkmi_free(s->gain);
-    fkmi_free(s->halves);
     fkmi_free(s->tried);
-    fkmi_free(s->pair_index);
-    fkmi_free(s->pair_distance);
+    fkmi_free(s->pairs.index);
+    fkmi_free(s->pairs.distance);
     fkmi_free(s->scratch);
     fkmi_free(s);
 }
 
 /* ---- the look: losses and gains */
 
-/* Sums and losses of all cells; cell_row holds the row's cell until rows are sorted by it. */
-static fkm_status measure_cells(struct fkmi_swaps *s)
+/* Sums and losses of all cells, and the cell of each row. */
+static fkm_status measure_cells(struct fkmi_swaps *s, int32_t *cell)
 {
-    const struct fkmi_backend *backend = s->context->backend;
     const int64_t k = s->state->k;
-    const struct fkmi_scan scan = {
-        .kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = s->pair_index, .distance = s->pair_distance};
 
     memset(s->within, 0, (size_t)k * sizeof(double));
     memset(s->loss, 0, (size_t)k * sizeof(double));
     memset(s->cell_begin, 0, (size_t)(k + 1) * sizeof(int64_t));
     s->held_sum = 0;
-    FKMI_TRY(fkmi_state_pack(s->context, s->params, s->state, s->rows, &s->pack));
-    for (int64_t first = 0; first < s->rows->n; first += s->block) {
+    FKMI_TRY(fkmi_state_pack(s->context, s->params, s->state, s->rows, s->pack));
+    for (int64_t first = 0; first < s->rows->n; first += s->pairs.block) {
         const int64_t left = s->rows->n - first;
-        const struct fkmi_rows block = fkmi_rows_slice(s->rows, first, left < s->block ? left : s->block);
-        FKMI_TRY(backend->scan(s->context, &block, s->pack, &scan));
+        const struct fkmi_rows block =
+            fkmi_rows_slice(s->rows, first, left < s->pairs.block ? left : s->pairs.block);
+        FKMI_TRY(fkmi_pairs_scan(&s->pairs, s->context, &block, *s->pack));
         for (int64_t i = 0; i < block.n; i++) {
-            const int32_t j = s->pair_index[2 * i];
+            const int32_t j = s->pairs.index[2 * i];
             const double u = fkmi_row_weight(&block, i);
-            s->within[j] += u * s->pair_distance[2 * i];
-            s->loss[j] += u * (s->pair_distance[2 * i + 1] - s->pair_distance[2 * i]);
-            s->held_sum += u * s->pair_distance[2 * i];
+            const double *distance = s->pairs.distance + 2 * i;
+            s->within[j] += u * distance[0];
+            s->loss[j] += u * (distance[1] - distance[0]);
+            s->held_sum += u * distance[0];
             s->cell_begin[j + 1]++;
-            s->cell_row[first + i] = j;
+            cell[first + i] = j;
         }
     }
     return FKM_OK;
 }
 
-/* cell_row from cells by row to rows by cell; a fresh array takes the old one's place. */
-static fkm_status sort_rows(struct fkmi_swaps *s)
+/* From cells by row to rows by cell. */
+static fkm_status sort_rows(struct fkmi_swaps *s, const int32_t *cell)
 {
     const int64_t k = s->state->k;
-    int64_t *sorted, *next;
-    fkm_status status = FKM_OK;
+    int64_t *next;
 
-    FKMI_TRY(fkmi_alloc(&sorted, s->rows->n, sizeof *sorted));
-    FKMI_TRY_GOTO(fkmi_alloc(&next, k, sizeof *next));
+    FKMI_TRY(fkmi_alloc(&next, k, sizeof *next));
     for (int64_t j = 0; j < k; j++) {
         s->cell_begin[j + 1] += s->cell_begin[j];
         next[j] = s->cell_begin[j];
     }
     for (int64_t i = 0; i < s->rows->n; i++)
-        sorted[next[s->cell_row[i]]++] = i;
+        s->cell_row[next[cell[i]]++] = i;
     fkmi_free(next);
-    fkmi_free(s->cell_row);
-    s->cell_row = sorted;
     return FKM_OK;
-done:
-    fkmi_free(sorted);
-    return status;
 }
 
 /* The n best of k values, best first, ties to the lower index: a selection by insertion, since n is small. */
@@ -257,19 +263,23 @@ static double halve_pass(const struct fkmi_swaps *s, int64_t cell, struct half h
     return sum;
 }
 
+static void *half_of(const struct fkmi_swaps *s, int64_t c, int h)
+{
+    return (char *)s->halves + (size_t)(2 * c + h) * point_bytes(s->state);
+}
+
 /* Two means of a cell, begun from its centre mirrored at the farthest row. */
 static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
 {
     struct fkmi_swaps *s = job;
     const int64_t dim = s->state->dim;
-    double *row = s->scratch + thread * 5 * dim;
+    double *row = s->scratch + thread * SCRATCH_VECTORS * dim;
     void *real = row + dim;
     double *centre = row + 2 * dim;
 
     for (int64_t c = begin; c < end; c++) {
         const int64_t cell = s->full[c];
-        struct half half[2] = {{s->halves + 2 * c * dim, row + 3 * dim, 0},
-                               {s->halves + (2 * c + 1) * dim, row + 4 * dim, 0}};
+        struct half half[2] = {{row + 3 * dim, row + 4 * dim, 0}, {row + 5 * dim, row + 6 * dim, 0}};
         double farthest = -1, sum = s->within[cell];
 
         fkmi_point_load(s->state, s->context->kernels, cell, centre);
@@ -292,14 +302,20 @@ static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
                     take_mean(s, &half[h]);
         }
         s->gain[c] = s->within[cell] - sum;
+        for (int h = 0; h < 2; h++)
+            s->context->kernels->vector[FKMI_REAL_F64].store[s->state->dtype](half_of(s, c, h), half[h].mean,
+                                                                              dim);
     }
     return FKM_OK;
 }
 
-static fkm_status look(struct fkmi_swaps *s)
+static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells)
 {
-    FKMI_TRY(measure_cells(s));
-    FKMI_TRY(sort_rows(s));
+    /* The next pass finds index and distance anew: until then they are room of the right size. */
+    static_assert(sizeof *s->cell_row == sizeof *cells->distance, "distances make room for rows");
+    s->cell_row = (int64_t *)(void *)cells->distance;
+    FKMI_TRY(measure_cells(s, cells->index));
+    FKMI_TRY(sort_rows(s, cells->index));
     rank(s->within, s->state->k, false, s->full, s->n_cells);
     rank(s->loss, s->state->k, true, s->cheap, s->n_cells);
     FKMI_TRY(fkmi_parallel(s->context->pool, s->n_cells, 1, halve_cells, s));
@@ -312,10 +328,8 @@ static fkm_status look(struct fkmi_swaps *s)
 
 static void swap(struct fkmi_swaps *s, int64_t c, int64_t removed)
 {
-    const double *halves = s->halves + 2 * c * s->state->dim;
-
-    fkmi_point_store(s->state, s->context->kernels, s->full[c], halves);
-    fkmi_point_store(s->state, s->context->kernels, removed, halves + s->state->dim);
+    memcpy(fkmi_state_point(s->state, s->full[c]), half_of(s, c, 0), point_bytes(s->state));
+    memcpy(fkmi_state_point(s->state, removed), half_of(s, c, 1), point_bytes(s->state));
 }
 
 /* The untried swap that promises most; -1 when none is left. */
@@ -370,7 +384,7 @@ static void go_back(struct fkmi_swaps *s)
 }
 
 /* Rows change sides after each pass that has nearly settled, until that gains nothing any more. */
-static fkm_status polish(struct fkmi_swaps *s, const struct fkmi_cells *cells, double gained, bool settled)
+static fkm_status polish(struct fkmi_swaps *s, struct fkmi_cells *cells, double gained, bool settled)
 {
     const double sum = cells->sum_distance;
     /* Halves are too coarse to follow single rows. */
@@ -382,7 +396,7 @@ static fkm_status polish(struct fkmi_swaps *s, const struct fkmi_cells *cells, d
         s->polished = true;
     if (s->polished || !(settled || gained < SETTLING_PASS * sum))
         return FKM_OK;
-    FKMI_TRY(fkmi_polish(s->context, s->params, s->state, s->rows, cells, &s->pack, &moves));
+    FKMI_TRY(fkmi_polish(s->context, s->params, s->state, s->rows, cells, &s->pairs, s->pack, &moves));
     s->polished = moves == 0 && settled;
     return FKM_OK;
 }
@@ -403,7 +417,7 @@ static void judge_try(struct fkmi_swaps *s, double gained, double sum, bool sett
     }
 }
 
-fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, const struct fkmi_cells *cells, bool settled,
+fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, struct fkmi_cells *cells, bool settled,
                                  int64_t passes_left, bool *over)
 {
     const double sum = cells->sum_distance, gained = s->last_sum - sum;
@@ -413,12 +427,13 @@ fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, const struct fkmi_cells *
     if (s->trying) {
         judge_try(s, gained, sum, settled, passes_left);
     } else if (s->tired) {
+        free_tries(s);
         FKMI_TRY(polish(s, cells, gained, settled));
         *over = s->polished;
     } else if (settled || gained < SLOW_PASS * sum) {
         s->tired = 3 * passes_left < s->most_passes;
         if (!s->tired) {
-            FKMI_TRY(look(s));
+            FKMI_TRY(look(s, cells));
             s->trying = try_swaps(s, false);
             s->tired = !s->trying;
             s->last_sum = INFINITY;
