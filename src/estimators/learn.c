@@ -172,8 +172,7 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     stopped = run_passes(model, &fresh, &lesson, &options, &watch);
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
-    FKMI_TRY_GOTO(fkmi_model_calibrate(model, watch.eval && watch.eval->rows.n > 0 ? watch.eval : &lesson,
-                                       1.0, &fresh.state));
+    FKMI_TRY_GOTO(fkmi_model_calibrate(model, watch.eval ? watch.eval : &lesson, 1.0, &fresh.state));
 
     fkmi_learned_free(&model->learned);
     fkmi_trainer_free(&model->trainer);
