@@ -53,6 +53,13 @@ FKM_API const char *fkm_version(void);
 /** The instruction set the kernels of this process use: "avx512", "avx2" or "scalar" (FKM_ISA overrides). */
 FKM_API const char *fkm_isa(void);
 
+/** Asked about every tenth of a second while a call of this thread works, on this thread; non-zero stops that call
+ *  with FKM_EINTERRUPTED. The model is then what it was before the call; fit and finetune keep the passes that
+ *  were whole. */
+typedef int fkm_interrupt_fn(void *user);
+/** Each thread has its own; NULL: nobody is asked. */
+FKM_API void fkm_set_interrupt(fkm_interrupt_fn *ask, void *user);
+
 /* ---- settings -------------------------------------------------------------------------------------- */
 
 typedef enum fkm_task { FKM_TASK_CLUSTER, FKM_TASK_CLASSIFY, FKM_TASK_MULTILABEL, FKM_TASK_REGRESS } fkm_task;
@@ -341,6 +348,16 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_nearest(const fkm_model *model, cons
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_transform(const fkm_model *model, const fkm_batch *batch,
                                                       float *similarity);
 
+/** Asymmetric loss of n probabilities in [0, 1] (Ridnik et al. 2021), each on its own.
+ *  positive   n, non-zero where the tag is there
+ *  loss       n, or NULL
+ *  gradient   n: d loss / d probability, or NULL
+ *  Returns FKM_EINVAL for a probability outside [0, 1] or a setting that fkm_params would refuse. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_asymmetric_loss(int64_t n, const double *probability,
+                                                      const uint8_t *positive, double gamma_pos,
+                                                      double gamma_neg, double clip, double *loss,
+                                                      double *gradient);
+
 /** Scores of a model on rows with targets; what does not fit the task is NaN. */
 typedef struct fkm_scores {
     size_t struct_size;
@@ -445,6 +462,13 @@ typedef struct fkm_source_options {
 /** path "-" is standard input. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_open(const char *path, const fkm_source_options *options,
                                                   fkm_source **out);
+struct ArrowArrayStream; /* of the Arrow C stream interface */
+/** Rows of an Arrow C stream of record batches. The stream is moved: the source releases it, also when opening
+ *  fails. options->target and ->weight name columns as for CSV; every other column is a feature: integers,
+ *  floating point, booleans, or fixed-size lists of them, which are several features. A null is an error or mask 0
+ *  (options->missing). A stream cannot be read twice: seeking back after the first row is FKM_EUNSUPPORTED. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_source_from_arrow(struct ArrowArrayStream *stream,
+                                                        const fkm_source_options *options, fkm_source **out);
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_next(fkm_source *source, int64_t max_rows, fkm_batch *batch);
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_seek(fkm_source *source, const char *position);
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_tell(fkm_source *source, char *position, size_t size);
