@@ -1,16 +1,19 @@
-# make demo    installs what is missing, builds, learns scikit-learn's bundled data sets and prints the figures
+# make demo    installs what is missing, builds, learns scikit-learn's bundled data sets with the command and from
+#              Python and prints the figures
 # make test    everything that decides whether a change is good
 # make bench   builds the benchmarks and runs them
+# make docs    builds the pages for Python users: build/docs/index.html
 # Anything else is plain CMake: cmake --preset dev && cmake --build --preset dev && ctest --preset dev
 # SPDX-License-Identifier: Apache-2.0
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 20
 export JOBS FUZZ_SECONDS
 
-.PHONY: demo test bench format format-check release clean deps deps-test
+.PHONY: demo test bench docs format format-check release clean deps deps-test
 
 demo: release
 	examples/demo.sh
+	.ci/python.sh quickstart
 
 release: deps
 	cmake --preset release -DFKM_BUILD_TESTS=OFF
@@ -25,6 +28,9 @@ bench: deps
 	@for program in build/bench/bench/bench_*; do \
 		if [ -f "$$program" ] && [ -x "$$program" ]; then "$$program"; fi; \
 	done
+
+docs: deps
+	.ci/python.sh docs
 
 deps:
 	@.ci/deps.sh build

@@ -1,7 +1,7 @@
 """count.py RESULTS — adds up what the tests printed, says who failed, and writes the sum to RESULTS/summary.txt.
 
-A test program ends with "N passed, N failed, N skipped"; one that does not say so counts as one test. A fuzz target
-counts as one test, a build or a run of tests only when it fails. Exit status 1 when anything failed or nothing passed.
+A test program ends with "N passed, N failed, N skipped"; one that does not say so counts as one test. The Python tests
+(pytest-*.xml) count one by one. A fuzz target counts as one test, a build or a run of tests only when it fails. Exit status 1 when anything failed or nothing passed.
 
 SPDX-License-Identifier: Apache-2.0"""
 import pathlib
@@ -28,11 +28,22 @@ def count_program(label, case):
     return passed, failed
 
 
+def count_python(label, case):
+    """(passed, failed) of one Python test; expected failures count as neither."""
+    for word in ("failure", "error", "skipped"):
+        found = case.find(word)
+        if found is not None:
+            print(f"{'skipped' if word == 'skipped' else 'FAILED'} {label}: {found.get('message', '').splitlines()[:1]}")
+            return 0, int(word != "skipped")
+    return 1, 0
+
+
 def main(results):
     passed = failed = 0
     for path in sorted(results.glob("*.xml")):
+        count = count_python if path.stem.startswith("pytest-") else count_program
         for case in xml.parse(path).iter("testcase"):
-            more = count_program(f"{path.stem}/{case.get('name')}", case)
+            more = count(f"{path.stem}/{case.get('name')}", case)
             passed, failed = passed + more[0], failed + more[1]
     for line in (results / "steps.txt").read_text().splitlines():
         passed += line.startswith("ok ") and not line.startswith(("ok build-", "ok tests-"))

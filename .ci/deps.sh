@@ -37,6 +37,11 @@ has g++ || missing="$missing g++"
 has pkg-config || missing="$missing pkg-config"
 has python3 || missing="$missing python3"
 { has python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || missing="$missing python3-venv"
+has_python_headers() {
+    has python3 && python3 -c 'import os, sysconfig
+raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null
+}
+has_python_headers || missing="$missing python3-dev"
 # shellcheck disable=SC2086 # a list of words
 install $missing
 

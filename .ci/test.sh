@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh — everything that decides whether a change is good: the tests as shipped and under AddressSanitizer and
-# UBSan, the threads under ThreadSanitizer, the fuzz targets from their seeds, the build without options.
+# UBSan, the threads under ThreadSanitizer, the fuzz targets from their seeds, the Python package with its wheel and
+# pages, the build without options.
 # Results lie in build/results. FUZZ_SECONDS per target, JOBS at a time.
 # SPDX-License-Identifier: Apache-2.0
 set -u
@@ -75,6 +76,12 @@ if .ci/has_fuzzer.sh; then
     step build-fuzz build fuzz && fuzz
 else
     echo "skipped fuzz: no clang-14 with libFuzzer" | tee -a "$results/steps.txt"
+fi
+if step build-python .ci/python.sh install; then
+    step tests-python .ci/python.sh tests
+    step tests-oldest-scikit-learn .ci/python.sh oldest
+    step python-wheel .ci/python.sh wheel
+    step python-docs .ci/python.sh docs
 fi
 step build-minimal build minimal -DFKM_BUILD_TESTS=OFF && step fkm-minimal build/minimal/cli/fkm version
 
