@@ -386,6 +386,7 @@ typedef struct fkm_model_info {
     double scale;         /* s: mean distance to the nearest prototype in phase 1 */
     double temperature;   /* temperature * s * exp(theta) */
     size_t bytes;         /* memory the model holds */
+    double idw_power;     /* of 'scaled': the exponent in use, also where the parameter is 'auto' */
 } fkm_model_info;
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_describe(const fkm_model *model, fkm_model_info *info);
 
@@ -404,6 +405,13 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_feature_weights(const fkm_model *mod
                                                             double *weights); /* dim */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_classes(const fkm_model *model,
                                                     int64_t *labels); /* n_classes, ascending */
+/** k x 2: temperature tau_j and bias b_j of each prototype, whose share under 'softmax_scaled' is proportional to
+ *  exp(b_j - d_j / tau_j). */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_routing(const fkm_model *model, double *routing);
+/** Multi-label: n_classes x 3, rows in the order of fkm_model_classes: alpha, beta and the threshold of 'adaptive'.
+ *  A tag's score is z = beta - alpha d / tau, d and tau those of its nearest prototype; its probability is
+ *  1 / (1 + exp(-z)), and 'adaptive' gives it when z is at least the threshold. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_tag_scores(const fkm_model *model, double *scores);
 
 /** One line of the history, oldest first. */
 typedef struct fkm_history {

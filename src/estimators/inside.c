@@ -51,6 +51,7 @@ fkm_status fkm_model_describe(const fkm_model *model, fkm_model_info *info)
     if (state->k > 0) {
         const struct fkmi_routing routing = fkmi_routing_of(&model->params, state);
         full.temperature = fkmi_routing_tau(&routing, 0);
+        full.idw_power = routing.power;
     }
     full.bytes = sizeof *model + state_bytes(state);
     full.struct_size = size;
@@ -170,6 +171,41 @@ fkm_status fkm_model_classes(const fkm_model *model, int64_t *labels)
     for (int64_t c = 0; c < state->n_classes; c++)
         labels[c] = state->class_label[labels[c]];
     return FKM_OK;
+}
+
+fkm_status fkm_model_centroid_routing(const fkm_model *model, double *out)
+{
+    const struct fkmi_state *state;
+    struct fkmi_routing routing;
+
+    FKMI_TRY(look(model, out, "temperatures and biases", &state));
+    routing = fkmi_routing_of(&model->params, state);
+    for (int64_t j = 0; j < state->k; j++) {
+        out[2 * j] = fkmi_routing_tau(&routing, j);
+        out[2 * j + 1] = state->bias[j];
+    }
+    return FKM_OK;
+}
+
+fkm_status fkm_model_tag_scores(const fkm_model *model, double *scores)
+{
+    fkm_status status = FKM_OK;
+    const struct fkmi_state *state;
+    int64_t *order = NULL;
+
+    FKMI_TRY(look(model, scores, "the scores of tags", &state));
+    if (model->params.task != FKM_TASK_MULTILABEL)
+        return fkmi_fail(FKM_ESTATE, "a %s has no tags", model->estimator->name);
+    FKMI_TRY_GOTO(fkmi_alloc(&order, state->n_classes, sizeof *order));
+    fkmi_classes_rank(state->class_label, state->n_classes, order);
+    for (int64_t c = 0; c < state->n_classes; c++) {
+        scores[3 * c] = state->alpha[order[c]];
+        scores[3 * c + 1] = state->beta[order[c]];
+        scores[3 * c + 2] = state->threshold[order[c]];
+    }
+done:
+    fkmi_free(order);
+    return status;
 }
 
 fkm_status fkm_model_history(const fkm_model *model, int64_t index, fkm_history *out)
