@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays in and out: whatever holds rows becomes float rows that the core can read, without a copy where the
+memory allows it, and answers go back as the kind of array that was given.
+
+Borrowed: float16, float32 and float64 of numpy, also views whose rows lie apart, CPU tensors of torch (bfloat16
+too) and the values of CSR matrices. NaN and infinities are the core's to find: it looks at every value anyway, and
+knows the mask.
+
+torch, pandas, polars and pyarrow are never imported here before the caller's object proves that they are.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import check_array
+
+FLOATS = ("float16", "float32", "float64")
+EXACT_IN_FLOAT32 = 2**24
+MOST_COLUMNS = 2**31 - 1
+
+
+class Kind(enum.Enum):
+    """How answers go back."""
+
+    NUMPY = "numpy"
+    TORCH = "torch"
+
+
+@dataclass
+class Rows:
+    """Borrowed rows, ready for the core: dense or csr."""
+
+    dense: (
+        object | None
+    )  # n_rows x n_cols, columns adjacent: numpy float16, float32, float64, or torch bfloat16
+    csr: tuple | None  # (values, indptr int64, indices int32, n_cols); columns of a row ascend
+    kind: Kind
+    feature_names: list[str] | None
+    n_rows: int
+    n_cols: int
+
+
+def rows_of(X, *, allow_nan: bool = False, estimator_name: str | None = None) -> Rows:
+    """The rows of X. allow_nan: an empty cell of a table becomes NaN, else it is an error."""
+    kind, names = kind_of(X), None
+    if kind is Kind.TORCH:
+        X = rows_of_tensor(X, "X")
+        if kind_of(X) is Kind.TORCH:
+            return Rows(X, None, kind, None, *X.shape)
+    elif is_pandas_frame(X):
+        X, names = rows_of_pandas(X, "X"), _text_names(X.columns)
+    elif _is_arrow_table(X):
+        X, names = _rows_of_arrow(X, allow_nan)
+    else:
+        X = host_array(X, "X")
+    if sparse.issparse(X):
+        return _sparse_rows(X, kind, names, estimator_name)
+    X = check_array(X, dtype="numeric", ensure_all_finite=False, estimator=estimator_name, input_name="X")
+    return Rows(_adjacent(floats(X, "X")), None, kind, names, *X.shape)
+
+
+def give(array: np.ndarray, kind: Kind, dtype: str | None = None):
+    """The array as the kind the caller works with, on the same memory where possible.
+    dtype: of a model, 'float16' to 'float64' or 'bfloat16' (which numpy does not have: float32 there)."""
+    if kind is Kind.TORCH and array.dtype.kind in "biuf":
+        try:
+            import torch
+        except ImportError:  # a model that was fitted on tensors, loaded where there are none
+            return give(array, Kind.NUMPY, dtype)
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        return tensor if dtype is None else tensor.to(getattr(torch, dtype))
+    return array if dtype is None else array.astype("float32" if dtype == "bfloat16" else dtype, copy=False)
+
+
+def kind_of(X) -> Kind:
+    torch = sys.modules.get("torch")
+    return Kind.TORCH if torch is not None and isinstance(X, torch.Tensor) else Kind.NUMPY
+
+
+def host_array(value, name: str):
+    """A numpy view of what lies in CPU memory; lists and the like are given back as they are."""
+    if isinstance(value, np.ma.MaskedArray):
+        return (
+            value.astype(np.result_type(value.dtype, np.float32)).filled(np.nan)
+            if value.mask.any()
+            else value.data
+        )
+    if isinstance(value, np.ndarray) or sparse.issparse(value):
+        return value
+    if kind_of(value) is Kind.TORCH:
+        return _host_tensor(value, name)
+    if hasattr(value, "__cuda_array_interface__"):
+        raise ValueError(f"{name} is on a GPU; this build has no CUDA backend: copy it to CPU memory first")
+    if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) != 1:
+        raise ValueError(f"{name} is not in CPU memory; this build has no other backend: copy it there first")
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return value
+
+
+def floats(array: np.ndarray, name: str) -> np.ndarray:
+    """Numbers as float16, float32 or float64 in this machine's byte order, the array itself if it is."""
+    if array.dtype.name in FLOATS and array.dtype.isnative:
+        return array
+    if array.dtype.kind == "f":
+        return array.astype(array.dtype.name if array.dtype.name in FLOATS else "float64")
+    if array.dtype.name == "bfloat16":  # of ml_dtypes
+        return array.astype("float32")
+    if array.dtype.kind not in "biu":
+        raise TypeError(f"{name} holds {array.dtype}; it must hold numbers")
+    exact = array.dtype.itemsize <= 2 or array.size == 0
+    exact = exact or (array.min() >= -EXACT_IN_FLOAT32 and array.max() <= EXACT_IN_FLOAT32)
+    return array.astype("float32" if exact else "float64")
+
+
+def _adjacent(array: np.ndarray) -> np.ndarray:
+    """The array if its rows lie whole elements apart and overlap nowhere, columns side by side; else a copy."""
+    size, (n_rows, n_cols), (row, column) = array.itemsize, array.shape, array.strides
+    good = array.flags.aligned and (n_cols == 1 or column == size)
+    good = good and (n_rows == 1 or (row >= n_cols * size and row % size == 0))
+    return array if good else np.array(array, order="C")
+
+
+# ---- torch
+
+
+def _host_tensor(tensor, name: str) -> np.ndarray:
+    _refuse_device(tensor, name)
+    tensor = tensor.detach()
+    if tensor.dtype.is_floating_point and str(tensor.dtype).removeprefix("torch.") not in FLOATS:
+        tensor = tensor.float()
+    return tensor.numpy(force=True)
+
+
+def rows_of_tensor(tensor, name: str):
+    """A numpy view, a CSR matrix, or the tensor itself when it is bfloat16, which numpy does not have."""
+    _refuse_device(tensor, name)
+    tensor, layout = tensor.detach(), str(tensor.layout)
+    if layout == "torch.strided":
+        if str(tensor.dtype) != "torch.bfloat16" or tensor.ndim != 2 or 0 in tensor.shape:
+            return _host_tensor(tensor, name)
+        n_rows, n_cols = tensor.shape
+        row, column = tensor.stride()
+        good = (n_cols == 1 or column == 1) and (n_rows == 1 or row >= n_cols)
+        return tensor if good else tensor.contiguous()
+    if tensor.ndim != 2 or tensor.dense_dim():
+        raise ValueError(
+            f"{name} is a sparse tensor of shape {tuple(tensor.shape)}; it must be rows x columns"
+        )
+    if layout != "torch.sparse_csr":
+        tensor = (tensor.coalesce() if layout == "torch.sparse_coo" else tensor).to_sparse_csr()
+    parts = (tensor.values(), tensor.col_indices(), tensor.crow_indices())
+    return sparse.csr_array(tuple(_host_tensor(part, name) for part in parts), shape=tuple(tensor.shape))
+
+
+def _refuse_device(tensor, name: str) -> None:
+    if tensor.device.type == "cpu":
+        return
+    backend = {"cuda": "CUDA", "mps": "Metal"}.get(tensor.device.type, tensor.device.type)
+    raise ValueError(f"{name} is on {tensor.device}; this build has no {backend} backend: pass {name}.cpu()")
+
+
+# ---- scipy
+
+
+def _sparse_rows(X, kind: Kind, names, estimator_name: str | None) -> Rows:
+    X = check_array(
+        X,
+        accept_sparse="csr",
+        accept_large_sparse=True,
+        dtype=None,
+        ensure_all_finite=False,
+        estimator=estimator_name,
+        input_name="X",
+    )
+    n_rows, n_cols = X.shape
+    if n_cols > MOST_COLUMNS:
+        raise ValueError(f"sparse X has {n_cols} columns; at most {MOST_COLUMNS} are possible")
+    n_values = int(X.indptr[-1])
+    if n_values and (X.indices[:n_values].min() < 0 or X.indices[:n_values].max() >= n_cols):
+        raise ValueError(f"sparse X has column indices outside 0 to {n_cols - 1}")
+    if not X.has_canonical_format:  # ascending, each column once; the caller's matrix stays as it is
+        X = X.copy()
+        X.sum_duplicates()
+        n_values = int(X.indptr[-1])
+    values = np.ascontiguousarray(floats(X.data[:n_values], "X"))
+    indptr = np.ascontiguousarray(X.indptr, dtype=np.int64)
+    indices = np.ascontiguousarray(X.indices[:n_values], dtype=np.int32)
+    return Rows(None, (values, indptr, indices, n_cols), kind, names, n_rows, n_cols)
+
+
+# ---- tables
+
+
+def _text_names(names) -> list[str] | None:
+    names = list(names)
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def is_pandas_frame(X) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(X, getattr(pandas, "DataFrame", ()))
+
+
+def rows_of_pandas(frame, name: str):
+    """The frame's own memory where it is one block; columns that may be empty become float with NaN."""
+    if all(isinstance(dtype, np.dtype) for dtype in frame.dtypes):
+        return frame.to_numpy()
+    if all(hasattr(dtype, "fill_value") for dtype in frame.dtypes):  # every column sparse
+        return frame.sparse.to_coo()
+    common = np.float32
+    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        plain = _plain_dtype(dtype)
+        if plain is None or plain.kind not in "biuf":
+            raise ValueError(f"column {column!r} of {name} holds {dtype}; it must hold numbers")
+        common = np.result_type(common, plain)
+    return frame.to_numpy(dtype=common, na_value=np.nan)
+
+
+def _plain_dtype(dtype):
+    """What numpy calls a column's type: of nullable columns, of Arrow's, of sparse ones; else None."""
+    if isinstance(dtype, np.dtype):
+        return dtype
+    return getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", None))
+
+
+def _is_arrow_table(X) -> bool:
+    return hasattr(X, "__arrow_c_stream__") and not hasattr(X, "dtype") and not hasattr(X, "type")
+
+
+def _rows_of_arrow(table, allow_nan: bool):
+    """Reads the table once, column by column, into rows; (rows, names of columns)."""
+    from . import _core
+
+    dtype = _dtype_of_table(table)
+    source = _core.Source.from_arrow(
+        table, task="clusterer", missing="mask" if allow_nan else "error", dtype=dtype
+    )
+    blocks, names = [], None
+    while (block := source.next(65536)) is not None:
+        rows = np.array(block["x"], copy=True)
+        if block.get("mask") is not None:
+            rows[np.asarray(block["mask"]) == 0] = np.nan
+        blocks.append(rows)
+    if not blocks:
+        return np.empty((0, 1), dtype), None
+    names = _text_names(source.column_name(i) for i in range(blocks[0].shape[1]))
+    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), names
+
+
+def _dtype_of_table(table) -> str:
+    """float32 where every column fits it, by the names of their types; float64 when in doubt."""
+    schema = getattr(table, "schema", None)
+    types = getattr(schema, "types", None) or getattr(table, "dtypes", None)
+    text = " ".join(str(t) for t in types).lower() if types is not None else "float64"
+    return "float64" if re.search(r"double|float64|int32|int64|decimal|object", text) else "float32"
