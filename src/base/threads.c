@@ -6,7 +6,8 @@
  * microseconds before they sleep, since the next call often follows at once.
  *
  * The lowest failing block is the same for any number of threads: blocks are claimed in ascending order, and
- * only blocks above one that has failed are skipped.
+ * only blocks above one that has failed are skipped. An interrupt fails the block the caller would do next, or the
+ * first after the last while it waits for the others; they look at `stopped` then.
  * SPDX-License-Identifier: Apache-2.0 */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_getaffinity */
@@ -24,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/interrupt.h"
 #include "base/memory.h"
 
 #define MOST_THREADS     1024
@@ -57,21 +59,14 @@ struct fkmi_pool {
     fkmi_range_fn *body;
     void *job;
     atomic_int_fast64_t next_block, failed_block;
-    fkm_status status; /* of failed_block, as its message; under lock */
+    atomic_bool stopped; /* interrupted: whoever works on a long block should end it */
+    fkm_status status;   /* of failed_block, as its message; under lock */
     char message[FKMI_MESSAGE_BYTES];
 };
 
 static _Thread_local bool inside_a_job; /* of any pool: what is called from here runs serially */
 
 /* ---- waiting */
-
-static int64_t nanoseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void pause_a_little(void)
 {
@@ -101,21 +96,56 @@ static bool spin_until(struct fkmi_pool *pool, bool (*what)(uint64_t state, uint
         return true;
     if (!pool->spins)
         return false;
-    end = nanoseconds() + SPIN_NANOSECONDS;
+    end = fkmi_monotonic_nanoseconds() + SPIN_NANOSECONDS;
     do {
         for (int i = 0; i < 16; i++) {
             pause_a_little();
             if (what(atomic_load(&pool->job_state), seen))
                 return true;
         }
-    } while (nanoseconds() < end);
+    } while (fkmi_monotonic_nanoseconds() < end);
     return false;
+}
+
+/* `done` waits on the clock that nobody sets, where there is the choice. */
+#if defined(__APPLE__)
+#define WAITING_CLOCK CLOCK_REALTIME
+static void begin_done(pthread_cond_t *done) { pthread_cond_init(done, NULL); }
+#else
+#define WAITING_CLOCK CLOCK_MONOTONIC
+static void begin_done(pthread_cond_t *done)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, WAITING_CLOCK);
+    pthread_cond_init(done, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+#endif
+
+/* Under the lock: until somebody signals, or it is time to check for an interrupt. */
+static void wait_a_while(struct fkmi_pool *pool)
+{
+    const int64_t pause = fkmi_interrupt_pause();
+    struct timespec until;
+
+    clock_gettime(WAITING_CLOCK, &until);
+    until.tv_sec += (time_t)(pause / 1000000000);
+    until.tv_nsec += (long)(pause % 1000000000);
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_cond_timedwait(&pool->done, &pool->lock, &until);
 }
 
 /* ---- blocks */
 
 static void note_failure(struct fkmi_pool *pool, int64_t block, fkm_status status)
 {
+    if (status == FKM_EINTERRUPTED)
+        atomic_store(&pool->stopped, true);
     pthread_mutex_lock(&pool->lock);
     if (block < atomic_load(&pool->failed_block)) {
         atomic_store(&pool->failed_block, block);
@@ -140,7 +170,9 @@ static void work_on_blocks(struct fkmi_pool *pool, int thread)
         if (block >= pool->n_blocks || block > atomic_load(&pool->failed_block))
             return; /* the blocks to come lie above it too */
         begin = block * pool->block;
-        status = pool->body(pool->job, begin, end_of(begin, pool->block, pool->n), thread);
+        status = fkmi_check_interrupt();
+        if (status == FKM_OK)
+            status = pool->body(pool->job, begin, end_of(begin, pool->block, pool->n), thread);
         if (status != FKM_OK)
             note_failure(pool, block, status);
     }
@@ -152,8 +184,11 @@ static fkm_status work_alone(int64_t n, int64_t block, fkmi_range_fn *body, void
     fkm_status status = FKM_OK;
 
     inside_a_job = true;
-    for (int64_t begin = 0; begin < n && status == FKM_OK; begin = end_of(begin, block, n))
-        status = body(job, begin, end_of(begin, block, n), 0);
+    for (int64_t begin = 0; begin < n && status == FKM_OK; begin = end_of(begin, block, n)) {
+        status = fkmi_check_interrupt();
+        if (status == FKM_OK)
+            status = body(job, begin, end_of(begin, block, n), 0);
+    }
     inside_a_job = was_inside;
     return status;
 }
@@ -205,6 +240,7 @@ static void *run_worker(void *argument)
     uint64_t seen = 0;
 
     inside_a_job = true;
+    fkmi_interrupt_follow(&pool->stopped);
     do {
         while (enter(pool, &seen)) {
             work_on_blocks(pool, worker->number);
@@ -237,7 +273,7 @@ static void begin_state(struct fkmi_pool *pool)
 {
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
-    pthread_cond_init(&pool->done, NULL);
+    begin_done(&pool->done);
     atomic_store(&pool->job_state, 0);
     atomic_store(&pool->n_asleep, 0);
     atomic_store(&pool->quit, false);
@@ -334,14 +370,27 @@ static void open_job(struct fkmi_pool *pool)
     }
 }
 
+/* The others may still be at long blocks: whoever waits for them is asked meanwhile. */
 static void close_job(struct fkmi_pool *pool)
 {
     atomic_fetch_and(&pool->job_state, ~OPEN);
     if (spin_until(pool, all_have_left, 0))
         return;
     pthread_mutex_lock(&pool->lock);
-    while (!all_have_left(atomic_load(&pool->job_state), 0))
-        pthread_cond_wait(&pool->done, &pool->lock);
+    while (!all_have_left(atomic_load(&pool->job_state), 0)) {
+        fkm_status status;
+
+        if (!fkmi_interruptible() || atomic_load(&pool->stopped)) {
+            pthread_cond_wait(&pool->done, &pool->lock);
+            continue;
+        }
+        wait_a_while(pool);
+        pthread_mutex_unlock(&pool->lock);
+        status = fkmi_check_interrupt();
+        if (status != FKM_OK)
+            note_failure(pool, pool->n_blocks, status);
+        pthread_mutex_lock(&pool->lock);
+    }
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -362,6 +411,7 @@ fkm_status fkmi_parallel(struct fkmi_pool *pool, int64_t n, int64_t block, fkmi_
     pool->status = FKM_OK;
     atomic_store(&pool->next_block, 0);
     atomic_store(&pool->failed_block, NO_BLOCK);
+    atomic_store(&pool->stopped, false);
     inside_a_job = true;
     open_job(pool);
     work_on_blocks(pool, 0);
@@ -371,5 +421,16 @@ fkm_status fkmi_parallel(struct fkmi_pool *pool, int64_t n, int64_t block, fkmi_
     if (status != FKM_OK)
         fkmi_fail(status, "%s", pool->message);
     atomic_flag_clear(&pool->busy);
+    return status;
+}
+
+fkm_status fkmi_parallel_whole(struct fkmi_pool *pool, int64_t n, int64_t block, fkmi_range_fn *body,
+                               void *job)
+{
+    fkm_status status;
+
+    fkmi_hold_interrupts();
+    status = fkmi_parallel(pool, n, block, body, job);
+    fkmi_release_interrupts();
     return status;
 }

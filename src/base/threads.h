@@ -19,7 +19,11 @@ int fkmi_pool_threads(const struct fkmi_pool *pool); /* 1 for NULL */
  * busy pool makes the second caller do its blocks itself, as thread 0 of its own: scratch indexed by `thread`
  * belongs to the call). Nested calls run serially. The first failing block's status and message (lowest block)
  * reach the caller: the same block for any number of threads; blocks above it may have been skipped.
- * pool NULL: the caller does all blocks, in order. */
+ * pool NULL: the caller does all blocks, in order. FKM_EINTERRUPTED when the caller's user says so (interrupt.h):
+ * some blocks are then not done; a body that works long may check as well. */
 fkm_status fkmi_parallel(struct fkmi_pool *pool, int64_t n, int64_t block, fkmi_range_fn *body, void *job);
+/* The same, never interrupted: for blocks that change what a failed call must leave as it was. */
+fkm_status fkmi_parallel_whole(struct fkmi_pool *pool, int64_t n, int64_t block, fkmi_range_fn *body,
+                               void *job);
 
 #endif

@@ -240,7 +240,7 @@ static void add_block(struct marks *marks)
 {
     fkm_evaluation *evaluation = marks->evaluation;
 
-    (void)fkmi_parallel(evaluation->model->context->pool, evaluation->n_classes, 64, count_tags, marks);
+    (void)fkmi_parallel_whole(evaluation->model->context->pool, evaluation->n_classes, 64, count_tags, marks);
     for (int64_t i = 0; i < marks->n_block; i++) {
         const double weight = fkmi_row_weight(&marks->rows, marks->first + i);
         evaluation->weight += weight;

@@ -247,6 +247,7 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
     struct fkmi_lesson lesson = {0}, held = {0}, eval = {0};
     struct fkmi_history history = {0};
     struct watch watch = {0};
+    const int64_t interrupts = fkmi_interrupts();
     double rate, found = 0;
 
     FKMI_TRY(need_soft_routing(model, "finetune"));
@@ -294,9 +295,12 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
                                                       .user = &watch},
                                 fkmi_model_random(model, FKMI_STREAM_EPOCHS, model->gradient_steps));
     fkmi_train_work_free(&model->train_work, model->context->backend);
+    if (stopped == FKM_EINTERRUPTED && trainer.step == model->trainer.step)
+        FKMI_TRY_GOTO(fkmi_fail(stopped, "interrupted before the first step was over"));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
-    FKMI_TRY_GOTO(fkmi_model_calibrate(model, watch.eval ? watch.eval : &lesson, 1.0, &copy.state));
+    FKMI_TRY_GOTO(fkmi_model_calibrate_kept(model, watch.eval ? watch.eval : &lesson, interrupts, &copy.state,
+                                            &stopped));
 
     model->gradient_steps += trainer.step - model->trainer.step;
     fkmi_learned_free(&model->learned);

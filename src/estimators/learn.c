@@ -42,23 +42,33 @@ struct watch {
     const fkm_fit_options *options;
     struct fkmi_history *history;
     struct fkmi_pack *pack;
-    int64_t passes, rows;
+    int64_t passes, rows, interrupts; /* interrupts: before the first pass */
 };
+
+static bool was_interrupted(const struct watch *watch) { return fkmi_interrupts() != watch->interrupts; }
+
+static fkm_status score_pass(struct watch *watch, double *score)
+{
+    const fkm_model *model = watch->model;
+    struct fkmi_oracle oracle;
+
+    FKMI_TRY(fkmi_oracle_on(model->context, &model->params, &watch->learned->state,
+                            watch->eval->rows.mask != NULL, &watch->pack, &oracle));
+    return model->estimator->score(&oracle, watch->eval, score);
+}
 
 static fkm_status after_pass(void *user, int64_t pass, const struct fkmi_moved *moved)
 {
     struct watch *watch = user;
-    const fkm_model *model = watch->model;
     const struct fkmi_state *state = &watch->learned->state;
     double score = NAN;
 
     (void)pass;
     watch->passes++;
-    if (watch->eval) {
-        struct fkmi_oracle oracle;
-        FKMI_TRY(fkmi_oracle_on(model->context, &model->params, state, watch->eval->rows.mask != NULL,
-                                &watch->pack, &oracle));
-        FKMI_TRY(model->estimator->score(&oracle, watch->eval, &score));
+    if (watch->eval && !was_interrupted(watch)) {
+        const fkm_status scored = score_pass(watch, &score);
+        if (scored != FKM_OK && scored != FKM_EINTERRUPTED)
+            return scored;
     }
     FKMI_TRY(fkmi_history_add(watch->history, &(struct fkmi_history_line){.phase = FKMI_PHASE_FIT,
                                                                           .epoch = watch->passes,
@@ -67,6 +77,8 @@ static fkm_status after_pass(void *user, int64_t pass, const struct fkmi_moved *
                                                                           .shift = moved->shift,
                                                                           .eval = score,
                                                                           .lr = NAN}));
+    if (was_interrupted(watch))
+        return fkmi_fail(FKM_EINTERRUPTED, "interrupted");
     if (watch->options->progress) {
         const fkm_progress progress = {.phase = "fit",
                                        .step = watch->passes,
@@ -109,6 +121,7 @@ static fkm_status run_passes(fkm_model *model, struct fkmi_learned *fresh, struc
                              const fkm_fit_options *options, struct watch *watch)
 {
     const bool weigh_later = model->params.task == FKM_TASK_CLUSTER && model->params.auto_feature_weights;
+    fkm_status status;
     int64_t n_passes;
 
     FKMI_TRY(fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view,
@@ -116,7 +129,11 @@ static fkm_status run_passes(fkm_model *model, struct fkmi_learned *fresh, struc
                         fkmi_model_random(model, FKMI_STREAM_PASS, 0), after_pass, watch, &n_passes));
     if (!weigh_later)
         return FKM_OK;
-    FKMI_TRY(fkmi_learn_importance(model, fresh, lesson));
+    status = fkmi_learn_importance(model, fresh, lesson);
+    if (status != FKM_OK) {
+        fkmi_importance_free(&fresh->importance); /* part of the rows may be in it */
+        return status;
+    }
     return fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view,
                       lesson->slot, NULL, options->max_iters, options->tol,
                       fkmi_model_random(model, FKMI_STREAM_PASS, 1), after_pass, watch, &n_passes);
@@ -139,6 +156,47 @@ done:
     return status;
 }
 
+/* An even sample of the rows, small enough to be scored in a moment. */
+static fkm_status sample_rows(const struct fkmi_lesson *lesson, const struct fkmi_state *state,
+                              struct fkmi_lesson *some, int64_t **owned)
+{
+    const int64_t n = lesson->rows.n, moment = 1 << 28, least = 256;
+    int64_t n_some = moment / (state->k * state->dim);
+
+    n_some = n_some < least ? least : n_some;
+    n_some = n_some < n ? n_some : n;
+    *some = *lesson;
+    FKMI_TRY(fkmi_alloc(owned, n_some, sizeof **owned));
+    for (int64_t i = 0; i < n_some; i++)
+        (*owned)[i] = fkmi_row(&lesson->rows, (int64_t)((double)i * ((double)n / (double)n_some)));
+    some->rows = fkmi_rows_pick(&lesson->base, *owned, n_some);
+    return FKM_OK;
+}
+
+fkm_status fkmi_model_calibrate_kept(const fkm_model *model, const struct fkmi_lesson *lesson,
+                                     int64_t interrupts, struct fkmi_state *state, fkm_status *stopped)
+{
+    struct fkmi_lesson some;
+    int64_t *owned = NULL;
+    fkm_status status = FKM_OK;
+
+    if (!model->estimator->calibrate)
+        return FKM_OK;
+    if (fkmi_interrupts() == interrupts) {
+        status = fkmi_model_calibrate(model, lesson, 1.0, state);
+        if (status != FKM_EINTERRUPTED)
+            return status;
+        *stopped = status;
+    }
+    fkmi_hold_interrupts();
+    status = sample_rows(lesson, state, &some, &owned);
+    if (status == FKM_OK)
+        status = fkmi_model_calibrate(model, &some, 1.0, state);
+    fkmi_release_interrupts();
+    fkmi_free(owned);
+    return status;
+}
+
 fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit_options *given)
 {
     fkm_status status = FKM_OK, stopped = FKM_OK;
@@ -153,7 +211,11 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     FKMI_TRY(check_fit_options(given, &options));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &fresh, batch, true, &lesson));
     FKMI_TRY_GOTO(begin_state(model, &lesson, &fresh.state));
-    watch = (struct watch){.model = model, .learned = &fresh, .options = &options, .history = &history};
+    watch = (struct watch){.model = model,
+                           .learned = &fresh,
+                           .options = &options,
+                           .history = &history,
+                           .interrupts = fkmi_interrupts()};
     if (options.eval_fraction > 0 && !options.eval) {
         FKMI_TRY_GOTO(fkmi_lesson_hold_out(&lesson, options.eval_fraction,
                                            fkmi_model_random(model, FKMI_STREAM_HOLD_OUT, 0), &held));
@@ -170,9 +232,12 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
         watch.eval = &eval;
     }
     stopped = run_passes(model, &fresh, &lesson, &options, &watch);
+    if (stopped == FKM_EINTERRUPTED && watch.passes == 0)
+        FKMI_TRY_GOTO(fkmi_fail(stopped, "interrupted before the first pass was over"));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
-    FKMI_TRY_GOTO(fkmi_model_calibrate(model, watch.eval ? watch.eval : &lesson, 1.0, &fresh.state));
+    FKMI_TRY_GOTO(fkmi_model_calibrate_kept(model, watch.eval ? watch.eval : &lesson, watch.interrupts,
+                                            &fresh.state, &stopped));
 
     fkmi_learned_free(&model->learned);
     fkmi_trainer_free(&model->trainer);
@@ -188,7 +253,8 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     fkmi_model_changed(model);
     memset(&fresh, 0, sizeof fresh);
     memset(&history, 0, sizeof history);
-    status = stopped;
+    if (stopped != FKM_OK)
+        status = fkmi_fail(stopped, "interrupted after %lld passes", (long long)watch.passes);
 done:
     model->context->backend->pack_free(watch.pack);
     fkmi_learned_free(&fresh);
@@ -228,12 +294,14 @@ done:
     return status;
 }
 
-/* With automatic weights or thresholds something can fail after the prototypes have moved, so the batch works on a
- * copy; the plain models move in place. */
+/* With automatic weights or thresholds something can fail after the prototypes have moved, and merging can be
+ * interrupted, so the batch works on a copy; the plain models move in place. */
 static fkm_status next_batch(fkm_model *model, const fkm_batch *batch, struct fkmi_moved *moved)
 {
     fkm_status status = FKM_OK;
-    const bool on_copy = model->params.auto_feature_weights || model->estimator->calibrate;
+    const bool merges = model->params.merge_threshold >= 0;
+    const bool on_copy =
+        model->params.auto_feature_weights || model->estimator->calibrate || (merges && fkmi_interruptible());
     struct fkmi_learned copy = {0}, *learned = &model->learned;
     struct fkmi_lesson lesson = {0};
     const int64_t n_classes = learned->state.n_classes;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <pthread.h>
 
+#include "base/interrupt.h"
 #include "base/params.h"
 #include "data/source.h"
 #include "prototypes/classes.h"
@@ -169,6 +170,10 @@ fkm_status fkmi_learn_importance(const fkm_model *model, struct fkmi_learned *le
 /* What answers of the task need besides prototypes (thresholds), from a lesson with targets. */
 fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
                                 struct fkmi_state *state);
+/* The same at the end of a call that keeps what it has learned: since the user has interrupted it (interrupts: how often
+ * before it began), or does so now (*stopped becomes FKM_EINTERRUPTED), from a sample of the rows. */
+fkm_status fkmi_model_calibrate_kept(const fkm_model *model, const struct fkmi_lesson *lesson,
+                                     int64_t interrupts, struct fkmi_state *state, fkm_status *stopped);
 /* Names of the streams of random numbers, all split from params.seed. */
 enum fkmi_stream {
     FKMI_STREAM_SEED,

@@ -21,6 +21,7 @@ fkm_status fkmi_oracle_open(const fkm_model *model, bool masked, struct fkmi_ora
     fkm_status status = FKM_OK;
     const int which = masked ? 1 : 0;
 
+    fkmi_hold_interrupts(); /* whoever is asked may want answers of this model */
     pthread_mutex_lock(&self->pack_lock);
     if (!self->packed[which]) {
         status = fkmi_oracle_on(model->context, &model->params, &model->learned.state, masked,
@@ -32,6 +33,7 @@ fkm_status fkmi_oracle_open(const fkm_model *model, bool masked, struct fkmi_ora
                                  fkmi_state_space(&model->learned.state, model->params.metric)};
     }
     pthread_mutex_unlock(&self->pack_lock);
+    fkmi_release_interrupts();
     return status;
 }
 

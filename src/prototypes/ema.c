@@ -147,7 +147,7 @@ fkm_status fkmi_ema_batch(struct fkm_context *context, const fkm_params *params,
 
     for (int64_t j = 0; j < state->k; j++)
         mass_before += params->decay * state->mass[j];
-    FKMI_TRY(fkmi_parallel(context->pool, state->k, 16, move_prototypes, &b));
+    FKMI_TRY(fkmi_parallel_whole(context->pool, state->k, 16, move_prototypes, &b));
     update_scale(state, &b.cells, mass_before);
     *moved = (struct fkmi_moved){0};
     fkmi_cells_moved(&b.cells, moved);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "prototypes/cells.h"
 #include "prototypes/glvq.h"
 #include "prototypes/maintain.h"
@@ -30,11 +31,15 @@ struct lloyd {
     double *means;              /* k x dim in pushing passes: the means before the push; else NULL */
     struct fkmi_sums push_room; /* where pushing passes gather; means_room likewise */
     double *means_room;
-    double *scratch; /* threads x 2 dim */
-    double *shift;   /* k */
+    /* Of an unfinished pass the cells are nobody's: where they are needed after the passes, those of the pass
+     * before wait here. */
+    int32_t *held_index;   /* n, or NULL */
+    double *held_distance; /* n, or NULL */
+    double *scratch;       /* threads x 2 dim */
+    double *shift;         /* k */
 };
 
-static fkm_status take_memory(struct lloyd *l)
+static fkm_status take_memory(struct lloyd *l, bool keep_cells)
 {
     struct fkmi_arena *arena = &l->work->arena;
     const int64_t k = l->state->k, dim = l->state->dim;
@@ -46,6 +51,10 @@ static fkm_status take_memory(struct lloyd *l)
     FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, push));
     if (push)
         FKMI_TRY(fkmi_arena_take(arena, &l->means_room, k * dim, sizeof(double)));
+    if (keep_cells) {
+        FKMI_TRY(fkmi_arena_take(arena, &l->held_index, l->rows->n, sizeof *l->held_index));
+        FKMI_TRY(fkmi_arena_take(arena, &l->held_distance, l->rows->n, sizeof *l->held_distance));
+    }
     l->push_room = l->cells.push;
     l->cells.push = (struct fkmi_sums){0};
     FKMI_TRY(
@@ -114,12 +123,43 @@ static void begin_pushing(struct lloyd *l)
                                                                      l->state->k * l->state->dim);
 }
 
-static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
+static void exchange_cells(struct lloyd *l)
+{
+    int32_t *index = l->cells.index;
+    double *distance = l->cells.distance;
+
+    if (!l->held_index)
+        return;
+    l->cells.index = l->held_index;
+    l->cells.distance = l->held_distance;
+    l->held_index = index;
+    l->held_distance = distance;
+}
+
+/* Masses and ages as the pass found them. */
+static fkm_status keep_masses(const struct lloyd *l)
+{
+    struct fkmi_state *state = l->state;
+
+    if (l->rows->mask)
+        FKMI_TRY(fkmi_state_need_ages(state));
+    memcpy(state->mass, l->cells.pull.mass, (size_t)state->k * sizeof(double));
+    for (int64_t j = 0; j < state->k && state->ages; j++)
+        for (int64_t d = 0; d < state->dim; d++)
+            state->ages[j * state->dim + d] = fkmi_sums_age(&l->cells.pull, state->dim, j, d);
+    return FKM_OK;
+}
+
+/* *whole: the prototypes have moved, whatever followed. */
+static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved, bool *whole)
 {
     *moved = (struct fkmi_moved){0};
+    *whole = false;
     FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
     FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
-    FKMI_TRY(fkmi_parallel(l->context->pool, l->state->k, 16, move_to_means, l));
+    FKMI_TRY(fkmi_parallel_whole(l->context->pool, l->state->k, 16, move_to_means, l));
+    FKMI_TRY(keep_masses(l));
+    *whole = true;
     fkmi_cells_moved(&l->cells, moved);
     for (int64_t j = 0; j < l->state->k; j++)
         moved->shift = fmax(moved->shift, l->shift[j]);
@@ -129,7 +169,7 @@ static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
 }
 
 /* Passes until the shift is below tol and swaps have nothing left to try; *stopped: the status of after_pass
- * that ended them. */
+ * that ended them, or FKM_EINTERRUPTED when the user did and at least one was whole. */
 static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkmi_pass_fn *after_pass,
                              void *user, int64_t *n_passes, fkm_status *stopped)
 {
@@ -142,19 +182,33 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
             fkmi_swaps_create(l->context, l->params, l->state, l->rows, &l->work->pack, max_iters, &swaps));
     while (*n_passes < max_iters) {
         struct fkmi_moved moved;
-        bool settled, over = swaps == NULL;
+        bool settled, whole, over = swaps == NULL;
 
         if (max_iters - *n_passes <= pushes_left)
             begin_pushing(l);
-        FKMI_TRY_GOTO(pass(l, *n_passes + 1 == max_iters || (l->means && pushes_left == 1), &moved));
+        exchange_cells(l);
+        status = pass(l, *n_passes + 1 == max_iters || (l->means && pushes_left == 1), &moved, &whole);
+        if (status == FKM_EINTERRUPTED && !whole && *n_passes > 0) {
+            exchange_cells(l);
+            *stopped = status;
+            status = FKM_OK;
+            break;
+        }
+        if (status == FKM_EINTERRUPTED && whole) {
+            *stopped = status;
+            status = FKM_OK;
+        }
+        FKMI_TRY_GOTO(status);
         ++*n_passes;
         if (l->cells.weight > 0)
             l->state->scale = moved.mean_distance > 0 ? moved.mean_distance : 1;
-        if (after_pass)
-            *stopped = after_pass(user, *n_passes, &moved);
+        if (after_pass) {
+            const fkm_status told = after_pass(user, *n_passes, &moved);
+            *stopped = *stopped != FKM_OK ? *stopped : told;
+        }
         settled = moved.shift < tol || moved.shift == 0;
         if (swaps && *stopped == FKM_OK && *n_passes < max_iters)
-            FKMI_TRY_GOTO(fkmi_swaps_after_pass(swaps, &l->cells, settled, max_iters - *n_passes, &over));
+            *stopped = fkmi_swaps_after_pass(swaps, &l->cells, settled, max_iters - *n_passes, &over);
         if (*stopped != FKM_OK || (settled && over && pushes_left == 0) || (l->means && --pushes_left == 0))
             break;
         if (settled)
@@ -165,19 +219,13 @@ done:
     return status;
 }
 
-/* Masses, ages and targets as the last pass found them. */
+/* Targets as the last whole pass found them. */
 static fkm_status settle(struct lloyd *l, const double *values)
 {
     struct fkmi_state *state = l->state;
-    const int64_t k = state->k, dim = state->dim, m = state->n_targets;
+    const int64_t k = state->k, m = state->n_targets;
     struct fkmi_cell_targets targets;
 
-    if (l->rows->mask)
-        FKMI_TRY(fkmi_state_need_ages(state));
-    memcpy(state->mass, l->cells.pull.mass, (size_t)k * sizeof(double));
-    for (int64_t j = 0; j < k && state->ages; j++)
-        for (int64_t d = 0; d < dim; d++)
-            state->ages[j * dim + d] = fkmi_sums_age(&l->cells.pull, dim, j, d);
     if (!values || !state->targets)
         return FKM_OK;
     FKMI_TRY(fkmi_cell_targets_take(&targets, &l->work->arena, state));
@@ -189,14 +237,17 @@ static fkm_status settle(struct lloyd *l, const double *values)
 }
 
 /* min_weight counts in mean rows here, so that weights of any unit give the same model. */
-static fkm_status upkeep(struct lloyd *l)
+static fkm_status upkeep(struct lloyd *l, bool merge)
 {
+    fkm_params params = *l->params;
     struct fkmi_upkeep room;
     int64_t removed;
 
-    FKMI_TRY(fkmi_upkeep_take(&room, &l->work->arena, l->params, l->state));
-    return fkmi_upkeep_run(&room, l->context, l->params, l->state,
-                           l->params->min_weight * l->cells.row_weight, &removed);
+    if (!merge)
+        params.merge_threshold = -1;
+    FKMI_TRY(fkmi_upkeep_take(&room, &l->work->arena, &params, l->state));
+    return fkmi_upkeep_run(&room, l->context, &params, l->state, params.min_weight * l->cells.row_weight,
+                           &removed);
 }
 
 fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
@@ -204,6 +255,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
                       const double *values, int64_t max_iters, double tol, struct fkmi_random random,
                       fkmi_pass_fn *after_pass, void *user, int64_t *n_passes)
 {
+    const int64_t interrupts = fkmi_interrupts();
     fkm_status status = FKM_OK, stopped = FKM_OK;
     struct lloyd l = {.context = context,
                       .params = params,
@@ -214,15 +266,18 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
                       .space = fkmi_state_space(state, params->metric)};
 
     *n_passes = 0;
-    FKMI_TRY_GOTO(take_memory(&l));
+    FKMI_TRY_GOTO(take_memory(&l, values && state->targets && fkmi_interruptible()));
     FKMI_TRY_GOTO(run_passes(&l, max_iters, tol, after_pass, user, n_passes, &stopped));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
     FKMI_TRY_GOTO(settle(&l, values));
     if (stopped == FKM_OK && fkmi_repels(params, state) && params->repulsion == FKM_REPULSION_GLVQ)
-        FKMI_TRY_GOTO(fkmi_glvq(context, params, state, rows, slot, random));
-    FKMI_TRY_GOTO(upkeep(&l));
-    status = stopped;
+        stopped = fkmi_glvq(context, params, state, rows, slot, random);
+    if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
+        FKMI_TRY_GOTO(stopped);
+    status = upkeep(&l, fkmi_interrupts() == interrupts);
+    if (status == FKM_OK)
+        status = stopped;
 done:
     fkmi_phase1_free(work, context->backend); /* a model keeps no memory of the size of its rows */
     return status;

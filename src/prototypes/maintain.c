@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/interrupt.h"
+
 #define MOST_COORDINATES 65536
 #define MOST_SAMPLED     1024
 #define MOST_SAMPLE_WORK ((int64_t)1 << 28) /* coordinates compared when pairs are sampled */
@@ -273,23 +275,28 @@ static void merge_into(const struct merging *m, int64_t a, int64_t b)
     m->upkeep->keep[b] = 0;
 }
 
-static int64_t merge_class(const struct merging *m, int64_t begin, int64_t end, double below)
+/* Interrupted, it leaves the pairs that have merged. */
+static fkm_status merge_class(const struct merging *m, int64_t begin, int64_t end, double below,
+                              int64_t *merged)
 {
     struct fkmi_upkeep *upkeep = m->upkeep;
 
-    for (int64_t merged = 0;; merged++) {
+    for (;;) {
         int64_t a = begin, b;
+        FKMI_TRY(fkmi_check_interrupt());
         for (int64_t j = begin; j < end; j++)
             if (upkeep->partner_distance[j] < upkeep->partner_distance[a])
                 a = j;
         if (!(upkeep->partner_distance[a] < below))
-            return merged;
+            return FKM_OK;
         b = upkeep->partner[a];
         merge_into(m, a, b);
+        ++*merged;
         for (int64_t j = begin; j < end; j++) {
-            if (j == a || j == b || upkeep->partner[j] == a || upkeep->partner[j] == b)
+            if (j == a || j == b || upkeep->partner[j] == a || upkeep->partner[j] == b) {
+                FKMI_TRY(fkmi_check_interrupt());
                 find_partner(m, j, end);
-            else if (j < a && mergeable(m, j)) {
+            } else if (j < a && mergeable(m, j)) {
                 const double d = pair_distance(m, j, a);
                 if (d < upkeep->partner_distance[j]) {
                     upkeep->partner_distance[j] = d;
@@ -335,24 +342,25 @@ static fkm_status merge(struct fkmi_upkeep *upkeep, struct fkm_context *context,
     FKMI_TRY(merge_below(&m, context->pool, &below));
     FKMI_TRY(fkmi_parallel(context->pool, state->k, 64, find_partners, &m));
     for (int64_t c = 0; c < state->n_classes; c++)
-        *merged += merge_class(&m, state->class_begin[c], state->class_begin[c + 1], below);
+        FKMI_TRY(merge_class(&m, state->class_begin[c], state->class_begin[c + 1], below, merged));
     return FKM_OK;
 }
 
 fkm_status fkmi_upkeep_run(struct fkmi_upkeep *upkeep, struct fkm_context *context, const fkm_params *params,
                            struct fkmi_state *state, double light, int64_t *removed)
 {
+    fkm_status status = FKM_OK;
     int64_t n = 0;
 
     if (truncates(params))
         truncate_points(upkeep, context->kernels, params, state);
     *removed = prune(upkeep, state, light);
     if (merges(params))
-        FKMI_TRY(merge(upkeep, context, params, state, removed));
+        status = merge(upkeep, context, params, state, removed);
     for (int64_t j = 0; j < state->k; j++)
         if (upkeep->keep[j])
             upkeep->old_of_new[n++] = j;
     if (*removed > 0)
         fkmi_state_compact(state, upkeep->keep);
-    return FKM_OK;
+    return status;
 }

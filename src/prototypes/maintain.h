@@ -20,7 +20,7 @@ fkm_status fkmi_upkeep_take(struct fkmi_upkeep *upkeep, struct fkmi_arena *arena
                             const struct fkmi_state *state);
 /* Truncates small coordinates (params->sparse), removes prototypes of mass below `light`, merges pairs of a
  * class nearest first. A class keeps its last prototype; frozen ones are left alone. *removed: how many went;
- * upkeep->old_of_new then names those that stayed. */
+ * upkeep->old_of_new then names those that stayed. FKM_EINTERRUPTED: not every pair has merged. */
 fkm_status fkmi_upkeep_run(struct fkmi_upkeep *upkeep, struct fkm_context *context, const fkm_params *params,
                            struct fkmi_state *state, double light, int64_t *removed);
 

@@ -26,7 +26,8 @@ struct fkmi_moved {
     double weight;        /* total weight of the rows */
     int64_t merged;       /* prototypes merged or pruned */
 };
-/* Called after each pass; a status other than FKM_OK stops (FKM_EINTERRUPTED keeps what was learned). */
+/* Called after each pass; a status other than FKM_OK stops (FKM_EINTERRUPTED keeps what was learned). Also after a pass
+ * that the user has interrupted when its prototypes had moved. */
 typedef fkm_status fkmi_pass_fn(void *user, int64_t pass, const struct fkmi_moved *moved);
 
 /* Targets of regression (params->task == FKM_TASK_REGRESS) travel with phase 1: after the last pass (or in
@@ -38,8 +39,9 @@ typedef fkm_status fkmi_pass_fn(void *user, int64_t pass, const struct fkmi_move
  * weighted mean distance (0 counts as 1), ages when rows have a mask. Classifier: window repulsion on top of
  * each pass's means, or glvq epochs after the passes. Clusterer: moves idle prototypes where they are worth
  * more (swap.h). At the end prunes what is lighter than min_weight mean rows, merges and truncates. Frozen
- * prototypes stay. FKM_EINTERRUPTED of after_pass ends the passes in order; on FKM_ENOMEM the state may hold
- * a finished earlier pass: callers fit a copy. */
+ * prototypes stay. FKM_EINTERRUPTED of after_pass ends the passes in order. A user who interrupts (interrupt.h) ends
+ * them where the last whole one did, and what follows them is left out; with *n_passes 0 nothing has moved. On
+ * FKM_ENOMEM the state may hold a finished earlier pass: callers fit a copy. */
 fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                       struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,
                       const double *values, int64_t max_iters, double tol, struct fkmi_random random,
@@ -47,7 +49,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
 
 /* One batch: decay, assignment, EMA, repulsion, truncation/renormalising, prune, merge, scale (running mean
  * weighted by mass). Everything that can fail happens before anything moves: on failure the state is as it
- * was. rows whose slot is -1 are ignored. params->assignment LINEAR or SOFTMAX: soft assignment of section 9.
+ * was; but a user who may interrupt (interrupt.h) can stop it between two merges. rows whose slot is -1 are ignored. params->assignment LINEAR or SOFTMAX: soft assignment of section 9.
  */
 fkm_status fkmi_ema_batch(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                           struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,

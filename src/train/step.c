@@ -6,10 +6,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/interrupt.h"
+
 enum {
     CANDIDATES_AT_ONCE = 1 << 20, /* of a chunk: bounds its memory whatever the batch */
     VALUES_AT_ONCE = 1 << 24      /* of rows that must be copied */
 };
+static const double LONG_WORK = 1 << 28; /* coordinates of candidates: a tenth of a second or more */
 
 void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backend *backend)
 {
@@ -57,15 +60,19 @@ static void size_chunks(struct fkmi_step *step)
         }
 }
 
-/* With more than one chunk a failure may come when part of the gradient is there: it then grows in a place of
- * its own. */
+/* With more than one chunk a failure may come when part of the gradient is there, and long work may be interrupted:
+ * it then grows in a place of its own. */
 static fkm_status plan_gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
 {
     const struct fkmi_state *state = step->state;
+    const struct fkmi_rows *rows = step->rows;
+    const double values = fkmi_rows_sparse(rows) ? (double)entries_of_chunk(rows, 0, rows->n)
+                                                 : (double)rows->n * (double)rows->dim;
+    const bool may_end_early = fkmi_interruptible() && values * (double)step->width > LONG_WORK;
 
     step->gradient.points = trainer->gradient;
     step->gradient.touched = trainer->touched;
-    if (step->chunk_rows < step->rows->n) {
+    if (step->chunk_rows < rows->n || may_end_early) {
         FKMI_TRY(fkmi_arena_take(&step->work->arena, &step->gradient.points, state->k * state->dim,
                                  step->real_size));
         FKMI_TRY(fkmi_arena_take(&step->work->arena, &step->gradient.touched, state->k, 1));
@@ -181,6 +188,9 @@ static void publish(struct fkmi_step *step, struct fkmi_trainer *trainer)
 static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
 {
     const int64_t block = fkmi_vectors_per_block(step->space.dim, 1);
+    const bool in_place = step->gradient.points == trainer->gradient;
+    fkm_status status = FKM_OK;
+    bool held = false;
 
     for (int64_t begin = 0; begin < step->rows->n; begin += step->chunk_rows) {
         const int64_t n = chunk_end(step, begin) - begin;
@@ -190,17 +200,24 @@ static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
         step->chunk.given = fkmi_rows_slice(step->rows, begin, n);
         step->chunk.rows = step->chunk.given;
         if (step->params->noise > 0)
-            FKMI_TRY(fkmi_noise_rows(step));
-        FKMI_TRY(fkmi_forward(step));
+            FKMI_TRY_GOTO(fkmi_noise_rows(step));
+        FKMI_TRY_GOTO(fkmi_forward(step));
+        if (in_place && !held) {
+            fkmi_hold_interrupts(); /* the old gradient goes */
+            held = true;
+        }
         if (begin == 0)
-            FKMI_TRY(fkmi_parallel(step->context->pool, step->state->k, block, clear_rows, step));
-        FKMI_TRY(fkmi_rows_in(step));
-        FKMI_TRY(fkmi_backward(step));
+            FKMI_TRY_GOTO(fkmi_parallel(step->context->pool, step->state->k, block, clear_rows, step));
+        FKMI_TRY_GOTO(fkmi_rows_in(step));
+        FKMI_TRY_GOTO(fkmi_backward(step));
     }
-    FKMI_TRY(fkmi_regularize(step));
-    FKMI_TRY(check_finite(step));
+    FKMI_TRY_GOTO(fkmi_regularize(step));
+    FKMI_TRY_GOTO(check_finite(step));
     publish(step, trainer);
-    return FKM_OK;
+done:
+    if (held)
+        fkmi_release_interrupts();
+    return status;
 }
 
 /* Loss and gradient into step; weight 0 when the rows carry none. */

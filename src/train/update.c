@@ -171,6 +171,6 @@ void fkmi_update(struct fkmi_step *step, struct fkmi_state *state, struct fkmi_t
         move_each(&job);
     if (step->gradient.beta)
         move_tags(&job);
-    (void)fkmi_parallel(step->context->pool, state->k, fkmi_vectors_per_block(step->space.dim, 4),
-                        move_points, &job);
+    (void)fkmi_parallel_whole(step->context->pool, state->k, fkmi_vectors_per_block(step->space.dim, 4),
+                              move_points, &job);
 }

@@ -378,7 +378,7 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     carve_pack(&next, &carve, space->feature_weights != NULL);
     fill_map(&next, space->feature_weights, job.mean);
     next.space.feature_weights = next.wide.feature_weights = next.feature_weights;
-    status = fkmi_parallel(context->pool, next.n_panels, 1, pack_panels, &job);
+    status = fkmi_parallel_whole(context->pool, next.n_panels, 1, pack_panels, &job);
     assert(status == FKM_OK);
     find_norm(&next);
     if (grown && *pack)
