@@ -20,6 +20,8 @@ struct fkm_context {
 /* Memory for one call: *out receives at least `bytes` bytes, not cleared, 64-byte aligned. Any thread. */
 fkm_status fkmi_scratch_take(struct fkm_context *context, size_t bytes, void *out);
 void fkmi_scratch_give(struct fkm_context *context, void *memory); /* NULL is fine */
+/* Frees what no call is using: where the next calls will be of another kind. */
+void fkmi_scratch_trim(struct fkm_context *context);
 
 enum fkmi_scan_kind {
     FKMI_SCAN_NEAREST,   /* width 1: the nearest prototype */

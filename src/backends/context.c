@@ -40,6 +40,19 @@ static struct header *take_kept(struct fkmi_scratch *scratch, size_t bytes)
     return found;
 }
 
+/* Forgets all kept blocks. */
+static void drop_kept(struct fkmi_scratch *scratch)
+{
+    struct header *gone[BLOCKS_KEPT];
+
+    pthread_mutex_lock(&scratch->lock);
+    memcpy(gone, scratch->kept, sizeof gone);
+    memset(scratch->kept, 0, sizeof gone);
+    pthread_mutex_unlock(&scratch->lock);
+    for (int i = 0; i < BLOCKS_KEPT; i++)
+        fkmi_free(gone[i]);
+}
+
 /* Keeps the block; returns the block that has to go for it, or NULL. */
 static struct header *keep(struct fkmi_scratch *scratch, struct header *block)
 {
@@ -66,6 +79,7 @@ fkm_status fkmi_scratch_take(struct fkm_context *context, size_t bytes, void *ou
     if (!block) {
         if (bytes > (size_t)INT64_MAX - HEADER_BYTES)
             return fkmi_fail(FKM_ENOMEM, "scratch memory of %zu bytes is more than there can be", bytes);
+        fkmi_scratch_trim(context); /* all too small: a larger one serves their purpose too */
         FKMI_TRY(fkmi_alloc(&block, (int64_t)(bytes + HEADER_BYTES), 1));
         block->bytes = bytes;
     }
@@ -80,6 +94,12 @@ void fkmi_scratch_give(struct fkm_context *context, void *memory)
 
     if (block)
         fkmi_free(context->scratch ? keep(context->scratch, block) : block);
+}
+
+void fkmi_scratch_trim(struct fkm_context *context)
+{
+    if (context->scratch)
+        drop_kept(context->scratch);
 }
 
 static fkm_status scratch_create(struct fkmi_scratch **out)
@@ -97,8 +117,7 @@ static void scratch_free(struct fkmi_scratch *scratch)
 {
     if (!scratch)
         return;
-    for (int i = 0; i < BLOCKS_KEPT; i++)
-        fkmi_free(scratch->kept[i]);
+    drop_kept(scratch);
     pthread_mutex_destroy(&scratch->lock);
     fkmi_free(scratch);
 }

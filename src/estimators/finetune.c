@@ -326,6 +326,7 @@ done:
     fkmi_lesson_free(&eval);
     fkmi_lesson_free(&lesson);
     fkmi_free(history.lines);
+    fkmi_scratch_trim(model->context);
     return status;
 }
 
@@ -349,5 +350,6 @@ fkm_status fkm_model_find_learning_rate(fkm_model *model, const fkm_batch *batch
 done:
     fkmi_lesson_free(&lesson);
     fkmi_free(history.lines);
+    fkmi_scratch_trim(model->context);
     return status;
 }

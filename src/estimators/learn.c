@@ -262,6 +262,7 @@ done:
     fkmi_lesson_free(&eval);
     fkmi_lesson_free(&lesson);
     fkmi_free(history.lines);
+    fkmi_scratch_trim(model->context);
     return status;
 }
 

@@ -195,7 +195,7 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
                               .first_slot = first,
                               .n_new = learned->classes.n - first,
                               .space = fkmi_state_space(state, model->params.metric)};
-    int64_t *label = NULL, total = 0;
+    int64_t *label = NULL, total = 0, found = 0;
     double *targets = NULL;
 
     if (seeding.n_new == 0)
@@ -215,8 +215,13 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
     }
     FKMI_TRY_GOTO(fkmi_alloc(&seeding.points, total * state->dim, fkmi_real_size(seeding.space.real)));
     FKMI_TRY_GOTO(over_classes(&seeding, seed));
+    fkmi_scratch_trim(model->context); /* the scans to come see all rows */
     if (lesson->strata)
         FKMI_TRY_GOTO(fkmi_alloc(&targets, total * state->n_targets, sizeof *targets));
+    for (int64_t c = 0; c < seeding.n_new; c++)
+        found += seeding.k[c];
+    if (state->k + found <= INT32_MAX)
+        FKMI_TRY_GOTO(fkmi_state_reserve(state, state->k + found, learned->classes.n));
     for (int64_t c = 0; c < seeding.n_new; c++) {
         const char *points =
             seeding.points + (size_t)(seeding.point_at[c] * state->dim) * fkmi_real_size(seeding.space.real);

@@ -106,6 +106,12 @@ static fkm_status reserve_classes(struct fkmi_state *state, int64_t n_classes)
     return FKM_OK;
 }
 
+fkm_status fkmi_state_reserve(struct fkmi_state *state, int64_t k, int64_t n_classes)
+{
+    FKMI_TRY(reserve_prototypes(state, k));
+    return reserve_classes(state, n_classes);
+}
+
 fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t label,
                                 const void *points, const double *targets, int64_t k)
 {
@@ -114,8 +120,7 @@ fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kern
 
     if (first + k > INT32_MAX)
         return fkmi_fail(FKM_EINVAL, "%lld prototypes are more than %d", (long long)(first + k), INT32_MAX);
-    FKMI_TRY(reserve_prototypes(state, first + k));
-    FKMI_TRY(reserve_classes(state, slot + 1));
+    FKMI_TRY(fkmi_state_reserve(state, first + k, slot + 1));
 
     kernels->vector[fkmi_real_of(state->dtype)].store[state->dtype](fkmi_state_point(state, first), points,
                                                                     k * state->dim);

@@ -35,6 +35,8 @@ struct fkmi_state {
 /* A zeroed state is empty and valid; set dtype, dim, n_targets, scale before adding to it. */
 void fkmi_state_free(struct fkmi_state *state); /* frees the content and zeroes the struct */
 fkm_status fkmi_state_copy(struct fkmi_state *out, const struct fkmi_state *state);
+/* Room for k prototypes and n_classes classes in all, so that adding them moves nothing. */
+fkm_status fkmi_state_reserve(struct fkmi_state *state, int64_t k, int64_t n_classes);
 /* Appends a class with k prototypes (k x dim reals of state->dtype's real type, stored as dtype); masses 1,
  * bias 0, theta as the first prototype's (FKMI_THETA_PHASE1 for the first). Arrays by class that exist
  * (strata, alpha,

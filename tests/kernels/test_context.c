@@ -106,3 +106,22 @@ TEST(scratch_memory_is_used_again)
     fkm_context_free(context);
     CHECK_INT(held, fkmi_memory_held());
 }
+
+TEST(scratch_memory_that_is_too_small_or_trimmed_goes)
+{
+    fkm_context *context;
+    void *small, *large;
+    size_t held;
+
+    CHECK_OK(fkm_context_create(NULL, &context));
+    held = fkmi_memory_held();
+    CHECK_OK(fkmi_scratch_take(context, 50000, &small));
+    fkmi_scratch_give(context, small);
+    CHECK(fkmi_memory_held() >= held + 50000);
+    CHECK_OK(fkmi_scratch_take(context, 60000, &large));
+    CHECK(fkmi_memory_held() < held + 110000);
+    fkmi_scratch_give(context, large);
+    fkmi_scratch_trim(context);
+    CHECK_INT(held, fkmi_memory_held());
+    fkm_context_free(context);
+}
