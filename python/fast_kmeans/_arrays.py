@@ -2,9 +2,9 @@
 """Arrays in and out: whatever holds rows becomes float rows that the core can read, without a copy where the
 memory allows it, and answers go back as the kind of array that was given.
 
-Borrowed: float16, float32 and float64 of numpy, also views whose rows lie apart, CPU tensors of torch (bfloat16
-too) and the values of CSR matrices. NaN and infinities are the core's to find: it looks at every value anyway, and
-knows the mask.
+Borrowed: float16, float32 and float64 of numpy, also views whose rows lie apart, CPU tensors of torch
+(bfloat16 too) and the values of CSR matrices. NaN and infinities are the core's to find: it looks at every
+value anyway, and knows the mask.
 
 torch, pandas, polars and pyarrow are never imported here before the caller's object proves that they are.
 """
@@ -12,6 +12,7 @@ torch, pandas, polars and pyarrow are never imported here before the caller's ob
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 import sys
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from sklearn.utils.validation import check_array
 
 FLOATS = ("float16", "float32", "float64")
 EXACT_IN_FLOAT32 = 2**24
+ROWS_PER_BLOCK = 65536  # of a table
 MOST_COLUMNS = 2**31 - 1
+DLPACK_ON_HOST = (1, 3, 11, 13)  # CPU, and memory of CUDA and ROCm that the CPU reads
 
 
 class Kind(enum.Enum):
@@ -86,22 +89,27 @@ def kind_of(X) -> Kind:
 def host_array(value, name: str):
     """A numpy view of what lies in CPU memory; lists and the like are given back as they are."""
     if isinstance(value, np.ma.MaskedArray):
-        return (
-            value.astype(np.result_type(value.dtype, np.float32)).filled(np.nan)
-            if value.mask.any()
-            else value.data
-        )
-    if isinstance(value, np.ndarray) or sparse.issparse(value):
-        return value
+        value = _without_mask(value, name)
+    if isinstance(value, np.ndarray):
+        return value.astype("float32") if value.dtype.name == "bfloat16" else value  # of ml_dtypes
     if kind_of(value) is Kind.TORCH:
         return _host_tensor(value, name)
     if hasattr(value, "__cuda_array_interface__"):
         raise ValueError(f"{name} is on a GPU; this build has no CUDA backend: copy it to CPU memory first")
-    if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) != 1:
+    if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in DLPACK_ON_HOST:
         raise ValueError(f"{name} is not in CPU memory; this build has no other backend: copy it there first")
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
     return value
+
+
+def _without_mask(array: np.ma.MaskedArray, name: str) -> np.ndarray:
+    """What is masked is missing: NaN."""
+    if not np.ma.is_masked(array):
+        return array.data
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has {np.ma.count_masked(array)} masked entries of type {array.dtype}")
+    return array.astype(np.result_type(array.dtype, np.float16)).filled(np.nan)
 
 
 def floats(array: np.ndarray, name: str) -> np.ndarray:
@@ -110,8 +118,6 @@ def floats(array: np.ndarray, name: str) -> np.ndarray:
         return array
     if array.dtype.kind == "f":
         return array.astype(array.dtype.name if array.dtype.name in FLOATS else "float64")
-    if array.dtype.name == "bfloat16":  # of ml_dtypes
-        return array.astype("float32")
     if array.dtype.kind not in "biu":
         raise TypeError(f"{name} holds {array.dtype}; it must hold numbers")
     exact = array.dtype.itemsize <= 2 or array.size == 0
@@ -120,7 +126,7 @@ def floats(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _adjacent(array: np.ndarray) -> np.ndarray:
-    """The array if its rows lie whole elements apart and overlap nowhere, columns side by side; else a copy."""
+    """The array if its rows lie whole elements apart, overlapping nowhere, columns adjacent; else a copy."""
     size, (n_rows, n_cols), (row, column) = array.itemsize, array.shape, array.strides
     good = array.flags.aligned and (n_cols == 1 or column == size)
     good = good and (n_rows == 1 or (row >= n_cols * size and row % size == 0))
@@ -209,25 +215,29 @@ def is_pandas_frame(X) -> bool:
 
 
 def rows_of_pandas(frame, name: str):
-    """The frame's own memory where it is one block; columns that may be empty become float with NaN."""
-    if all(isinstance(dtype, np.dtype) for dtype in frame.dtypes):
-        return frame.to_numpy()
-    if all(hasattr(dtype, "fill_value") for dtype in frame.dtypes):  # every column sparse
+    """The frame's own memory where it is one block; empty cells of nullable columns become NaN."""
+    types = list(frame.dtypes)
+    if types and all(
+        hasattr(dtype, "subtype") and getattr(dtype, "fill_value", None) == 0 for dtype in types
+    ):
         return frame.sparse.to_coo()
-    common = np.float32
-    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+    common = None
+    for column, dtype in zip(frame.columns, types, strict=True):
         plain = _plain_dtype(dtype)
-        if plain is None or plain.kind not in "biuf":
+        if plain is None or plain.kind not in "biufO":
             raise ValueError(f"column {column!r} of {name} holds {dtype}; it must hold numbers")
-        common = np.result_type(common, plain)
-    return frame.to_numpy(dtype=common, na_value=np.nan)
+        if plain is not dtype:  # nullable
+            plain = np.result_type(plain, np.float32)
+        common = plain if common is None else np.result_type(common, plain)
+    return frame.to_numpy() if common is None else frame.to_numpy(dtype=common, na_value=np.nan)
 
 
 def _plain_dtype(dtype):
-    """What numpy calls a column's type: of nullable columns, of Arrow's, of sparse ones; else None."""
+    """What numpy calls the type of a column, nullable, Arrow's or sparse; None of text and the like."""
     if isinstance(dtype, np.dtype):
         return dtype
-    return getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", None))
+    plain = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", None))
+    return plain if isinstance(plain, np.dtype) and plain.kind != "O" else None
 
 
 def _is_arrow_table(X) -> bool:
@@ -235,28 +245,36 @@ def _is_arrow_table(X) -> bool:
 
 
 def _rows_of_arrow(table, allow_nan: bool):
-    """Reads the table once, column by column, into rows; (rows, names of columns)."""
+    """The rows of a table, read once, and the names of their columns."""
     from . import _core
 
-    dtype = _dtype_of_table(table)
     source = _core.Source.from_arrow(
-        table, task="clusterer", missing="mask" if allow_nan else "error", dtype=dtype
+        table, task="clusterer", missing="mask" if allow_nan else "error", dtype=_dtype_of_table(table)
     )
-    blocks, names = [], None
-    while (block := source.next(65536)) is not None:
-        rows = np.array(block["x"], copy=True)
-        if block.get("mask") is not None:
-            rows[np.asarray(block["mask"]) == 0] = np.nan
-        blocks.append(rows)
-    if not blocks:
-        return np.empty((0, 1), dtype), None
-    names = _text_names(source.column_name(i) for i in range(blocks[0].shape[1]))
-    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), names
+    rows, filled = np.empty((0, 0)), 0
+    while (block := source.next(ROWS_PER_BLOCK)) is not None:
+        x = np.asarray(block["x"])
+        if filled + len(x) > len(rows):
+            expected = getattr(table, "num_rows", getattr(table, "height", 0))
+            rows, full = np.empty((max(expected, filled * 2, len(x)), x.shape[1]), x.dtype), rows
+            rows[:filled] = full[:filled]
+        rows[filled : filled + len(x)] = x
+        if block["mask"] is not None:
+            rows[filled : filled + len(x)][np.asarray(block["mask"]) == 0] = np.nan
+        filled += len(x)
+    every_name = map(source.column_name, itertools.count())
+    names = list(itertools.takewhile(lambda name: name is not None, every_name))
+    return (rows[:filled] if filled else np.empty((0, len(names)))), _text_names(names)
+
+
+LIST_OF = r"(array\(|fixed_size_list<\w+: )?"  # as polars and pyarrow write fixed-size lists
 
 
 def _dtype_of_table(table) -> str:
-    """float32 where every column fits it, by the names of their types; float64 when in doubt."""
-    schema = getattr(table, "schema", None)
-    types = getattr(schema, "types", None) or getattr(table, "dtypes", None)
-    text = " ".join(str(t) for t in types).lower() if types is not None else "float64"
-    return "float64" if re.search(r"double|float64|int32|int64|decimal|object", text) else "float32"
+    """float16 or float32 where every column fits it, by the names of the types; float64 where not or unknown."""
+    types = getattr(getattr(table, "schema", None), "types", None) or getattr(table, "dtypes", None)
+    names = ["unknown"] if types is None else [str(dtype).lower() for dtype in types]
+    if all(re.match(LIST_OF + r"(half_?float|float16)\b", name) for name in names):
+        return "float16"
+    exact = LIST_OF + r"(bool|boolean|u?int(8|16)|half_?float|float16|float|float32)\b"
+    return "float32" if all(re.match(exact, name) for name in names) else "float64"

@@ -15,7 +15,7 @@ MOST_TAGS = 2**31 - 1
 
 
 def mask_of(feature_mask, rows: Rows) -> np.ndarray | None:
-    """float32, n_rows x n_cols, C-contiguous; one row stands for all. The core checks that it lies in [0, 1]."""
+    """float32, n_rows x n_cols, C-contiguous, in [0, 1] as the core checks; one row stands for all."""
     if feature_mask is None:
         return None
     if rows.csr is not None:
@@ -24,8 +24,8 @@ def mask_of(feature_mask, rows: Rows) -> np.ndarray | None:
     wanted = (rows.n_rows, rows.n_cols)
     if mask.shape not in (wanted, (1, rows.n_cols), (rows.n_cols,)):
         raise ValueError(
-            f"feature_mask has shape {mask.shape}; X has {rows.n_rows} rows of {rows.n_cols} columns: it must be "
-            f"{wanted} or ({rows.n_cols},)"
+            f"feature_mask has shape {mask.shape}; X has {rows.n_rows} rows of {rows.n_cols} columns: "
+            f"it must be {wanted} or ({rows.n_cols},)"
         )
     return np.ascontiguousarray(np.broadcast_to(mask, wanted), dtype=np.float32)
 
@@ -82,8 +82,8 @@ def vector_of(y, name: str = "y", n_rows: int | None = None) -> np.ndarray:
 
 
 def tags_of(y, n_rows: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Tags of each row: (indptr int64, tags int32, n_tags). From an indicator matrix, dense or sparse, of 0 and 1; or
-    from one column of integers, one tag per row."""
+    """Tags of each row: (indptr int64, tags int32, n_tags). From an indicator matrix of 0 and 1, dense or
+    sparse; or from one column of integers, one tag per row."""
     if kind_of(y) is Kind.TORCH and str(y.layout) != "torch.strided":
         y = rows_of_tensor(y, "y")
     y = _plain(y, "y")
@@ -113,8 +113,8 @@ def _one_tag_each(y: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray, i
     check_length(y, n_rows, "y")
     if y.dtype.kind not in "biuf" or np.any(y != np.floor(y)):
         raise ValueError(
-            f"y is one column of {y.dtype} that are not all whole numbers; it must be an indicator matrix, rows x tags, "
-            "or hold the number of one tag per row"
+            f"y is one column of {y.dtype} that are not all whole numbers; it must be an indicator matrix, "
+            "rows x tags, or hold the number of one tag per row"
         )
     if y.size and not 0 <= y.min() <= y.max() < MOST_TAGS:
         raise ValueError(
@@ -126,12 +126,13 @@ def _one_tag_each(y: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray, i
 def check_length(array, n_rows: int, name: str) -> None:
     if array.shape[0] != n_rows:
         raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {n_rows}, {name} has {array.shape[0]}"
+            "Found input variables with inconsistent numbers of samples: "
+            f"X has {n_rows}, {name} has {array.shape[0]}"
         )
 
 
 def _plain(value, name: str):
-    """numpy, or a scipy matrix, from anything; whole columns of pandas' nullable types keep their plain type."""
+    """numpy, or a scipy matrix, from anything; pandas' nullable types without a hole keep their type."""
     if value is None:
         raise ValueError(f"This estimator requires {name} to be passed, but the target {name} is None")
     value = host_array(value, name)

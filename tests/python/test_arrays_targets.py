@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What comes beside rows: masks, weights, numbers, labels and tags."""
 
+import itertools
+
 import numpy as np
 import pytest
 from fast_kmeans._arrays import rows_of
@@ -243,12 +245,12 @@ INDICATOR = [
 def assert_tags(got):
     indptr, tags, n_tags = got
     assert (indptr.dtype, tags.dtype, n_tags) == ("int64", "int32", 5)
-    assert [tags[a:b].tolist() for a, b in zip(indptr[:-1], indptr[1:])] == [[0, 2], [], [1], [0, 1, 2]]
+    assert [tags[a:b].tolist() for a, b in itertools.pairwise(indptr)] == [[0, 2], [], [1], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "float32", "uint8", "object"])
 def test_tags_of_every_kind(dtype):
-    for name, y in containers(np.asarray(INDICATOR, dtype if dtype != "object" else "int8").tolist()):
+    for _name, y in containers(np.asarray(INDICATOR, dtype if dtype != "object" else "int8").tolist()):
         assert_tags(tags_of(y, 4))
     assert_tags(tags_of(np.asfortranarray(np.asarray(INDICATOR, dtype)), 4))
 
