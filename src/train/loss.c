@@ -9,6 +9,8 @@
 #include <float.h>
 #include <math.h>
 
+#include "base/interrupt.h"
+
 static const double EPSILON = 1e-6; /* of 'scaled', in units of s: a row on a prototype has a finite logit */
 
 /* Chain from logits to distances, temperatures and biases: softmax_scaled l = b - d/tau, scaled
@@ -188,4 +190,46 @@ double fkmi_loss_asl(double p, bool positive, double gamma_pos, double gamma_neg
         *g = power(m, gamma_neg) / q - (gamma_neg > 0 ? gamma_neg * power(m, gamma_neg - 1) * log(q) : 0.0);
         return -power(m, gamma_neg) * log(q);
     }
+}
+
+/* ---- for users who have probabilities of their own */
+
+static fkm_status check_probabilities(int64_t n, const double *probability)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(probability[i] >= 0 && probability[i] <= 1))
+            return fkmi_fail(FKM_EINVAL, "probability %lld is %g; it must be in [0, 1]", (long long)i,
+                             probability[i]);
+    return FKM_OK;
+}
+
+fkm_status fkm_asymmetric_loss(int64_t n, const double *probability, const uint8_t *positive,
+                               double gamma_pos, double gamma_neg, double clip, double *loss,
+                               double *gradient)
+{
+    enum { BETWEEN_CHECKS = 1 << 16 };
+    fkm_params params = FKM_PARAMS_INIT;
+
+    params.task = FKM_TASK_MULTILABEL;
+    params.asl_gamma_pos = gamma_pos;
+    params.asl_gamma_neg = gamma_neg;
+    params.asl_clip = clip;
+    FKMI_TRY(fkm_params_check(&params));
+    if (n < 0)
+        return fkmi_fail(FKM_EINVAL, "there are %lld probabilities", (long long)n);
+    if (n > 0 && (!probability || !positive))
+        return fkmi_fail(FKM_EINVAL, "%s is NULL", probability ? "positive" : "probability");
+    FKMI_TRY(check_probabilities(n, probability));
+    for (int64_t i = 0; i < n; i++) {
+        double slope;
+        const double l = fkmi_loss_asl(probability[i], positive[i] != 0, gamma_pos, gamma_neg, clip, &slope);
+
+        if (loss)
+            loss[i] = l;
+        if (gradient)
+            gradient[i] = slope;
+        if (i % BETWEEN_CHECKS == 0)
+            FKMI_TRY(fkmi_check_interrupt());
+    }
+    return FKM_OK;
 }

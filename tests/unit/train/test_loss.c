@@ -274,3 +274,91 @@ TEST(asl_forgives_what_is_below_the_clip)
     CHECK_NEAR(0, g, 0);
     CHECK(fkmi_loss_asl(0.3, false, 1, 4, 0.05, &g) > 0 && g > 0);
 }
+
+/* ---- the public asymmetric loss */
+
+/* Ridnik et al. 2021, eq. 4-6: L+ = (1-p)^g+ log p, L- = p_m^g- log(1-p_m), p_m = max(p - clip, 0). */
+static double asymmetric(double p, bool positive, double gamma_pos, double gamma_neg, double clip)
+{
+    const double shifted = fmax(p - clip, 0);
+
+    return positive ? -pow(1 - p, gamma_pos) * log(p) : -pow(shifted, gamma_neg) * log(1 - shifted);
+}
+
+TEST(the_asymmetric_loss_is_its_formula_and_its_gradient_the_slope)
+{
+    static const double settings[][3] = {{1, 4, 0.05}, {0, 0, 0}, {2, 1, 0.2}, {0.5, 2.5, 0}, {3, 0.3, 0.9}};
+    enum { PLACES = 40, ALL = 2 * PLACES };
+    const double h = 1e-6;
+
+    for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+        const double pos = settings[s][0], neg = settings[s][1], clip = settings[s][2];
+        double p[ALL], loss[ALL], gradient[ALL], up[ALL], down[ALL], beside[ALL];
+        uint8_t positive[ALL];
+
+        for (int i = 0; i < ALL; i++) {
+            p[i] = 0.013 + 0.0241 * (i % PLACES); /* no place within h of a clip */
+            positive[i] = i < PLACES ? 0 : (uint8_t)(1 + i % 255);
+        }
+        CHECK_OK(fkm_asymmetric_loss(ALL, p, positive, pos, neg, clip, loss, gradient));
+        for (int i = 0; i < ALL; i++)
+            CHECK_NEAR(asymmetric(p[i], positive[i] != 0, pos, neg, clip), loss[i], 1e-12);
+        for (int i = 0; i < ALL; i++)
+            beside[i] = p[i] + h;
+        CHECK_OK(fkm_asymmetric_loss(ALL, beside, positive, pos, neg, clip, up, NULL));
+        for (int i = 0; i < ALL; i++)
+            beside[i] = p[i] - h;
+        CHECK_OK(fkm_asymmetric_loss(ALL, beside, positive, pos, neg, clip, down, NULL));
+        for (int i = 0; i < ALL; i++)
+            CHECK_NEAR((up[i] - down[i]) / (2 * h), gradient[i], 1e-6 * fmax(1, fabs(gradient[i])));
+    }
+}
+
+TEST(the_asymmetric_loss_is_finite_at_both_ends)
+{
+    static const double gammas[] = {0, 0.5, 1, 4};
+    const double p[] = {0, 1, 0, 1};
+    const uint8_t positive[] = {0, 0, 1, 1};
+    double loss[4], gradient[4];
+
+    for (int g = 0; g < 4; g++) {
+        CHECK_OK(fkm_asymmetric_loss(4, p, positive, gammas[g], gammas[g], 0, loss, gradient));
+        for (int i = 0; i < 4; i++)
+            CHECK(isfinite(loss[i]) && isfinite(gradient[i]));
+        CHECK_NEAR(0, loss[0], 0);
+        CHECK(loss[1] > 30 && loss[2] > 700);
+        CHECK_NEAR(0, loss[3], 1e-6);
+    }
+    CHECK_OK(fkm_asymmetric_loss(4, p, positive, 1, 4, 0.05, NULL, gradient)); /* either output alone */
+    CHECK_OK(fkm_asymmetric_loss(4, p, positive, 1, 4, 0.05, loss, NULL));
+    CHECK_OK(fkm_asymmetric_loss(0, NULL, NULL, 1, 4, 0.05, NULL, NULL));
+}
+
+TEST(the_asymmetric_loss_refuses_what_is_none)
+{
+    const double good[] = {0.25, 0.5}, bad[][2] = {{0.25, -1e-9}, {0.25, 1.0000001}, {0.25, NAN}};
+    const double settings[][3] = {{-1, 4, 0},       {1, -0.5, 0},    {1, 4, -0.1}, {1, 4, 1},
+                                  {NAN, 4, 0},      {1, NAN, 0},     {1, 4, NAN},  {1, 4, 2},
+                                  {INFINITY, 4, 0}, {1, INFINITY, 0}};
+    const char *const names[] = {"asl_gamma_pos", "asl_gamma_neg", "asl_clip", "asl_clip",
+                                 "asl_gamma_pos", "asl_gamma_neg", "asl_clip", "asl_clip",
+                                 "asl_gamma_pos", "asl_gamma_neg"};
+    const uint8_t positive[] = {1, 0};
+    double loss[2] = {7, 7};
+
+    for (int i = 0; i < 3; i++) {
+        CHECK_STATUS(FKM_EINVAL, fkm_asymmetric_loss(2, bad[i], positive, 1, 4, 0.05, loss, NULL));
+        CHECK_SAYS("probability 1 is", fkm_last_error());
+        CHECK_NEAR(7, loss[0], 0); /* nothing is written before all is checked */
+    }
+    for (size_t s = 0; s < sizeof settings / sizeof *settings; s++) {
+        CHECK_STATUS(FKM_EINVAL, fkm_asymmetric_loss(2, good, positive, settings[s][0], settings[s][1],
+                                                     settings[s][2], loss, NULL));
+        CHECK_SAYS(names[s], fkm_last_error());
+    }
+    CHECK_STATUS(FKM_EINVAL, fkm_asymmetric_loss(-1, good, positive, 1, 4, 0, loss, NULL));
+    CHECK_STATUS(FKM_EINVAL, fkm_asymmetric_loss(2, NULL, positive, 1, 4, 0, loss, NULL));
+    CHECK_SAYS("probability is NULL", fkm_last_error());
+    CHECK_STATUS(FKM_EINVAL, fkm_asymmetric_loss(2, good, NULL, 1, 4, 0, loss, NULL));
+    CHECK_SAYS("positive is NULL", fkm_last_error());
+}
