@@ -7,6 +7,7 @@ FKM_EUNSUPPORTED NotImplementedError (a RuntimeError); FKM_EINTERRUPTED the pend
 the progress callback raised), else InterruptedByCallback; FKM_EINTERNAL SystemError.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -72,19 +73,21 @@ class Model:
 
     def __init__(self, context: Context, params: dict[str, str]) -> None:
         """params: names and values of the table, as text, with 'task' among them."""
-    @staticmethod
-    def load(context: Context, path: str) -> Model: ...
-    @staticmethod
-    def from_bytes(context: Context, data: Buffer) -> Model: ...
-    def save(self, path: str) -> None: ...
+    @classmethod
+    def load(cls, context: Context, path: str | os.PathLike[str]) -> Model: ...
+    @classmethod
+    def from_bytes(cls, context: Context, data: Buffer) -> Model: ...
+    def save(self, path: str | os.PathLike[str]) -> None: ...
     def to_bytes(self) -> bytes: ...
-    def copy(self) -> Model: ...
+    def copy(self) -> Model:
+        """In the same context; copy.copy and copy.deepcopy do the same. A pickle holds to_bytes() and the number of
+        threads that was asked of the context, and makes a context of its own."""
     # before the first fit
     def set_start(self, points: Buffer, labels: Buffer | None = None) -> None: ...  # float32 k x dim, int64 k
     def set_feature_weights(self, weights: Buffer) -> None: ...  # float64, dim
     def set_class_k(self, label: int, k: int) -> None: ...
     # any time
-    def freeze(self, frozen: Buffer | None = None) -> None: ...  # uint8, k; None: all
+    def freeze(self, frozen: Buffer | None = None) -> None: ...  # uint8 or bool, k; None: all
     def set_note(self, name: str, value: str | None) -> None: ...
     def note(self, name: str) -> str | None: ...
     # learning
@@ -126,7 +129,7 @@ class Model:
     # answers
     def predict_labels(self, batch: Batch, out: Buffer) -> None: ...  # int64, n
     def predict_proba(self, batch: Batch, out: Buffer) -> None: ...  # float32, n x n_classes
-    def predict_tags(self, batch: Batch, strategy: str, top_k: int, out: Buffer) -> None: ...  # uint8, n x n_classes
+    def predict_tags(self, batch: Batch, strategy: str, top_k: int, out: Buffer) -> None: ...  # uint8 or bool, n x n_classes
     def predict_values(self, batch: Batch, out: Buffer) -> None: ...  # float64, n x n_targets
     def nearest(
         self,
@@ -143,11 +146,12 @@ class Model:
     # looking inside
     def describe(self) -> dict[str, Any]:
         """params (dict of text), fitted, has_ages, has_optimizer (bool), k, dim, n_classes, n_targets, batches,
-        iterations, gradient_steps, n_history, learning_rate, scale, temperature, bytes."""
+        iterations, gradient_steps, n_history, learning_rate, scale, temperature, idw_power, bytes."""
     def get(self, name: str, out: Buffer) -> None:
         """Fills out with centroids (float64 k x dim), centroid_weights (float64 k), centroid_ages (float64 k x dim),
         centroid_labels (int64 k), centroid_targets (float64 k x n_targets), centroid_gradients (float64 k x dim),
-        frozen (uint8 k), feature_weights (float64 dim), classes (int64 n_classes)."""
+        centroid_routing (float64 k x 2: temperature, bias), frozen (uint8 or bool k), feature_weights (float64 dim),
+        classes (int64 n_classes), tag_scores (float64 n_classes x 3: alpha, beta, threshold of 'adaptive')."""
     def history(self, begin: int = 0) -> list[dict[str, Any]]:
         """phase, epoch, loss, shift, eval, lr, k; oldest first, from line `begin` on."""
 
