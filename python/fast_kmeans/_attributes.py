@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fitted estimator shows of its model: properties over the core's state, in the kind of array it was fitted with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+
+from . import _core
+from ._arrays import Kind, give
+from ._parameters import STANDARD_RATE
+
+
+class Optimizer:
+    """The optimizer of phase 2, to look at: Adam, whose moments live in the model.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Relative to the standard deviation of the prototypes.
+    steps : int
+        Gradient steps since the last ``fit``.
+    param_groups : list of dict
+        As in torch: one group with ``lr``, ``betas`` and ``params``.
+    """
+
+    def __init__(self, learning_rate: float, steps: int, centroids):
+        self._learning_rate, self._steps, self._centroids = learning_rate, steps, centroids
+
+    @property
+    def learning_rate(self) -> float:
+        return self._learning_rate
+
+    @property
+    def steps(self) -> int:
+        return self._steps
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self._centroids], "lr": self._learning_rate, "betas": (0.9, 0.999)}]
+
+    def __repr__(self) -> str:
+        return f"Optimizer(learning_rate={self._learning_rate:g}, steps={self._steps})"
+
+
+class FittedAttributes:
+    """Attributes of a fitted estimator. Before, each is an AttributeError (NotFittedError is one)."""
+
+    _model: _core.Model
+    _kind: Kind
+    _cache: dict[str, Any]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_model" in vars(self)
+
+    def _fitted(self) -> _core.Model:
+        if "_model" not in vars(self):
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' or 'fit_batch' before this."
+            )
+        return self._model
+
+    def _facts(self) -> dict[str, Any]:
+        return self._fitted().describe()
+
+    def _read(self, name: str, shape, dtype=np.float64) -> np.ndarray:
+        out = np.empty(shape, dtype)
+        self._fitted().get(name, out)
+        return out
+
+    def _kept(self, name: str, make):
+        """The same array until the model changes. It shows the model, so numpy's cannot be written to."""
+        self._fitted()
+        if name not in self._cache:
+            value = make()
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+            self._cache[name] = value
+        return self._cache[name]
+
+    def _shown(self, name: str, shape, exact: bool = True):
+        """Numbers of the core: centroids in the model's dtype, the others (exact) no coarser than float32 in torch and
+        float64 in numpy."""
+
+        def make():
+            values = self._read(name, shape)
+            dtype = self._facts()["params"]["dtype"]
+            if exact:
+                dtype = "float32" if self._kind is Kind.TORCH and dtype != "float64" else "float64"
+            return give(values, self._kind, dtype)
+
+        return self._kept(name, make)
+
+    @property
+    def centroids(self):
+        """Prototypes, array of shape (K, D), in the model's dtype (bfloat16 as float32 in numpy). A tensor has the last
+        gradient step's gradient as ``grad``."""
+        return self._kept("centroids with gradient", self._centroids_with_gradient)
+
+    def _centroids_with_gradient(self):
+        facts = self._facts()
+        shape = (facts["k"], facts["dim"])
+        dtype = facts["params"]["dtype"]
+        centroids = give(self._read("centroids", shape), self._kind, dtype)
+        if self._kind is Kind.TORCH and facts["has_optimizer"] and not isinstance(centroids, np.ndarray):
+            centroids.grad = give(self._read("centroid_gradients", shape), self._kind, dtype)
+        return centroids
+
+    @property
+    def centroid_weights(self):
+        """Mass of each prototype, how many rows it stands for: array of shape (K,)."""
+        return self._shown("centroid_weights", self._facts()["k"])
+
+    @property
+    def centroid_feature_weights(self):
+        """Age of each coordinate of each prototype, array of shape (K, D); only once a mask was seen."""
+        facts = self._facts()
+        if not facts["has_ages"]:
+            raise AttributeError("centroid_feature_weights exists only after a feature_mask was seen")
+        return self._shown("centroid_ages", (facts["k"], facts["dim"]))
+
+    @property
+    def feature_weights(self):
+        """Weights of the features, array of shape (D,) that sums to D; before the first fit the constructor's argument."""
+        if "_model" not in vars(self):
+            return vars(self)["feature_weights"]
+        return self._shown("feature_weights", self._facts()["dim"])
+
+    @feature_weights.setter
+    def feature_weights(self, value):
+        vars(self)["feature_weights"] = value
+
+    @property
+    def frozen_mask(self):
+        """Prototypes that never move: truth values, array of shape (K,)."""
+        return self._kept(
+            "frozen",
+            lambda: give(self._read("frozen", self._facts()["k"], np.uint8).astype(bool), self._kind),
+        )
+
+    @property
+    def learning_rate_(self) -> float | None:
+        """The learning rate that a search found, relative to the prototypes' standard deviation; None before one."""
+        return self._facts()["learning_rate"] or None
+
+    @property
+    def n_iter_(self) -> int:
+        """Passes of the last ``fit``; 0 when only ``fit_batch`` was called."""
+        return self._facts()["iterations"]
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """One dict per pass, epoch or step of the learning-rate search, oldest first, since the last ``fit``: phase
+        ('fit', 'finetune', 'learning rate'), epoch, loss, shift, eval, lr, k; NaN where there is none."""
+        return self._fitted().history()
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """None until gradient steps begin, and again after the learning-rate search and ``fit``."""
+        facts = self._facts()
+        if not facts["has_optimizer"] or vars(self).get("_searched_at") == facts["gradient_steps"]:
+            return None
+        given = facts["params"]["learning_rate"]
+        rate = facts["learning_rate"] or STANDARD_RATE if given == "auto" else float(given)
+        return Optimizer(rate, facts["gradient_steps"], self.centroids)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._facts()["k"]

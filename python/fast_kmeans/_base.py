@@ -1,0 +1,598 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The estimators' common base: from a call's arrays to a lesson for the core, and what to do when it was learned."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import validate_data
+
+from . import _core
+from ._arrays import Kind, Rows, give, host_array, kind_of, rows_of
+from ._attributes import FittedAttributes
+from ._labels import Nothing
+from ._parameters import TABLE, check_words, context_of, device_of, need_device, refusal, seed_of, text_of
+from ._progress import Watcher
+from ._storage import Storage
+from ._targets import mask_of, weight_of
+
+HELD_OUT = 0.1
+"""Share of the rows that early stopping holds out when nobody gave rows to evaluate on."""
+
+
+@dataclass
+class Lesson:
+    """One call's rows and targets, and what the estimator will be once it has learned them."""
+
+    batch: _core.Batch
+    targets: dict[str, Any]  # as the batch has them
+    weight: np.ndarray | None
+    kind: Kind
+    meaning: Any
+    columns: dict[str, Any]  # n_features_in_, feature_names_in_
+
+
+class BaseFastKMeans(
+    FittedAttributes, Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+):
+    """What the four estimators have in common; it cannot be used by itself.
+
+    A model condenses rows into prototypes (``centroids``). ``fit`` or ``fit_batch`` place them, ``finetune`` or
+    ``fit_batch(gradient_step=True)`` move them by gradient, ``predict`` blends the nearest ones.
+
+    Rows ``X`` may be arrays of numpy, torch (CPU), scipy.sparse, pandas, polars or pyarrow; answers come back as tensors
+    when the rows were a tensor, and as numpy arrays otherwise. A call that fails leaves the estimator as it was.
+    """
+
+    _task: str
+    _meaning_of: Any = Nothing
+
+    # ---- arguments
+
+    def _store(self, arguments: dict[str, Any]) -> None:
+        """Keeps a constructor's arguments as they are, given its locals()."""
+        arguments = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+        check_words(arguments)
+        for name, value in arguments.items():
+            setattr(self, name, value)
+
+    def get_params(self, deep=True):
+        """Get the constructor's arguments.
+
+        Parameters
+        ----------
+        deep : bool, default True
+            Without meaning: no argument is an estimator.
+
+        Returns
+        -------
+        dict
+            ``feature_weights`` is the argument, not the fitted weights.
+        """
+        return {name: vars(self)[name] for name in self._get_param_names()}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = vars(self).get("missing") == "mask"
+        return tags
+
+    # ---- from arrays to the core
+
+    def _rows(
+        self, X, feature_mask, y="no_validation", anew: bool = False
+    ) -> tuple[Rows, Any, dict[str, Any]]:
+        """Rows, mask, and the columns as scikit-learn checks them; nothing is remembered yet."""
+        allow_nan = self.missing == "mask" or feature_mask is not None
+        rows = rows_of(X, allow_nan=allow_nan, estimator_name=type(self).__name__)
+        seen = object.__new__(type(self))
+        vars(seen).update(vars(self))
+        if not hasattr(X, "shape") and hasattr(X, "__arrow_c_stream__"):
+            X = np.empty((1, rows.n_cols), np.float32)
+        validate_data(seen, X, y=y, skip_check_array=True, reset=anew)
+        names = ("n_features_in_", "feature_names_in_")
+        return (
+            rows,
+            mask_of(feature_mask, rows),
+            {name: vars(seen)[name] for name in names if name in vars(seen)},
+        )
+
+    def _lesson(self, X, y, sample_weight, feature_mask, *, anew: bool, grow: bool) -> Lesson:
+        """anew: whatever was learned before does not matter. grow: classes never seen may appear."""
+        rows, mask, columns = self._rows(X, feature_mask, y, anew)
+        meaning = self._meaning_of() if anew else self._meaning
+        targets, meaning = meaning.read(y, rows.n_rows, grow)
+        weight = weight_of(sample_weight, rows.n_rows)
+        batch = _core.Batch(rows.dense, csr=rows.csr, weight=weight, mask=mask, **targets)
+        return Lesson(batch, targets, weight, rows.kind if anew else self._kind, meaning, columns)
+
+    def _held_out(self, eval_set, lesson: Lesson) -> _core.Batch | None:
+        """Rows to evaluate on: (X, y) or (X, y, weight)."""
+        if eval_set is None:
+            return None
+        if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
+            raise ValueError("eval_set must be (X, y) or (X, y, sample_weight)")
+        X, y, sample_weight = (*eval_set, None)[:3]
+        try:
+            rows = rows_of(X, allow_nan=self.missing == "mask", estimator_name=type(self).__name__)
+            targets, _ = lesson.meaning.read(y, rows.n_rows, False)
+            weight = weight_of(sample_weight, rows.n_rows)
+        except ValueError as error:
+            raise ValueError(f"eval_set: {error}") from None
+        return _core.Batch(rows.dense, csr=rows.csr, weight=weight, **targets)
+
+    def _question(self, X, feature_mask) -> tuple[_core.Model, Rows, _core.Batch]:
+        model = self._fitted()
+        rows, mask, _ = self._rows(X, feature_mask)
+        return model, rows, _core.Batch(rows.dense, csr=rows.csr, mask=mask)
+
+    # ---- models
+
+    def _new_model(self, lesson: Lesson) -> _core.Model:
+        """An unfitted model with this estimator's arguments, which are all checked here."""
+        given = vars(self)
+        need_device(given["device"])
+        start = None if isinstance(given["init_mode"], str) else given["init_mode"]
+        params = {"task": self._task}
+        for name in TABLE.keys() & given.keys():
+            if name == "random_state":
+                continue
+            if not (name == "init_mode" and start is not None):
+                params[name] = text_of(name, given[name])
+        model = _core.Model(
+            context_of(given["n_threads"]), params | {"random_state": str(seed_of(self.random_state))}
+        )
+        if start is not None:
+            model.set_start(*self._start_of(start, lesson))
+        if given["feature_weights"] is not None:
+            model.set_feature_weights(
+                np.ascontiguousarray(host_array(given["feature_weights"], "feature_weights"), "float64")
+            )
+        self._write_notes(model, lesson)
+        return model
+
+    def _start_of(self, start, lesson: Lesson):
+        """Starting prototypes as the core takes them: points, and labels where the task has them."""
+        return (points_of(start),)
+
+    def _adopt(self, model: _core.Model, lesson: Lesson, anew: bool) -> None:
+        """The estimator is now what the model is."""
+        state = vars(self)
+        for name in ("labels_", "inertia_", "_searched_at"):
+            state.pop(name, None)
+        if anew:
+            state.pop("feature_names_in_", None)
+            state.update(lesson.columns)
+            state["_model"], state["_kind"] = model, lesson.kind
+        elif lesson.meaning is not self._meaning:
+            self._write_notes(model, lesson)
+        state["_meaning"], state["_cache"] = lesson.meaning, {}
+
+    # ---- learning
+
+    def fit(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        feature_mask=None,
+        max_iters=100,
+        tol=1e-4,
+        eval_set=None,
+        eval_fraction=0.0,
+        verbose=False,
+        *,
+        callbacks=None,
+    ):
+        """Phase 1 on the whole of the data: seeding, then passes over all rows until nothing moves.
+
+        Whatever was learned before is forgotten.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+            Rows; a sparse matrix is never made dense.
+        y : array-like of shape (n,) or (n, M)
+            Classifier: labels, numbers or text. Multi-label: indicators (n, tags), or one tag number per row. Regressor:
+            one or M numbers per row. Clusterer: ignored.
+        sample_weight : float or array-like of shape (n,), optional
+            How much each row counts, >= 0.
+        feature_mask : array-like of shape (n, D) or (D,), optional
+            1 where a value counts, 0 where it is missing or padding, or between.
+        max_iters : int, default 100
+            Most passes over the rows.
+        tol : float, default 1e-4
+            Stop when no prototype moved further than this.
+        eval_set : tuple (X, y) or (X, y, sample_weight), optional
+            Rows whose score after each pass goes to ``history_``.
+        eval_fraction : float in [0, 1), default 0.0
+            Share of the rows to hold out for that, without an ``eval_set``.
+        verbose : bool, default False
+            Show a progress bar.
+        callbacks : callable or list of callables, optional
+            Called after each pass with a dict of phase, epoch, epochs, step, steps, rows, loss, shift, eval and k; one that
+            returns true stops the call, and the estimator is fitted with the passes so far.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            When an argument, a parameter of the constructor or a value of the data is not valid; the message names it.
+        """
+        lesson = self._lesson(X, y, sample_weight, feature_mask, anew=True, grow=True)
+        held = self._held_out(eval_set, lesson)
+        model = self._new_model(lesson)
+        with Watcher(verbose, callbacks, "fit") as progress:
+            try:
+                model.fit(
+                    lesson.batch,
+                    max_iters=max_iters,
+                    tol=tol,
+                    eval=held,
+                    eval_fraction=eval_fraction,
+                    progress=progress,
+                )
+            except _core.InterruptedByCallback:
+                pass
+            finally:  # also after Ctrl-C: the model keeps the passes that were whole
+                if model.describe()["fitted"]:
+                    self._adopt(model, lesson, anew=True)
+        self._after_fit(lesson)
+        return self
+
+    def _after_fit(self, lesson: Lesson) -> None:
+        """What a task adds after fit."""
+
+    def fit_batch(self, X, y=None, sample_weight=None, feature_mask=None, gradient_step=False) -> float:
+        """Learn from one batch of an endless stream; call it for ever.
+
+        Classes that were never seen get their prototypes from the batch that brings them.
+
+        Parameters
+        ----------
+        X, y, sample_weight, feature_mask
+            As in ``fit``.
+        gradient_step : bool, default False
+            False: phase 1, each row pulls the nearest prototype of its own kind. True: phase 2, one step of Adam on the
+            batch as it is.
+
+        Returns
+        -------
+        float
+            Phase 1: how far the prototype that moved most has moved. Phase 2: the loss before the step.
+
+        Raises
+        ------
+        ValueError
+            When the data or a parameter is not valid.
+        RuntimeError
+            With ``gradient_step`` when ``soft_type`` is 'hard' or 'mean', which have no gradients.
+        """
+        first = not self.__sklearn_is_fitted__()
+        if first and gradient_step:
+            self._fitted()
+        lesson = self._lesson(X, y, sample_weight, feature_mask, anew=first, grow=True)
+        model = self._new_model(lesson) if first else self._model
+        self._before_batch(model, lesson)
+        value = model.gradient_step(lesson.batch) if gradient_step else model.fit_batch(lesson.batch)
+        self._adopt(model, lesson, anew=first)
+        return value
+
+    def _before_batch(self, model: _core.Model, lesson: Lesson) -> None:
+        """What a task tells the model of classes a batch may bring."""
+
+    def partial_fit(self, X, y=None, sample_weight=None, feature_mask=None):
+        """Phase 1 on one batch, as scikit-learn calls it: ``fit_batch`` that returns the estimator.
+
+        Parameters
+        ----------
+        X, y, sample_weight, feature_mask
+            As in ``fit``.
+
+        Returns
+        -------
+        self
+        """
+        self.fit_batch(X, y, sample_weight, feature_mask)
+        return self
+
+    def finetune(
+        self,
+        X,
+        y=None,
+        sample_weight=None,
+        feature_mask=None,
+        epochs=10,
+        eval_set=None,
+        eval_fraction=0.0,
+        early_stopping_rounds=None,
+        lr=None,
+        verbose=False,
+        *,
+        callbacks=None,
+    ):
+        """Phase 2: move the prototypes by gradient, over epochs of shuffled batches of ``finetune_batch_size`` rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight, feature_mask
+            As in ``fit``; labels must have been seen there.
+        epochs : int, default 10
+            Passes over the rows.
+        eval_set : tuple (X, y) or (X, y, sample_weight), optional
+            Rows that decide which epoch was best; its state is what remains.
+        eval_fraction : float in [0, 1), default 0.0
+            Share of the rows to hold out for that, without an ``eval_set``.
+        early_stopping_rounds : int, optional
+            Stop after so many epochs without a better score. Without rows to evaluate on, a tenth of X is held out.
+        lr : float in (0, 10], optional
+            Learning rate, relative to the standard deviation of the prototypes. None: the constructor's
+            ``learning_rate``, else what a search has found, else a search runs first (see ``find_learning_rate``).
+        verbose : bool, default False
+            Show a progress bar.
+        callbacks : callable or list of callables, optional
+            As in ``fit``, called during and after each epoch.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            Before phase 1.
+        RuntimeError
+            When ``soft_type`` is 'hard' or 'mean', which have no gradients.
+        ValueError
+            When an argument or a value of the data is not valid.
+        """
+        model = self._fitted()
+        if lr is not None and not lr > 0:
+            raise ValueError(f"lr is {lr!r}; it must be in (0, 10], or None for a search")
+        if early_stopping_rounds is not None and early_stopping_rounds < 1:
+            raise ValueError(f"early_stopping_rounds is {early_stopping_rounds!r}; it must be >= 1, or None")
+        lesson = self._lesson(X, y, sample_weight, feature_mask, anew=False, grow=False)
+        held = self._held_out(eval_set, lesson)
+        if early_stopping_rounds is not None and held is None and eval_fraction == 0:
+            eval_fraction = HELD_OUT
+        with Watcher(verbose, callbacks, "finetune") as progress:
+            try:
+                model.finetune(
+                    lesson.batch,
+                    epochs=epochs,
+                    lr=0.0 if lr is None else lr,
+                    search=True,
+                    early_stopping_rounds=early_stopping_rounds or 0,
+                    eval=held,
+                    eval_fraction=eval_fraction,
+                    progress=progress,
+                )
+            except _core.InterruptedByCallback:
+                pass
+            finally:  # also after Ctrl-C, when the model has kept what it learned
+                self._adopt(model, lesson, anew=False)
+        return self
+
+    def find_learning_rate(self, X, y=None, sample_weight=None, feature_mask=None) -> float:
+        """Search the learning rate of gradient steps: 100 steps from 1e-5 to 1 on a copy of the model.
+
+        The model stays as it was; the rate becomes ``learning_rate_`` and the next gradient steps use it, the curve goes to
+        ``history_`` (phase 'learning rate').
+
+        Parameters
+        ----------
+        X, y, sample_weight, feature_mask
+            As in ``fit``; labels must have been seen there.
+
+        Returns
+        -------
+        float
+            Relative to the standard deviation of the prototypes.
+
+        Raises
+        ------
+        NotFittedError, RuntimeError, ValueError
+            As in ``finetune``.
+        """
+        model = self._fitted()
+        lesson = self._lesson(X, y, sample_weight, feature_mask, anew=False, grow=False)
+        rate = model.find_learning_rate(lesson.batch)
+        self._searched_at = model.describe()["gradient_steps"]
+        return rate
+
+    def calculate_feature_importance(self, X, y=None, sample_weight=None, feature_mask=None):
+        """How well each feature separates the classes, strata of the targets or clusters: 1 - variance within / variance
+        of all, at least 0.001, scaled to sum D. The model does not change.
+
+        Parameters
+        ----------
+        X, y, sample_weight, feature_mask
+            As in ``fit``.
+
+        Returns
+        -------
+        array of shape (D,)
+            Those that ``auto_feature_weights`` would learn from these rows.
+
+        Raises
+        ------
+        NotFittedError
+            Of a clusterer before phase 1: its groups are its clusters.
+        ValueError
+            When a value of the data is not valid.
+        """
+        first = not self.__sklearn_is_fitted__()
+        if first and self._task == "clusterer":
+            self._fitted()
+        lesson = self._lesson(X, y, sample_weight, feature_mask, anew=first, grow=True)
+        model = self._new_model(lesson) if first else self._model
+        importance = np.empty(lesson.batch.n_cols)
+        model.feature_importance(lesson.batch, importance)
+        kind = kind_of(X)
+        return give(importance, kind, "float32" if kind is Kind.TORCH else "float64")
+
+    def freeze_centroids(self, mask=None):
+        """Freeze prototypes: they never move, merge or die, and their gradients are 0.
+
+        Parameters
+        ----------
+        mask : array-like of bool of shape (K,), optional
+            Which are frozen; the others are freed. None: all.
+
+        Returns
+        -------
+        self
+        """
+        model = self._fitted()
+        if mask is not None:
+            mask = np.asarray(host_array(mask, "mask"))
+            if mask.dtype != bool:
+                raise ValueError(f"mask holds {mask.dtype}; it must hold True and False")
+            mask = np.ascontiguousarray(mask).view(np.uint8)
+        model.freeze(mask)
+        self._cache = {}
+        return self
+
+    # ---- answers
+
+    @abstractmethod
+    def predict(self, X, feature_mask=None):
+        """The answer for each row."""
+
+    def transform(self, X, feature_mask=None):
+        """Similarity of each row to each prototype: 1 / (1 + distance / scale), or the cosine.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        feature_mask : array-like of shape (n, D) or (D,), optional
+
+        Returns
+        -------
+        array of shape (n, K), float32
+        """
+        model, rows, batch = self._question(X, feature_mask)
+        similarity = np.empty((rows.n_rows, self._n_features_out), np.float32)
+        model.transform(batch, similarity)
+        return give(similarity, rows.kind)
+
+    def fit_transform(self, X, y=None, sample_weight=None, feature_mask=None, **fit_params):
+        """``fit``, then ``transform`` of the same rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight, feature_mask
+            As in ``fit``.
+        **fit_params
+            Other arguments of ``fit``.
+
+        Returns
+        -------
+        array of shape (n, K), float32
+        """
+        self.fit(X, y, sample_weight, feature_mask, **fit_params)
+        return self.transform(X, feature_mask)
+
+    def explain(self, X, feature_mask=None):
+        """Which prototypes decide the answer for each row, and by how much.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        feature_mask : array-like of shape (n, D) or (D,), optional
+
+        Returns
+        -------
+        Explanation
+            Per row the deciding prototypes with their weights, labels or targets and masses, and the margin.
+        """
+        from ._explain import explain
+
+        return explain(self, X, feature_mask)
+
+    def to_onnx(self, path=None, **options):
+        """Write the fitted estimator as an ONNX model; needs the package onnx.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            Where to write it.
+        **options
+            Of ``fast_kmeans.onnx.to_onnx``.
+
+        Returns
+        -------
+        onnx.ModelProto
+        """
+        from .onnx import to_onnx
+
+        return to_onnx(self, path, **options)
+
+    # ---- manners of torch
+
+    def to(self, device):
+        """Move to a device; this build has the CPU only.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            'cpu'.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        RuntimeError
+            For 'cuda': this build has no CUDA backend.
+        ValueError
+            For what is no device.
+        """
+        if device is None:
+            raise ValueError("device is None; valid: cpu")
+        device_of(device)
+        need_device(device)
+        return self
+
+    def train(self, mode=True):
+        """Do nothing and return the estimator: there is one mode only.
+
+        Parameters
+        ----------
+        mode : bool, default True
+
+        Returns
+        -------
+        self
+        """
+        return self
+
+    def eval(self):
+        """Do nothing and return the estimator: there is one mode only.
+
+        Returns
+        -------
+        self
+        """
+        return self
+
+
+def points_of(points) -> np.ndarray:
+    points = np.asarray(host_array(points, "init_mode"))
+    if points.ndim != 2 or points.dtype.kind not in "biuf":
+        raise (
+            refusal("init_mode", points)
+            if points.ndim == 0
+            else ValueError(
+                f"init_mode holds {points.dtype} of shape {points.shape}; starting prototypes are numbers of shape (K, D)"
+            )
+        )
+    return np.ascontiguousarray(points, np.float32)

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tagging: rows that carry any number of tags."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+
+from ._arrays import give
+from ._base import BaseFastKMeans, Lesson, points_of
+from ._labels import Tags
+from ._targets import tags_of, weight_of
+
+STRATEGIES = ("adaptive", "gap", "top_k")
+
+
+class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
+    """Tag rows: each tag has prototypes of its own, and any number of tags may fit a row.
+
+    Fine-tuning uses the asymmetric loss, for which tags that are absent and already improbable stop mattering. ``y`` is an
+    indicator matrix (n, tags) of 0 and 1, dense or sparse, or a column of tag numbers, one for each row.
+
+    Parameters
+    ----------
+    k_init : int or 'auto', default 3
+        Prototypes for each tag; 'auto': by how many and how spread out its rows are.
+    asl_gamma_neg : float, default 4.0
+        Focus of the loss on hard negatives.
+    asl_gamma_pos : float, default 1.0
+        Focus of the loss on hard positives.
+    asl_clip : float, default 0.05
+        Negatives less probable than this are ignored.
+    distance : {'cosine', 'euclidean', 'l1'}, default 'cosine'
+        How far a row is from a prototype; 'euclidean' is the squared distance.
+    dtype : {'float32', 'float16', 'bfloat16', 'float64'}, default 'float32'
+        Storage of the prototypes; sums are float32, or float64 for 'float64'.
+    init_mode : {'kmeans++', 'random'} or tuple (points, tags), default 'kmeans++'
+        How the first prototypes are chosen, or the first prototypes themselves.
+    soft_type : {'hard', 'mean', 'scaled', 'softmax_scaled'}, default 'scaled'
+        How the nearest prototypes share a row; 'hard' and 'mean' have no gradients.
+    temperature : float, default 1.0
+        Divides distances when ``soft_type='softmax_scaled'``.
+    top_k : int, default 5
+        Prototypes blended in an answer; -1 for all.
+    auto_feature_weights : bool, default False
+        Weigh features by how well they separate.
+    negative_sampling : int or None, default None
+        Classes sampled for each gradient batch, None: all; a classifier's only.
+    diversity_reg : float, default 0.0
+        Penalty on prototypes of a class being alike.
+    l2_reg : float, default 0.0
+        Penalty on leaving the end of phase 1.
+    use_faiss : bool, default False
+        Approximate search for the nearest prototypes.
+    use_compile : bool, default False
+        Kernels fitted to this model's shape; same results.
+    device : {None, 'cpu'}, default None
+        Where work runs; this build has the CPU only.
+    batch_size : int, default 10240
+        Rows worked on at a time.
+    random_state : int, None, RandomState or Generator, default 42
+        Seed of all random choices; None: another one for each fit.
+    feature_weights : array-like of shape (D,) or None, default None
+        Weights of the features, >= 0. Once fitted, the attribute holds the fitted weights.
+    n_threads : int, default -1
+        Threads; -1 for one per core.
+    missing : {'error', 'mask'}, default 'error'
+        What a NaN in X means: an error, or a value that is not there.
+    top_k_train : int or 'auto', default 'auto'
+        Prototypes routed in training; 'auto': ``top_k``, at least 8.
+    idw_power : float or 'auto', default 'auto'
+        Exponent of 'scaled'; 'auto': 4, or 8 for 'l1'.
+    finetune_batch_size : int, default 256
+        Rows per gradient step of ``finetune``.
+    learning_rate : float or 'auto', default 'auto'
+        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the search finds.
+    k_max : int or None, default None
+        Most prototypes of the whole model.
+    auto_scale : bool, default False
+        'auto' counts measure distances in units of the variance.
+    min_weight : float, default 0.001
+        Lighter prototypes are removed.
+    truncation_threshold : float, default 0.0001
+        Smaller coordinates become 0 in sparse models.
+    sparse : bool, default False
+        Keep prototypes sparse.
+    merge_threshold : float or None, default None
+        Prototypes of a class nearer than this merge.
+    relative_merge : bool, default False
+        ``merge_threshold`` counts in mean distances between prototypes.
+    percentile_threshold : float or None, default None
+        Merge distance as a quantile of the distances between prototypes.
+    decay : float, default 1.0
+        Masses are multiplied by this before each batch.
+    noise : float, default 0.0
+        Noise on rows in training, in standard deviations of the feature.
+    normalize_prototypes : bool, default True
+        Cosine: prototypes have length 1 after each gradient step.
+
+    Attributes
+    ----------
+    centroids : array of shape (K, D)
+        The prototypes; of a tensor, ``grad`` holds the last gradient step's gradient.
+    centroid_weights : array of shape (K,)
+        Mass of each: how many rows it stands for.
+    centroid_labels : array of int64 of shape (K,)
+        Tag of each prototype: a column of y.
+    classes_ : array of int64 of shape (L,)
+        0 to L - 1, the columns of y.
+    centroid_feature_weights : array of shape (K, D)
+        Age of each coordinate; only once a mask was seen.
+    feature_weights : array of shape (D,)
+        Sums to D.
+    frozen_mask : array of bool of shape (K,)
+        Prototypes that never move.
+    learning_rate_ : float or None
+        What the learning-rate search found.
+    history_ : list of dict
+        One per pass, epoch and step of the learning-rate search.
+    optimizer : Optimizer or None
+        None until gradient steps begin.
+    n_iter_ : int
+        Passes of the last ``fit``.
+    n_features_in_ : int
+        D.
+    feature_names_in_ : array of str of shape (D,)
+        Only when X had names.
+
+    Examples
+    --------
+    >>> from fast_kmeans import FastMultiLabelKMeansClassifier
+    >>> X = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9], [1.0, 1.0], [0.9, 1.0]]
+    >>> y = [[1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [1, 1]]
+    >>> model = FastMultiLabelKMeansClassifier(k_init=1).fit(X, y)
+    >>> model.predict([[1.0, 0.05]], strategy="gap")
+    array([[1, 0]])
+    """
+
+    _task = "multilabel"
+    _meaning_of = Tags
+
+    def __init__(
+        self,
+        k_init=3,
+        asl_gamma_neg=4.0,
+        asl_gamma_pos=1.0,
+        asl_clip=0.05,
+        distance="cosine",
+        dtype="float32",
+        init_mode="kmeans++",
+        soft_type="scaled",
+        temperature=1.0,
+        top_k=5,
+        auto_feature_weights=False,
+        negative_sampling=None,
+        diversity_reg=0.0,
+        l2_reg=0.0,
+        use_faiss=False,
+        use_compile=False,
+        *,
+        device=None,
+        batch_size=10240,
+        random_state=42,
+        feature_weights=None,
+        n_threads=-1,
+        missing="error",
+        top_k_train="auto",
+        idw_power="auto",
+        finetune_batch_size=256,
+        learning_rate="auto",
+        k_max=None,
+        auto_scale=False,
+        min_weight=1e-3,
+        truncation_threshold=1e-4,
+        sparse=False,
+        merge_threshold=None,
+        relative_merge=False,
+        percentile_threshold=None,
+        decay=1.0,
+        noise=0.0,
+        normalize_prototypes=True,
+    ):
+        self._store(locals())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = False
+        return tags
+
+    # ---- tags
+
+    @property
+    def classes_(self):
+        """The columns of y: 0 to L - 1, array of shape (L,)."""
+        self._fitted()
+        return self._kept("classes", lambda: give(np.arange(self._meaning.n_columns), self._kind))
+
+    @property
+    def centroid_labels(self):
+        """Tag of each prototype, array of shape (K,)."""
+        return self._kept(
+            "centroid_labels",
+            lambda: give(self._read("centroid_labels", self._facts()["k"], np.int64), self._kind),
+        )
+
+    def _state_names(self) -> list[str]:
+        return super()._state_names() + ["centroid_labels"]
+
+    def _start_of(self, start, lesson: Lesson):
+        if not isinstance(start, (tuple, list)) or len(start) != 2:
+            raise ValueError("init_mode must be 'kmeans++', 'random' or a tuple (points, tags)")
+        points = points_of(start[0])
+        return points, tags_of(start[1], len(points))[1].astype(np.int64)
+
+    def _columns(self, answer: np.ndarray, dtype) -> np.ndarray:
+        """Answers for the tags seen as answers for all columns of y; tags never seen get 0."""
+        seen = self._read("classes", answer.shape[1], np.int64)
+        if len(seen) == self._meaning.n_columns:
+            return answer.astype(dtype, copy=False)
+        out = np.zeros((len(answer), self._meaning.n_columns), dtype)
+        out[:, seen] = answer
+        return out
+
+    def _n_seen(self) -> int:
+        return self._facts()["n_classes"]
+
+    # ---- answers
+
+    def predict(self, X, strategy="adaptive", top_k=1, feature_mask=None):
+        """The tags of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        strategy : {'adaptive', 'gap', 'top_k'}, default 'adaptive'
+            'adaptive': tags above a threshold of their own. 'gap': tags by probability, cut at the largest drop, at least
+            one. 'top_k': the ``top_k`` most probable ones.
+        top_k : int, default 1
+            For ``strategy='top_k'``.
+        feature_mask : array-like of shape (n, D) or (D,), optional
+            1 where a value counts, 0 where it is missing.
+
+        Returns
+        -------
+        array of shape (n, L)
+            0 and 1, in the columns and the dtype of y.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit`` and ``fit_batch``.
+        ValueError
+            When X has another number of columns, or values that are not finite.
+        """
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy is {strategy!r}; valid: {', '.join(STRATEGIES)}")
+        model, rows, batch = self._question(X, feature_mask)
+        chosen = np.empty((rows.n_rows, self._n_seen()), np.uint8)
+        model.predict_tags(batch, strategy, top_k, chosen)
+        return give(self._columns(chosen, self._meaning.dtype), rows.kind)
+
+    def predict_proba(self, X, feature_mask=None):
+        """The probability of each tag, on its own.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        feature_mask : array-like of shape (n, D) or (D,), optional
+            1 where a value counts, 0 where it is missing.
+
+        Returns
+        -------
+        array of float32 of shape (n, L)
+            In the columns of y; 0 for tags never seen.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit`` and ``fit_batch``.
+        ValueError
+            When X has another number of columns, or values that are not finite.
+        """
+        model, rows, batch = self._question(X, feature_mask)
+        proba = np.empty((rows.n_rows, self._n_seen()), np.float32)
+        model.predict_proba(batch, proba)
+        return give(self._columns(proba, np.float32), rows.kind)
+
+    def score(self, X, y, sample_weight=None, feature_mask=None):
+        """Share of the rows all of whose tags are right.
+
+        Parameters
+        ----------
+        X, y, sample_weight, feature_mask
+            As in ``fit``.
+
+        Returns
+        -------
+        float
+        """
+        model, rows, batch = self._question(X, feature_mask)
+        chosen = np.empty((rows.n_rows, self._n_seen()), np.uint8)
+        model.predict_tags(batch, "adaptive", 1, chosen)
+        indptr, tags, _ = tags_of(y, rows.n_rows)
+        given = np.zeros((rows.n_rows, max(self._meaning.n_columns, int(tags.max(initial=-1)) + 1)), np.uint8)
+        given[np.repeat(np.arange(rows.n_rows), np.diff(indptr)), tags] = 1
+        found = np.zeros_like(given)
+        found[:, : self._meaning.n_columns] = self._columns(chosen, np.uint8)
+        return float(accuracy_score(given, found, sample_weight=weight_of(sample_weight, rows.n_rows)))

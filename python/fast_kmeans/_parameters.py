@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Constructor arguments and the core's one table of parameters: checks, and text both ways."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from . import _core
+
+TABLE = {row["name"]: row for row in _core.parameters()}
+"""The core's parameters by name; 'task' is the estimator's class, the others are constructor arguments."""
+
+DEVICES = "cpu, cuda, cuda:0, cuda:1, ..."
+STANDARD_RATE = 0.03
+"""What learning_rate 'auto' means before a search: docs/models.md."""
+
+
+def words_of(name: str) -> list[str]:
+    """Strings that the parameter may be."""
+    choices = TABLE[name]["choices"]
+    return choices.split("|") if choices else []
+
+
+def refusal(name: str, value: object) -> ValueError:
+    """The core's words for a value that is not valid."""
+    row, words = TABLE[name], words_of(name)
+    if row["kind"] == "choice":
+        return ValueError(f"{name} is {value!r}; valid: {', '.join(words)}")
+    others = "".join(f" or {None if word == 'none' else word!r}" for word in words)
+    return ValueError(f"{name} is {value!r}; it must be {row['valid']}{others}")
+
+
+def check_words(arguments: dict[str, Any]) -> None:
+    """Refuses strings that no parameter can be, so that a typing error shows at once; fit checks everything."""
+    for name, value in arguments.items():
+        if isinstance(value, str) and name in TABLE and (value not in words_of(name) or value == "none"):
+            raise refusal(name, value)
+    device_of(arguments.get("device"))
+
+
+def text_of(name: str, value: object) -> str:
+    """The value as the core reads it."""
+    kind, valid = TABLE[name]["kind"], TABLE[name]["valid"] or ""
+    if value is None and "none" in words_of(name):
+        return "none"
+    if isinstance(value, str) and value in words_of(name) and value != "none":
+        return str(value)
+    if kind == "bool" and isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
+    if kind in ("int", "real") and (whole or (kind == "real" and isinstance(value, numbers.Real))):
+        # to the core, a number outside the range may stand for 'auto' or None: here only the word does
+        if value > 0 or f" {value} for " in valid or (value == 0 and (">= 0" in valid or "[0" in valid)):
+            return str(int(value)) if kind == "int" else repr(float(value))
+    raise refusal(name, value)
+
+
+def value_of(name: str, text: str) -> Any:
+    """The constructor argument that text_of would turn into this text."""
+    if text == "none":
+        return None
+    if text in words_of(name):
+        return text
+    return {"bool": lambda t: t == "true", "int": int, "real": float}[TABLE[name]["kind"]](text)
+
+
+def seed_of(random_state) -> int:
+    """An int is itself; None gives a fresh seed, a generator its next one."""
+    if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
+        if random_state < 0:
+            raise refusal("random_state", random_state)
+        return int(random_state)
+    if random_state is None:
+        return int.from_bytes(os.urandom(8), "little") >> 1
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63 - 1))
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def device_of(device) -> str:
+    """'cpu' or 'cuda...'; ValueError for what is neither."""
+    text = "cpu" if device is None else str(device)
+    kind, colon, number = text.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and not number.isdecimal()):
+        raise ValueError(f"device is {device!r}; valid: {DEVICES}")
+    return kind
+
+
+def need_device(device) -> None:
+    """RuntimeError unless this build can work there."""
+    if device_of(device) == "cuda":
+        raise RuntimeError(
+            f"this build has no CUDA backend; {str(device)!r} is not possible, device='cpu' is"
+        )
+
+
+_contexts: dict[int, _core.Context] = {}
+
+
+def context_of(n_threads) -> _core.Context:
+    """Threads are shared by all estimators that ask for the same number."""
+    if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads < -1:
+        raise ValueError(f"n_threads is {n_threads!r}; it must be >= 1, or -1 for one per core")
+    n_threads = -1 if n_threads == 0 else int(n_threads)
+    if n_threads not in _contexts:
+        _contexts.setdefault(n_threads, _core.Context(n_threads))
+    return _contexts[n_threads]
