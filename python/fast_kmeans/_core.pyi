@@ -34,7 +34,8 @@ def asymmetric_loss(
 ) -> None: ...
 
 class Context:
-    """Threads and memory limit; shared by any number of models and threads."""
+    """Threads and memory limit; shared by any number of models and threads. memory_limit: bytes that all models and
+    calls of the process may hold, 0 for none; the context made last decides."""
 
     def __init__(self, n_threads: int = -1, device: str = "cpu", memory_limit: int = 0) -> None: ...
     @property
@@ -81,7 +82,7 @@ class Model:
     def to_bytes(self) -> bytes: ...
     def copy(self) -> Model:
         """In the same context; copy.copy and copy.deepcopy do the same. A pickle holds to_bytes() and the number of
-        threads that was asked of the context, and makes a context of its own."""
+        threads that was asked of the context; unpickled models share one context for each such number."""
     # before the first fit
     def set_start(self, points: Buffer, labels: Buffer | None = None) -> None: ...  # float32 k x dim, int64 k
     def set_feature_weights(self, weights: Buffer) -> None: ...  # float64, dim

@@ -83,7 +83,7 @@ PyObject *fkmpy_context_type(PyObject *module)
          "Context(n_threads=-1, device='cpu', memory_limit=0)\n--\n\n"
          "Threads and memory limit; shared by any number of models and threads.\n\n"
          "n_threads -1: one per core this process may use. memory_limit: bytes that all models and\n"
-         "calls of the process may hold, 0 for no limit."},
+         "calls of the process may hold, 0 for none; the context made last decides."},
         {Py_tp_new, create},
         {Py_tp_dealloc, destroy},
         {Py_tp_getset, properties},

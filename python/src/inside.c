@@ -25,15 +25,14 @@ static PyObject *params_dict(const struct fkmpy_state *state, const fkm_params *
     return dict;
 }
 
-PyObject *fkmpy_model_describe(PyObject *self, PyObject *args, PyObject *keywords)
+PyObject *fkmpy_model_describe(PyObject *self, PyObject *unused)
 {
     struct fkmpy_use use;
     fkm_model_info info;
     PyObject *params, *out;
     bool is_fine;
 
-    (void)args;
-    (void)keywords;
+    (void)unused;
     if (!fkmpy_use_begin(&use, self, ANSWERS))
         return NULL;
     is_fine = fkmpy_use_describe(&use, &info);

@@ -104,13 +104,12 @@ PyObject *fkmpy_model_find_learning_rate(PyObject *self, PyObject *args, PyObjec
     return number_of(self, args, keywords, "O:find_learning_rate", fkm_model_find_learning_rate);
 }
 
-PyObject *fkmpy_model_last_merged(PyObject *self, PyObject *args, PyObject *keywords)
+PyObject *fkmpy_model_last_merged(PyObject *self, PyObject *unused)
 {
     struct fkmpy_use use;
     long long merged;
 
-    (void)args;
-    (void)keywords;
+    (void)unused;
     if (!fkmpy_use_begin(&use, self, ANSWERS))
         return NULL;
     merged = fkm_model_last_merged(use.model);

@@ -75,34 +75,40 @@ static PyObject *wrap(const struct fkmpy_state *state, PyObject *context, fkm_mo
     return (PyObject *)self;
 }
 
-static bool set_params(const struct fkmpy_state *state, PyObject *dict, fkm_params *params)
+static bool set_param(const struct fkmpy_state *state, PyObject *key, PyObject *value, fkm_params *params)
 {
-    PyObject *key, *value;
-    Py_ssize_t at = 0, n_name, n_text;
+    const char *name, *text;
+    Py_ssize_t n_name, n_text;
+    fkm_status status;
 
-    while (PyDict_Next(dict, &at, &key, &value)) {
-        const char *name, *text;
-        fkm_status status;
-
-        if (!PyUnicode_Check(key) || !PyUnicode_Check(value)) {
-            PyErr_Format(PyExc_TypeError, "params holds %R: %R; names and values are text", key, value);
-            return false;
-        }
-        name = PyUnicode_AsUTF8AndSize(key, &n_name);
-        text = name ? PyUnicode_AsUTF8AndSize(value, &n_text) : NULL;
-        if (!text)
-            return false;
-        if (strlen(name) != (size_t)n_name || strlen(text) != (size_t)n_text) {
-            PyErr_Format(PyExc_ValueError, "params holds %R: %R with a null character", key, value);
-            return false;
-        }
-        status = fkm_params_set(params, name, text);
-        if (status != FKM_OK) {
-            fkmpy_raise(state, status);
-            return false;
-        }
+    if (!PyUnicode_Check(key) || !PyUnicode_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "params holds %R: %R; names and values are text", key, value);
+        return false;
     }
-    return true;
+    name = PyUnicode_AsUTF8AndSize(key, &n_name);
+    text = name ? PyUnicode_AsUTF8AndSize(value, &n_text) : NULL;
+    if (!text)
+        return false;
+    if (strlen(name) != (size_t)n_name || strlen(text) != (size_t)n_text) {
+        PyErr_Format(PyExc_ValueError, "params holds %R: %R with a null character", key, value);
+        return false;
+    }
+    status = fkm_params_set(params, name, text);
+    if (status != FKM_OK)
+        fkmpy_raise(state, status);
+    return status == FKM_OK;
+}
+
+static bool set_params(const struct fkmpy_state *state, PyObject *given, fkm_params *params)
+{
+    PyObject *dict = PyDict_Copy(given), *key, *value; /* nobody else writes to the copy */
+    Py_ssize_t at = 0;
+    bool is_fine = dict != NULL;
+
+    while (is_fine && PyDict_Next(dict, &at, &key, &value))
+        is_fine = set_param(state, key, value, params);
+    Py_XDECREF(dict);
+    return is_fine;
 }
 
 static PyObject *create(PyTypeObject *type, PyObject *args, PyObject *keywords)

@@ -44,7 +44,6 @@ bool fkmpy_strategy_of(const char *name, fkm_strategy *strategy);
 #define FKMPY_DECLARE(name) PyObject *fkmpy_model_##name(PyObject *self, PyObject *args, PyObject *keywords)
 FKMPY_DECLARE(fit);
 FKMPY_DECLARE(fit_batch);
-FKMPY_DECLARE(last_merged);
 FKMPY_DECLARE(gradient_step);
 FKMPY_DECLARE(finetune);
 FKMPY_DECLARE(find_learning_rate);
@@ -57,10 +56,11 @@ FKMPY_DECLARE(predict_values);
 FKMPY_DECLARE(nearest);
 FKMPY_DECLARE(transform);
 FKMPY_DECLARE(scores);
-FKMPY_DECLARE(describe);
 FKMPY_DECLARE(get);
 FKMPY_DECLARE(history);
 #undef FKMPY_DECLARE
+PyObject *fkmpy_model_last_merged(PyObject *self, PyObject *unused);
+PyObject *fkmpy_model_describe(PyObject *self, PyObject *unused);
 
 /* The model of to_bytes(), in that context. */
 PyObject *fkmpy_model_read(const struct fkmpy_state *state, PyObject *context, PyObject *data);

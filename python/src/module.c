@@ -97,16 +97,21 @@ static PyObject *asymmetric_loss(PyObject *module, PyObject *args, PyObject *key
 
 static PyObject *model_from_bytes(PyObject *module, PyObject *args)
 {
-    PyObject *data, *context, *model;
+    struct fkmpy_state *state = PyModule_GetState(module);
+    PyObject *data, *number, *context, *model;
     int n_threads;
 
-    if (!PyArg_ParseTuple(args, "Oi:_model_from_bytes", &data, &n_threads))
+    if (!PyArg_ParseTuple(args, "OO!:_model_from_bytes", &data, &PyLong_Type, &number) ||
+        !PyArg_ParseTuple(args, "Oi", &data, &n_threads))
         return NULL;
-    context = fkmpy_context_new(PyModule_GetState(module), n_threads, NULL, 0);
-    if (!context)
-        return NULL;
-    model = fkmpy_model_read(PyModule_GetState(module), context, data);
-    Py_DECREF(context);
+    context = Py_XNewRef(PyDict_GetItemWithError(state->contexts, number));
+    if (!context && !PyErr_Occurred()) {
+        context = fkmpy_context_new(state, n_threads, NULL, 0);
+        if (context && PyDict_SetItem(state->contexts, number, context) != 0)
+            Py_CLEAR(context);
+    }
+    model = context ? fkmpy_model_read(state, context, data) : NULL;
+    Py_XDECREF(context);
     return model;
 }
 
@@ -126,7 +131,9 @@ static int execute(PyObject *module)
 
     state->main_thread = threading ? PyObject_GetAttrString(threading, "main_thread") : NULL;
     Py_XDECREF(threading);
-    return state->main_thread && PyModule_AddStringConstant(module, "__version__", fkm_version()) == 0 &&
+    state->contexts = PyDict_New();
+    return state->main_thread && state->contexts &&
+                   PyModule_AddStringConstant(module, "__version__", fkm_version()) == 0 &&
                    keep(module, &state->interrupted,
                         PyErr_NewExceptionWithDoc("fast_kmeans._core.InterruptedByCallback",
                                                   "The progress callback asked to stop; the model is usable.",
@@ -151,6 +158,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
         Py_VISIT(state->source_type);
         Py_VISIT(state->interrupted);
         Py_VISIT(state->main_thread);
+        Py_VISIT(state->contexts);
     }
     return 0;
 }
@@ -166,6 +174,7 @@ static int clear(PyObject *module)
         Py_CLEAR(state->source_type);
         Py_CLEAR(state->interrupted);
         Py_CLEAR(state->main_thread);
+        Py_CLEAR(state->contexts);
     }
     return 0;
 }

@@ -14,6 +14,7 @@ struct fkmpy_state {
     PyObject *context_type, *batch_type, *model_type, *source_type;
     PyObject *interrupted; /* InterruptedByCallback */
     PyObject *main_thread; /* threading.main_thread */
+    PyObject *contexts;    /* of unpickled models, by number of threads: each has a pool */
 };
 
 /* Of one of our types; they are final, so Py_TYPE(self) is one. */
