@@ -96,10 +96,13 @@ def host_array(value, name: str):
         return _host_tensor(value, name)
     if hasattr(value, "__cuda_array_interface__"):
         raise ValueError(f"{name} is on a GPU; this build has no CUDA backend: copy it to CPU memory first")
-    if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in DLPACK_ON_HOST:
-        raise ValueError(f"{name} is not in CPU memory; this build has no other backend: copy it there first")
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        return np.from_dlpack(value)
+    if hasattr(value, "__dlpack_device__") and not hasattr(value, "__arrow_c_array__"):
+        if int(value.__dlpack_device__()[0]) not in DLPACK_ON_HOST:
+            raise ValueError(
+                f"{name} is not in CPU memory; this build has no other backend: copy it there first"
+            )
+        if not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
     return value
 
 
@@ -176,6 +179,10 @@ def _refuse_device(tensor, name: str) -> None:
 
 
 def _sparse_rows(X, kind: Kind, names, estimator_name: str | None) -> Rows:
+    if X.ndim != 2:
+        raise ValueError(
+            f"Expected 2D input, got input with shape {X.shape}.\nReshape your data to rows x columns"
+        )
     X = check_array(
         X,
         accept_sparse="csr",
@@ -229,7 +236,8 @@ def rows_of_pandas(frame, name: str):
         if plain is not dtype:  # nullable
             plain = np.result_type(plain, np.float32)
         common = plain if common is None else np.result_type(common, plain)
-    return frame.to_numpy() if common is None else frame.to_numpy(dtype=common, na_value=np.nan)
+    may_be_empty = common is not None and common.kind in "fO"
+    return frame.to_numpy(dtype=common, **({"na_value": np.nan} if may_be_empty else {}))
 
 
 def _plain_dtype(dtype):
@@ -271,7 +279,7 @@ LIST_OF = r"(array\(|fixed_size_list<\w+: )?"  # as polars and pyarrow write fix
 
 
 def _dtype_of_table(table) -> str:
-    """float16 or float32 where every column fits it, by the names of the types; float64 where not or unknown."""
+    """float16 or float32 where every column fits it, by the names of the types; else float64."""
     types = getattr(getattr(table, "schema", None), "types", None) or getattr(table, "dtypes", None)
     names = ["unknown"] if types is None else [str(dtype).lower() for dtype in types]
     if all(re.match(LIST_OF + r"(half_?float|float16)\b", name) for name in names):

@@ -106,12 +106,38 @@ def test_objects_lists_and_long_doubles_become_float64():
     assert np.isnan(rows_of(np.array([[1, None]], dtype=object)).dense[0, 1])
 
 
+def test_the_core_reads_every_view_as_its_values():
+    core = pytest.importorskip("fast_kmeans._core")
+    context = core.Context(1)
+    X = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+    for view in (
+        X[::2, :4],
+        X[3:4],
+        X[::-1][:1],
+        X[:, 2:3],
+        X[::-1][:1, ::-1][:, :1],
+        np.broadcast_to(X[0], (1, 6)),
+        np.broadcast_to(X[0], (3, 6)),
+        X.T,
+        np.lib.stride_tricks.sliding_window_view(X[0], 3),
+    ):
+        found = []
+        for values in (rows_of(view).dense, np.array(view, order="C")):
+            model = core.Model(context, {"task": "clusterer", "k_init": "2"})
+            model.fit(core.Batch(values))
+            found.append(np.empty((model.describe()["k"], view.shape[1])))
+            model.get("centroids", found[-1])
+        np.testing.assert_array_equal(*found)
+
+
 def test_masked_entries_are_missing():
     X = np.ma.masked_array(some(), mask=some() == 5)
     rows = rows_of(X)
     assert np.isnan(rows.dense[1, 1]) and np.isnan(rows.dense).sum() == 1 and X.data[1, 1] == 5
     whole = np.ma.masked_array(some())
     assert np.shares_memory(rows_of(whole).dense, whole.data)
+    with pytest.raises(ValueError, match="X has 1 masked entries of type <U1"):
+        rows_of(np.ma.masked_array([["a", "b"]], mask=[[True, False]]))
 
 
 # ---- refused, in scikit-learn's words
@@ -140,7 +166,7 @@ def test_masked_entries_are_missing():
         (np.zeros((2, 2), "datetime64[s]"), TypeError, r"X holds datetime64\[s\]"),
         (np.zeros((2, 2), "timedelta64[s]"), TypeError, r"X holds timedelta64\[s\]"),
         (np.matrix([[1.0]]), TypeError, "np.matrix is not supported"),
-        (sparse.coo_array(np.ones(3)), ValueError, "2D"),
+        (sparse.coo_array(np.ones(3)), ValueError, "Expected 2D input.*\nReshape your data"),
         (sparse.csr_array((0, 3)), ValueError, r"0 sample\(s\) \(shape=\(0, 3\)\)"),
         (sparse.csr_array((3, 0)), ValueError, r"0 feature\(s\) \(shape=\(3, 0\)\)"),
         (sparse.csr_array(np.ones((2, 2), complex)), ValueError, "Complex data not supported"),
@@ -183,6 +209,13 @@ def test_dlpack_is_borrowed():
 
     X = some()
     assert rows_of(Foreign(X)).dense.ctypes.data == X.ctypes.data
+
+
+def test_bfloat16_of_numpy_becomes_float32():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rows = rows_of(some().astype(ml_dtypes.bfloat16))
+    assert rows.dense.dtype == "float32"
+    np.testing.assert_array_equal(rows.dense, some())
 
 
 # ---- scipy
