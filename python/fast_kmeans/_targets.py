@@ -113,8 +113,8 @@ def _one_tag_each(y: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray, i
     check_length(y, n_rows, "y")
     if y.dtype.kind not in "biuf" or np.any(y != np.floor(y)):
         raise ValueError(
-            f"y is one column of {y.dtype} that are not all whole numbers; it must be an indicator matrix, "
-            "rows x tags, or hold the number of one tag per row"
+            f"Unknown label type: y is one column of {y.dtype}, not all of it whole numbers; it must be an "
+            "indicator matrix, rows x tags, or hold the number of one tag per row"
         )
     if y.size and not 0 <= y.min() <= y.max() < MOST_TAGS:
         raise ValueError(

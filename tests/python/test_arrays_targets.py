@@ -294,9 +294,9 @@ def test_one_tag_per_row():
         ([1, 2, 3], "X has 4, y has 3"),
         ([1, 2, 3, -1], "tags from -1 to 3"),
         ([1, 2, 3, 2**31], "must be between 0 and"),
-        ([1, 2, 3, 0.5], "not all whole numbers"),
-        ([1, 2, 3, np.nan], "not all whole numbers"),
-        (["a", "b", "c", "d"], "one column of"),
+        ([1, 2, 3, 0.5], "Unknown label type: y is one column of float64, not all of it whole numbers"),
+        ([1, 2, 3, np.nan], "Unknown label type: y is one column of float64, not all of it whole numbers"),
+        (["a", "b", "c", "d"], "Unknown label type: y is one column of <U1"),
         ([["a", "b"]] * 4, "y must hold 0 and 1"),
     ],
 )
