@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fitted estimator shows of its model: properties over the core's state, in the kind of array it was fitted with."""
+"""What a fitted estimator shows of its model: properties over the core's state, as the kind of array it knows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FittedAttributes:
     def _fitted(self) -> _core.Model:
         if "_model" not in vars(self):
             raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' or 'fit_batch' before this."
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' or 'fit_batch' first."
             )
         return self._model
 
@@ -81,8 +81,8 @@ class FittedAttributes:
         return self._cache[name]
 
     def _shown(self, name: str, shape, exact: bool = True):
-        """Numbers of the core: centroids in the model's dtype, the others (exact) no coarser than float32 in torch and
-        float64 in numpy."""
+        """Numbers of the core: centroids in the model's dtype, the others (exact) no coarser than float32 in
+        torch and float64 in numpy."""
 
         def make():
             values = self._read(name, shape)
@@ -95,8 +95,8 @@ class FittedAttributes:
 
     @property
     def centroids(self):
-        """Prototypes, array of shape (K, D), in the model's dtype (bfloat16 as float32 in numpy). A tensor has the last
-        gradient step's gradient as ``grad``."""
+        """Prototypes, array of shape (K, D), in the model's dtype (bfloat16 as float32 in numpy). A tensor
+        has the last gradient step's gradient as ``grad``."""
         return self._kept("centroids with gradient", self._centroids_with_gradient)
 
     def _centroids_with_gradient(self):
@@ -123,7 +123,7 @@ class FittedAttributes:
 
     @property
     def feature_weights(self):
-        """Weights of the features, array of shape (D,) that sums to D; before the first fit the constructor's argument."""
+        """Weights of the features, array of shape (D,) that sums to D; before a fit, the argument."""
         if "_model" not in vars(self):
             return vars(self)["feature_weights"]
         return self._shown("feature_weights", self._facts()["dim"])
@@ -142,7 +142,8 @@ class FittedAttributes:
 
     @property
     def learning_rate_(self) -> float | None:
-        """The learning rate that a search found, relative to the prototypes' standard deviation; None before one."""
+        """The learning rate that a search found, relative to the prototypes' standard deviation; None before
+        one."""
         return self._facts()["learning_rate"] or None
 
     @property
@@ -152,8 +153,9 @@ class FittedAttributes:
 
     @property
     def history_(self) -> list[dict[str, Any]]:
-        """One dict per pass, epoch or step of the learning-rate search, oldest first, since the last ``fit``: phase
-        ('fit', 'finetune', 'learning rate'), epoch, loss, shift, eval, lr, k; NaN where there is none."""
+        """One dict per pass, epoch or step of the learning-rate search, oldest first, since the last ``fit``:
+        phase ('fit', 'finetune', 'learning rate'), epoch, loss, shift, eval, lr, k; NaN where there is
+        none."""
         return self._fitted().history()
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The estimators' common base: from a call's arrays to a lesson for the core, and what to do when it was learned."""
+"""The estimators' common base: from a call's arrays to a lesson for the core, and what follows it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class BaseFastKMeans(
 ):
     """What the four estimators have in common; it cannot be used by itself.
 
-    A model condenses rows into prototypes (``centroids``). ``fit`` or ``fit_batch`` place them, ``finetune`` or
-    ``fit_batch(gradient_step=True)`` move them by gradient, ``predict`` blends the nearest ones.
+    A model condenses rows into prototypes (``centroids``). ``fit`` or ``fit_batch`` place them, ``finetune``
+    or ``fit_batch(gradient_step=True)`` move them by gradient, ``predict`` blends the nearest ones.
 
-    Rows ``X`` may be arrays of numpy, torch (CPU), scipy.sparse, pandas, polars or pyarrow; answers come back as tensors
-    when the rows were a tensor, and as numpy arrays otherwise. A call that fails leaves the estimator as it was.
+    Rows ``X`` may be arrays of numpy, torch (CPU), scipy.sparse, pandas, polars or pyarrow; answers come back
+    as tensors when the rows were a tensor, and as numpy arrays otherwise. A call that fails leaves the
+    estimator as it was.
     """
 
     _task: str
@@ -78,6 +79,7 @@ class BaseFastKMeans(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
         tags.input_tags.allow_nan = vars(self).get("missing") == "mask"
         return tags
 
@@ -197,8 +199,8 @@ class BaseFastKMeans(
         X : array-like of shape (n, D)
             Rows; a sparse matrix is never made dense.
         y : array-like of shape (n,) or (n, M)
-            Classifier: labels, numbers or text. Multi-label: indicators (n, tags), or one tag number per row. Regressor:
-            one or M numbers per row. Clusterer: ignored.
+            Classifier: labels, numbers or text. Multi-label: indicators (n, tags), or one tag number per row.
+            Regressor: one or M numbers per row. Clusterer: ignored.
         sample_weight : float or array-like of shape (n,), optional
             How much each row counts, >= 0.
         feature_mask : array-like of shape (n, D) or (D,), optional
@@ -214,8 +216,8 @@ class BaseFastKMeans(
         verbose : bool, default False
             Show a progress bar.
         callbacks : callable or list of callables, optional
-            Called after each pass with a dict of phase, epoch, epochs, step, steps, rows, loss, shift, eval and k; one that
-            returns true stops the call, and the estimator is fitted with the passes so far.
+            Called after each pass with a dict of phase, epoch, epochs, step, steps, rows, loss, shift, eval
+            and k; one that returns true stops the call, and the estimator is fitted with the passes so far.
 
         Returns
         -------
@@ -224,7 +226,8 @@ class BaseFastKMeans(
         Raises
         ------
         ValueError
-            When an argument, a parameter of the constructor or a value of the data is not valid; the message names it.
+            When an argument, a parameter of the constructor or a value of the data is not valid; the message
+            names it.
         """
         lesson = self._lesson(X, y, sample_weight, feature_mask, anew=True, grow=True)
         held = self._held_out(eval_set, lesson)
@@ -260,8 +263,8 @@ class BaseFastKMeans(
         X, y, sample_weight, feature_mask
             As in ``fit``.
         gradient_step : bool, default False
-            False: phase 1, each row pulls the nearest prototype of its own kind. True: phase 2, one step of Adam on the
-            batch as it is.
+            False: phase 1, each row pulls the nearest prototype of its own kind. True: phase 2, one step of
+            Adam on the batch as it is.
 
         Returns
         -------
@@ -318,7 +321,8 @@ class BaseFastKMeans(
         *,
         callbacks=None,
     ):
-        """Phase 2: move the prototypes by gradient, over epochs of shuffled batches of ``finetune_batch_size`` rows.
+        """Phase 2: move the prototypes by gradient, over epochs of shuffled batches of
+        ``finetune_batch_size`` rows.
 
         Parameters
         ----------
@@ -331,10 +335,12 @@ class BaseFastKMeans(
         eval_fraction : float in [0, 1), default 0.0
             Share of the rows to hold out for that, without an ``eval_set``.
         early_stopping_rounds : int, optional
-            Stop after so many epochs without a better score. Without rows to evaluate on, a tenth of X is held out.
+            Stop after so many epochs without a better score. Without rows to evaluate on, a tenth of X is
+            held out.
         lr : float in (0, 10], optional
             Learning rate, relative to the standard deviation of the prototypes. None: the constructor's
-            ``learning_rate``, else what a search has found, else a search runs first (see ``find_learning_rate``).
+            ``learning_rate``, else what a search has found, else a search runs first (see
+            ``find_learning_rate``).
         verbose : bool, default False
             Show a progress bar.
         callbacks : callable or list of callables, optional
@@ -383,8 +389,8 @@ class BaseFastKMeans(
     def find_learning_rate(self, X, y=None, sample_weight=None, feature_mask=None) -> float:
         """Search the learning rate of gradient steps: 100 steps from 1e-5 to 1 on a copy of the model.
 
-        The model stays as it was; the rate becomes ``learning_rate_`` and the next gradient steps use it, the curve goes to
-        ``history_`` (phase 'learning rate').
+        The model stays as it was; the rate becomes ``learning_rate_`` and the next gradient steps use it, the
+        curve goes to ``history_`` (phase 'learning rate').
 
         Parameters
         ----------
@@ -408,8 +414,8 @@ class BaseFastKMeans(
         return rate
 
     def calculate_feature_importance(self, X, y=None, sample_weight=None, feature_mask=None):
-        """How well each feature separates the classes, strata of the targets or clusters: 1 - variance within / variance
-        of all, at least 0.001, scaled to sum D. The model does not change.
+        """How well each feature separates the classes, strata of the targets or clusters: 1 - variance within
+        / variance of all, at least 0.001, scaled to sum D. The model does not change.
 
         Parameters
         ----------
@@ -586,13 +592,12 @@ class BaseFastKMeans(
 
 
 def points_of(points) -> np.ndarray:
-    points = np.asarray(host_array(points, "init_mode"))
+    """Starting prototypes, given as init_mode."""
+    given, points = points, np.asarray(host_array(points, "init_mode"))
+    if points.ndim == 0:
+        raise refusal("init_mode", given)
     if points.ndim != 2 or points.dtype.kind not in "biuf":
-        raise (
-            refusal("init_mode", points)
-            if points.ndim == 0
-            else ValueError(
-                f"init_mode holds {points.dtype} of shape {points.shape}; starting prototypes are numbers of shape (K, D)"
-            )
+        raise ValueError(
+            f"init_mode is an array of {points.dtype}, {points.shape}; it must be numbers, (K, D)"
         )
     return np.ascontiguousarray(points, np.float32)

@@ -19,9 +19,9 @@ from ._targets import vector_of, weight_of
 class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     """Classify rows by several prototypes for each class.
 
-    In phase 1 a row pulls the nearest prototype of its own class and pushes one of another class away when that is nearly
-    as close; fine-tuning lowers the cross-entropy of the blended answer. Labels may be numbers, truth values or text, and
-    classes may first appear in any batch of a stream.
+    In phase 1 a row pulls the nearest prototype of its own class and pushes one of another class away when
+    that is nearly as close; fine-tuning lowers the cross-entropy of the blended answer. Labels may be
+    numbers, truth values or text, and classes may first appear in any batch of a stream.
 
     Parameters
     ----------
@@ -72,7 +72,8 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     finetune_batch_size : int, default 256
         Rows per gradient step of ``finetune``.
     learning_rate : float or 'auto', default 'auto'
-        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the search finds.
+        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the
+        search finds.
     k_max : int or None, default None
         Most prototypes of the whole model.
     auto_scale : bool, default False
@@ -106,7 +107,8 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     prototype_scale : bool, default False
         A temperature and a bias for each prototype.
     k_list : dict, list or None, default None
-        Prototypes for particular classes, overriding ``k_init``: by label, or a number for each class in ascending order.
+        Prototypes for particular classes, overriding ``k_init``: by label, or a number for each class in
+        ascending order.
 
     Attributes
     ----------
@@ -229,7 +231,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         return self._kept("centroid_labels", make)
 
     def _state_names(self) -> list[str]:
-        return super()._state_names() + ([] if self._meaning.is_text else ["centroid_labels"])
+        return super()._state_names() + ([] if self._meaning.coded else ["centroid_labels"])
 
     def _start_of(self, start, lesson: Lesson):
         if not isinstance(start, (tuple, list)) or len(start) != 2:
@@ -276,8 +278,8 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         X, y
             As in ``fit``.
         classes : array-like of shape (C,), optional
-            Labels that may come. Not needed: a class gets its prototypes from the batch that brings it. When given, a
-            label that is not among them is an error.
+            Labels that may come. Not needed: a class gets its prototypes from the batch that brings it. When
+            given, a label that is not among them is an error.
         sample_weight, feature_mask
             As in ``fit``.
 

@@ -14,9 +14,9 @@ from ._labels import Nothing
 class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
     """Find groups of rows: k-means.
 
-    Starting points are chosen far from each other (greedy k-means++), then every row goes to its nearest prototype and
-    every prototype to the mean of its rows, until nothing moves. Fine-tuning lowers the mean distance to the nearest
-    prototype.
+    Starting points are chosen far from each other (greedy k-means++), then every row goes to its nearest
+    prototype and every prototype to the mean of its rows, until nothing moves. Fine-tuning lowers the mean
+    distance to the nearest prototype.
 
     Parameters
     ----------
@@ -65,7 +65,8 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
     finetune_batch_size : int, default 256
         Rows per gradient step of ``finetune``.
     learning_rate : float or 'auto', default 'auto'
-        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the search finds.
+        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the
+        search finds.
     k_max : int or None, default None
         Most prototypes of the whole model.
     auto_scale : bool, default False

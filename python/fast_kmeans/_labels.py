@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the targets of an estimator mean: from the caller's labels, tags or numbers to the core's, and back.
 
-Each task has one class here; its objects are immutable, so that a learning call that fails has changed nothing.
-They live in the model file as notes, of which 'class_names' is shared with the command fkm.
+Each task has one class here; its objects are immutable, so that a learning call that fails has changed
+nothing. They live in the model file as notes, of which 'class_names' is shared with the command fkm.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._arrays import host_array
 from ._targets import numbers_of, tags_of, vector_of
 
 ReadNote = Callable[[str], "str | None"]
@@ -49,82 +48,93 @@ class Nothing:
         return cls()
 
 
+KINDS = {"int": int, "float": float, "bool": lambda text: text == "True", "str": str, "object": str}
+GROUPS = {"int": "numbers", "float": "numbers", "bool": "truth values", "str": "text", "object": "text"}
+
+
 @dataclass(frozen=True)
 class Labels:
-    """Classes of a classifier. Numbers are the core's labels as they are; text is numbered 0, 1, ..."""
+    """Classes of a classifier. Numbers are the core's labels as they are; text is numbered 0, 1, ...
+    (coded)."""
 
-    kind: str = ""  # of the first labels seen: int, float, bool, str, object; '' before them
-    names: tuple[str, ...] = ()  # text: the label of number i
-    _number: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
+    kind: str = ""  # of the first labels seen: one of KINDS; '' before them
+    coded: bool = False
+    values: tuple[Any, ...] = ()  # coded: the label of number i
+    _number: dict[Any, int] = field(default_factory=dict, repr=False, compare=False)
 
-    @property
-    def is_text(self) -> bool:
-        return self.kind in ("str", "object")
+    @classmethod
+    def coding(cls, kind: str, values=()) -> Labels:
+        values = tuple(values)
+        return cls(kind, True, values, {value: number for number, value in enumerate(values)})
 
     def read(self, y, n_rows: int | None, grow: bool, name: str = "y") -> tuple[dict[str, Any], Labels]:
         y = vector_of(y, name, n_rows)
         kind = _kind_of(y, name)
-        self._check_kind(kind, name)
-        if kind in ("str", "object"):
-            labels, grown = self._read_text(y, grow, name)
-        else:
-            labels, grown = _whole(y, name), self
-        return {"labels": labels}, grown if grown.kind else replace(grown, kind=kind)
-
-    def _check_kind(self, kind: str, name: str) -> None:
-        groups = {"int": "numbers", "float": "numbers", "bool": "bool", "str": "text", "object": "text"}
-        if self.kind and groups[self.kind] != groups[kind]:
+        known = self
+        if not self.kind:
+            known = Labels.coding(kind) if self.coded or GROUPS[kind] == "text" else Labels(kind)
+        elif GROUPS[self.kind] != GROUPS[kind]:
             raise ValueError(
-                f"{name} holds labels of type {kind}; the model learned labels of type {self.kind}"
+                f"{name} holds {GROUPS[kind]}; the labels that the model learned are {GROUPS[self.kind]}"
             )
+        labels, known = known._encode(y, grow, name) if known.coded else (_whole(y, name), known)
+        return {"labels": labels}, known
 
-    def _read_text(self, y: np.ndarray, grow: bool, name: str) -> tuple[np.ndarray, Labels]:
-        values, inverse = np.unique(y.astype(object), return_inverse=True)
-        new = [value for value in values.tolist() if value not in self._number]
+    def _encode(self, y: np.ndarray, grow: bool, name: str) -> tuple[np.ndarray, Labels]:
+        values, inverse = np.unique(
+            y.astype(object) if GROUPS[self.kind] == "text" else y, return_inverse=True
+        )
+        values, known = values.tolist(), self
+        new = [value for value in values if value not in self._number]
         if new and not grow:
-            row = int(np.argmax(y.astype(object) == new[0]))
+            row = int(np.flatnonzero(inverse.reshape(-1) == values.index(new[0]))[0])
             raise ValueError(
                 f"{name} has the label {new[0]!r} in row {row}, which was never seen in fit or fit_batch"
             )
-        grown = self
         if new:
-            for label in new:
-                _check_text(label, name)
-            names = self.names + tuple(new)
-            grown = Labels(self.kind, names, {label: number for number, label in enumerate(names)})
-        numbers = np.array([grown._number[value] for value in values.tolist()], np.int64)
-        return numbers[inverse.reshape(-1)], grown
+            for value in new:
+                _check_text(str(value), name)
+            known = Labels.coding(
+                self.kind, self.values + tuple(KINDS[self.kind](str(value)) for value in new)
+            )
+        numbers = np.array([known._number[value] for value in values], np.int64)
+        return numbers[inverse.reshape(-1)], known
 
     def write(self, labels: np.ndarray) -> np.ndarray:
         """The caller's labels for the core's."""
-        if self.is_text:
-            known = np.array(self.names, object)
-            if labels.size and not (0 <= labels.min() and labels.max() < len(known)):
-                text = [self.names[i] if 0 <= i < len(known) else str(i) for i in labels.tolist()]
-                known, labels = np.array(text, object), np.arange(len(text))
-            return known[labels] if self.kind == "object" else known[labels].astype(str)
-        return labels.astype({"bool": bool, "float": np.float64}.get(self.kind, np.int64), copy=False)
+        dtype = {"bool": bool, "float": np.float64, "object": object, "str": str}.get(self.kind, np.int64)
+        if not self.coded:
+            return labels.astype(dtype, copy=False)
+        known = list(self.values)
+        if labels.size and not (
+            0 <= labels.min() and labels.max() < len(known)
+        ):  # classes the file does not name
+            known = [known[i] if 0 <= i < len(known) else str(i) for i in labels.tolist()]
+            labels = np.arange(len(known))
+        known = np.array(known, object if GROUPS[self.kind] == "text" else dtype)
+        return known[labels].astype(dtype, copy=False)
 
     def sorted(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Classes in ascending order, for the core's ascending labels; and that order where it is another one."""
+        """Classes in ascending order, for the core's ascending labels; and that order where it differs."""
         values = self.write(labels)
-        if not self.is_text:
+        if not self.coded:
             return values, None
         order = np.argsort(values.astype(object), kind="stable")
         return values[order], order
 
     def notes(self) -> dict[str, str | None]:
-        return {"class_names": lines_of(self.names), "python.label_kind": self.kind}
+        return {
+            "class_names": lines_of([str(value) for value in self.values]),
+            "python.label_kind": self.kind,
+        }
 
     @classmethod
     def of(cls, note: ReadNote, info: dict[str, Any], tags: list[int]) -> Labels:
-        names = tuple(names_of(note("class_names")))
+        names = names_of(note("class_names"))
         kind = note("python.label_kind") or ("str" if names else "int")
-        if kind not in ("int", "float", "bool", "str", "object"):
-            raise ValueError(
-                f"the file's note python.label_kind is {kind!r}; valid: int, float, bool, str, object"
-            )
-        return cls(kind, names, {label: number for number, label in enumerate(names)})
+        if kind not in KINDS:
+            raise ValueError(f"the file's note python.label_kind is {kind!r}; valid: {', '.join(KINDS)}")
+        return cls.coding(kind, map(KINDS[kind], names)) if names else cls(kind)
 
 
 def _kind_of(y: np.ndarray, name: str) -> str:
@@ -148,8 +158,8 @@ def _kind_of(y: np.ndarray, name: str) -> str:
 
 def _whole(y: np.ndarray, name: str) -> np.ndarray:
     most = 2**53 if y.dtype.kind == "f" else 2**63 - 1
-    if y.dtype.kind == "f" and (np.abs(y) > most).any() or y.dtype.kind == "u" and (y > most).any():
-        raise ValueError(f"{name} has the label {y.max()}; at most {most} is possible")
+    if y.dtype.kind in "fu" and y.size and np.abs(y).max() > most:
+        raise ValueError(f"{name} has the label {y[np.argmax(np.abs(y))]}; at most {most} is possible")
     return np.ascontiguousarray(y, dtype=np.int64)
 
 
@@ -164,43 +174,59 @@ def _check_text(label: str, name: str) -> None:
 
 @dataclass(frozen=True)
 class Tags:
-    """Columns of an indicator matrix, whether or not a row had the tag."""
+    """Columns of an indicator matrix, whether or not a row had the tag; or one label per row, each a tag."""
 
     n_columns: int = 0
     dtype: str = ""  # of indicators in answers
+    labels: Labels | None = None  # one label per row
 
-    def read(self, y, n_rows: int, grow: bool) -> tuple[dict[str, Any], Tags]:
+    def read(self, y, n_rows: int, grow: bool, name: str = "y") -> tuple[dict[str, Any], Tags]:
+        if not hasattr(y, "shape"):
+            y = np.asarray(y)
+        one_column = len(y.shape) == 1 or tuple(y.shape[1:]) == (1,)
+        if self.labels is not None or (one_column and not self.n_columns):
+            return self._read_labels(y, one_column, n_rows, grow, name)
         indptr, tags, n_tags = tags_of(y, n_rows)
-        shape = getattr(y, "shape", None) or np.shape(y)
-        one_each = len(shape) == 1 or shape[1] == 1
         if self.n_columns and (
-            n_tags > self.n_columns and not grow or n_tags < self.n_columns and not one_each
+            n_tags > self.n_columns and not grow or n_tags < self.n_columns and not one_column
         ):
-            raise ValueError(f"y has {n_tags} tags, the model learned {self.n_columns}")
+            raise ValueError(f"{name} has {n_tags} tags, the model learned {self.n_columns}")
         n_columns = max(n_tags, self.n_columns)
-        dtype = self.dtype or ("int64" if one_each else _indicator_dtype(y))
-        return {"tags": (indptr, tags, n_columns)}, Tags(n_columns, dtype)
+        return {"tags": (indptr, tags, n_columns)}, Tags(n_columns, self.dtype or _indicator_dtype(y))
+
+    def _read_labels(self, y, one_column: bool, n_rows: int, grow: bool, name: str):
+        if not one_column:
+            raise ValueError(f"{name} has shape {tuple(y.shape)}; the model learned one label per row")
+        read, labels = (self.labels or Labels(coded=True)).read(y, n_rows, grow, name)
+        n_columns = len(labels.values)
+        tags = (np.arange(n_rows + 1), read["labels"].astype(np.int32), n_columns)
+        return {"tags": tags}, Tags(n_columns, "int64", labels)
 
     def notes(self) -> dict[str, str | None]:
-        return {"python.n_tags": str(self.n_columns), "python.label_kind": self.dtype}
+        if self.labels is not None:
+            return self.labels.notes() | {"python.n_tags": None}
+        return {"class_names": None, "python.n_tags": str(self.n_columns), "python.label_kind": self.dtype}
 
     @classmethod
     def of(cls, note: ReadNote, info: dict[str, Any], tags: list[int]) -> Tags:
         least = max(tags, default=-1) + 1
-        given = note("python.n_tags") or "0"
-        n_columns = max(int(given) if given.isdecimal() and len(given) < 10 else 0, least)
-        dtype = note("python.label_kind") or "int64"
-        return cls(n_columns, dtype if dtype in INDICATORS else "int64")
+        kind, given = note("python.label_kind") or "", note("python.n_tags")
+        if kind in KINDS and given is None:
+            labels = Labels.of(note, info, tags)
+            return cls(max(least, len(labels.values)), "int64", labels)
+        columns = (
+            int(given)
+            if given and given.isdecimal() and len(given) < 10
+            else len(names_of(note("class_names")))
+        )
+        return cls(max(columns, least), kind if kind in INDICATORS else "int64")
 
 
 INDICATORS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 
 
 def _indicator_dtype(y) -> str:
-    dtype = getattr(y, "dtype", None)
-    if dtype is None and not hasattr(y, "to_numpy"):
-        dtype = getattr(host_array(y, "y"), "dtype", None)
-    name = str(dtype).removeprefix("torch.")
+    name = str(getattr(y, "dtype", None)).removeprefix("torch.")
     return name if name in INDICATORS else "int64"
 
 

@@ -14,7 +14,8 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 class AsymmetricLoss:
-    """Asymmetric loss of probabilities (Ridnik et al. 2021): absent tags that are already improbable stop mattering.
+    """Asymmetric loss of probabilities (Ridnik et al. 2021): absent tags that are already improbable stop
+    mattering.
 
     Of a tag that is there, -(1 - p)^gamma_pos log p; of one that is not, -q^gamma_neg log(1 - q) with
     q = max(p - clip, 0).
@@ -60,7 +61,8 @@ class AsymmetricLoss:
         Returns
         -------
         float, array or tensor
-            Of tensors a tensor with a gradient; of arrays a float, or an array of float64 with ``reduction='none'``.
+            Of tensors a tensor with a gradient; of arrays a float, or an array of float64 with
+            ``reduction='none'``.
 
         Raises
         ------

@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
-from ._arrays import give
+from ._arrays import Kind, give
 from ._base import BaseFastKMeans, Lesson, points_of
 from ._labels import Tags
-from ._targets import tags_of, weight_of
+from ._targets import tags_of, vector_of, weight_of
 
 STRATEGIES = ("adaptive", "gap", "top_k")
 
@@ -18,8 +18,9 @@ STRATEGIES = ("adaptive", "gap", "top_k")
 class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     """Tag rows: each tag has prototypes of its own, and any number of tags may fit a row.
 
-    Fine-tuning uses the asymmetric loss, for which tags that are absent and already improbable stop mattering. ``y`` is an
-    indicator matrix (n, tags) of 0 and 1, dense or sparse, or a column of tag numbers, one for each row.
+    Fine-tuning uses the asymmetric loss, for which tags that are absent and already improbable stop
+    mattering. ``y`` is an indicator matrix (n, L) of 0 and 1, dense or sparse. One label per row is fine too,
+    and is then what ``predict`` gives.
 
     Parameters
     ----------
@@ -74,7 +75,8 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     finetune_batch_size : int, default 256
         Rows per gradient step of ``finetune``.
     learning_rate : float or 'auto', default 'auto'
-        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the search finds.
+        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the
+        search finds.
     k_max : int or None, default None
         Most prototypes of the whole model.
     auto_scale : bool, default False
@@ -105,9 +107,9 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     centroid_weights : array of shape (K,)
         Mass of each: how many rows it stands for.
     centroid_labels : array of int64 of shape (K,)
-        Tag of each prototype: a column of y.
+        Tag of each prototype: a column of y, or a label.
     classes_ : array of int64 of shape (L,)
-        0 to L - 1, the columns of y.
+        0 to L - 1, the columns of y; or the labels, when y was one label per row.
     centroid_feature_weights : array of shape (K, D)
         Age of each coordinate; only once a mask was seen.
     feature_weights : array of shape (D,)
@@ -186,48 +188,97 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = False
         return tags
 
     # ---- tags
 
+    def _codes(self) -> np.ndarray:
+        """The core's numbers of the tags it has seen, ascending."""
+        return self._read("classes", self._facts()["n_classes"], np.int64)
+
     @property
     def classes_(self):
-        """The columns of y: 0 to L - 1, array of shape (L,)."""
+        """The columns of y, 0 to L - 1; or the labels, when y was one label per row: array of shape (L,)."""
         self._fitted()
-        return self._kept("classes", lambda: give(np.arange(self._meaning.n_columns), self._kind))
+
+        def make():
+            labels = self._meaning.labels
+            return give(
+                np.arange(self._meaning.n_columns) if labels is None else labels.sorted(self._codes())[0],
+                self._kind,
+            )
+
+        return self._kept("classes", make)
 
     @property
     def centroid_labels(self):
         """Tag of each prototype, array of shape (K,)."""
-        return self._kept(
-            "centroid_labels",
-            lambda: give(self._read("centroid_labels", self._facts()["k"], np.int64), self._kind),
-        )
+
+        def make():
+            tags, labels = self._read("centroid_labels", self._facts()["k"], np.int64), self._meaning.labels
+            return give(tags if labels is None else labels.write(tags), self._kind)
+
+        return self._kept("centroid_labels", make)
 
     def _state_names(self) -> list[str]:
-        return super()._state_names() + ["centroid_labels"]
+        return super()._state_names() + ([] if self._meaning.labels else ["centroid_labels"])
 
     def _start_of(self, start, lesson: Lesson):
         if not isinstance(start, (tuple, list)) or len(start) != 2:
             raise ValueError("init_mode must be 'kmeans++', 'random' or a tuple (points, tags)")
         points = points_of(start[0])
+        if lesson.meaning.labels is not None:
+            return points, lesson.meaning.labels.read(start[1], len(points), grow=False, name="init_mode")[0][
+                "labels"
+            ]
         return points, tags_of(start[1], len(points))[1].astype(np.int64)
 
     def _columns(self, answer: np.ndarray, dtype) -> np.ndarray:
-        """Answers for the tags seen as answers for all columns of y; tags never seen get 0."""
-        seen = self._read("classes", answer.shape[1], np.int64)
+        """Answers for the tags seen as answers in the order of classes_, 0 for tags never seen."""
+        seen, labels = self._codes(), self._meaning.labels
+        if labels is not None:
+            return answer[:, labels.sorted(seen)[1]].astype(dtype, copy=False)
         if len(seen) == self._meaning.n_columns:
             return answer.astype(dtype, copy=False)
         out = np.zeros((len(answer), self._meaning.n_columns), dtype)
         out[:, seen] = answer
         return out
 
-    def _n_seen(self) -> int:
-        return self._facts()["n_classes"]
+    # ---- learning
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None, feature_mask=None):
+        """Phase 1 on one batch, as scikit-learn calls it: ``fit_batch`` that returns the estimator.
+
+        Parameters
+        ----------
+        X, y
+            As in ``fit``.
+        classes : array-like, optional
+            Not needed, and not looked at: a tag gets its prototypes from the batch that brings it.
+        sample_weight, feature_mask
+            As in ``fit``.
+
+        Returns
+        -------
+        self
+        """
+        self.fit_batch(X, y, sample_weight, feature_mask)
+        return self
 
     # ---- answers
+
+    def _tags(self, X, strategy: str, top_k: int, feature_mask) -> tuple[np.ndarray, Kind]:
+        """Indicators in the columns of y, or one label per row."""
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy is {strategy!r}; valid: {', '.join(STRATEGIES)}")
+        model, rows, batch = self._question(X, feature_mask)
+        labels, codes = self._meaning.labels, self._codes()
+        chosen = np.empty((rows.n_rows, len(codes)), np.uint8)
+        if labels is None:
+            model.predict_tags(batch, strategy, top_k, chosen)
+            return self._columns(chosen, self._meaning.dtype), rows.kind
+        model.predict_tags(batch, "top_k", 1, chosen)
+        return labels.write(codes[chosen.argmax(axis=1)]), rows.kind
 
     def predict(self, X, strategy="adaptive", top_k=1, feature_mask=None):
         """The tags of each row.
@@ -236,8 +287,8 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         ----------
         X : array-like of shape (n, D)
         strategy : {'adaptive', 'gap', 'top_k'}, default 'adaptive'
-            'adaptive': tags above a threshold of their own. 'gap': tags by probability, cut at the largest drop, at least
-            one. 'top_k': the ``top_k`` most probable ones.
+            'adaptive': tags above a threshold of their own. 'gap': tags by probability, cut at the largest
+            drop, at least one. 'top_k': the ``top_k`` most probable ones.
         top_k : int, default 1
             For ``strategy='top_k'``.
         feature_mask : array-like of shape (n, D) or (D,), optional
@@ -246,7 +297,8 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         Returns
         -------
         array of shape (n, L)
-            0 and 1, in the columns and the dtype of y.
+            0 and 1, in the columns and the dtype of y. When y was one label per row: the most probable label
+            of each row, shape (n,), whatever the strategy.
 
         Raises
         ------
@@ -255,12 +307,8 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         ValueError
             When X has another number of columns, or values that are not finite.
         """
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy is {strategy!r}; valid: {', '.join(STRATEGIES)}")
-        model, rows, batch = self._question(X, feature_mask)
-        chosen = np.empty((rows.n_rows, self._n_seen()), np.uint8)
-        model.predict_tags(batch, strategy, top_k, chosen)
-        return give(self._columns(chosen, self._meaning.dtype), rows.kind)
+        tags, kind = self._tags(X, strategy, top_k, feature_mask)
+        return give(tags, kind)
 
     def predict_proba(self, X, feature_mask=None):
         """The probability of each tag, on its own.
@@ -274,7 +322,8 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         Returns
         -------
         array of float32 of shape (n, L)
-            In the columns of y; 0 for tags never seen.
+            In the order of ``classes_``, which are the columns of y; 0 for tags never seen. When y was one
+            label per row, probabilities are divided by their sum.
 
         Raises
         ------
@@ -284,9 +333,13 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
             When X has another number of columns, or values that are not finite.
         """
         model, rows, batch = self._question(X, feature_mask)
-        proba = np.empty((rows.n_rows, self._n_seen()), np.float32)
+        proba = np.empty((rows.n_rows, len(self._codes())), np.float32)
         model.predict_proba(batch, proba)
-        return give(self._columns(proba, np.float32), rows.kind)
+        proba = self._columns(proba, np.float32)
+        if self._meaning.labels is not None:
+            total = proba.sum(axis=1, keepdims=True)
+            proba = np.divide(proba, total, where=total > 0, out=np.full_like(proba, 1 / proba.shape[1]))
+        return give(proba, rows.kind)
 
     def score(self, X, y, sample_weight=None, feature_mask=None):
         """Share of the rows all of whose tags are right.
@@ -300,12 +353,12 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         -------
         float
         """
-        model, rows, batch = self._question(X, feature_mask)
-        chosen = np.empty((rows.n_rows, self._n_seen()), np.uint8)
-        model.predict_tags(batch, "adaptive", 1, chosen)
-        indptr, tags, _ = tags_of(y, rows.n_rows)
-        given = np.zeros((rows.n_rows, max(self._meaning.n_columns, int(tags.max(initial=-1)) + 1)), np.uint8)
-        given[np.repeat(np.arange(rows.n_rows), np.diff(indptr)), tags] = 1
-        found = np.zeros_like(given)
-        found[:, : self._meaning.n_columns] = self._columns(chosen, np.uint8)
-        return float(accuracy_score(given, found, sample_weight=weight_of(sample_weight, rows.n_rows)))
+        found, _ = self._tags(X, "adaptive", 1, feature_mask)
+        weight = weight_of(sample_weight, len(found))
+        if found.ndim == 1:
+            return float(accuracy_score(vector_of(y, "y", len(found)), found, sample_weight=weight))
+        indptr, tags, n_tags = tags_of(y, len(found))
+        given = np.zeros((len(found), max(n_tags, found.shape[1])), bool)
+        given[np.repeat(np.arange(len(found)), np.diff(indptr)), tags] = True
+        found = np.pad(found.astype(bool), ((0, 0), (0, given.shape[1] - found.shape[1])))
+        return float(accuracy_score(given, found, sample_weight=weight))

@@ -36,7 +36,7 @@ def refusal(name: str, value: object) -> ValueError:
 
 
 def check_words(arguments: dict[str, Any]) -> None:
-    """Refuses strings that no parameter can be, so that a typing error shows at once; fit checks everything."""
+    """Refuses strings that no parameter can be, so that a typo shows at once; fit checks everything."""
     for name, value in arguments.items():
         if isinstance(value, str) and name in TABLE and (value not in words_of(name) or value == "none"):
             raise refusal(name, value)

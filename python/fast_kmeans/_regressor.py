@@ -16,9 +16,9 @@ from ._targets import numbers_of, weight_of
 class FastKMeansRegressor(RegressorMixin, BaseFastKMeans):
     """Predict one number or several by blending the targets of the nearest prototypes.
 
-    First the targets are grouped into strata, then each stratum gets prototypes among its rows. Fine-tuning moves the
-    prototypes and their targets to lower the mean squared error. More prototypes in the blend make smoother answers: try
-    ``top_k`` 16 or -1.
+    First the targets are grouped into strata, then each stratum gets prototypes among its rows. Fine-tuning
+    moves the prototypes and their targets to lower the mean squared error. More prototypes in the blend make
+    smoother answers: try ``top_k`` 16 or -1.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ class FastKMeansRegressor(RegressorMixin, BaseFastKMeans):
     finetune_batch_size : int, default 256
         Rows per gradient step of ``finetune``.
     learning_rate : float or 'auto', default 'auto'
-        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the search finds.
+        Of gradient steps, relative to the standard deviation of the prototypes; 'auto': 0.03, or what the
+        search finds.
     k_max : int or None, default None
         Most prototypes of the whole model.
     auto_scale : bool, default False

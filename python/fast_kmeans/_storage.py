@@ -96,7 +96,7 @@ class Storage:
             seen = np.empty(facts["n_classes"], np.int64)
             model.get("classes", seen)
             tags = seen.tolist()
-        meaning = self._meaning_of(model.note, facts, tags)
+        meaning = self._meaning_of.of(model.note, facts, tags)
         names = names_of(model.note("columns"))
         state = vars(self)
         for name in ("labels_", "inertia_", "feature_names_in_", "_searched_at"):
@@ -110,8 +110,8 @@ class Storage:
     def save(self, path) -> None:
         """Write the fitted model to a file: everything learned, the parameters, and the optimizer's state.
 
-        Readers see the old file or the new one, never half of one. The format is safetensors with a checksum; the
-        command ``fkm``, the C library and ``load`` read it.
+        Readers see the old file or the new one, never half of one. The format is safetensors with a checksum;
+        the command ``fkm``, the C library and ``load`` read it.
 
         Parameters
         ----------
@@ -154,9 +154,9 @@ class Storage:
         Returns
         -------
         OrderedDict
-            ``centroids``, ``centroid_weights`` and the like, to look at, and ``model``: the bytes of the model file, from
-            which ``load_state_dict`` restores everything. Tensors when the model was fitted with tensors, so that
-            ``torch.save`` and ``torch.load(weights_only=True)`` take it.
+            ``centroids``, ``centroid_weights`` and the like, to look at, and ``model``: the bytes of the
+            model file, from which ``load_state_dict`` restores everything. Tensors when the model was fitted
+            with tensors, so that ``torch.save`` and ``torch.load(weights_only=True)`` take it.
         """
         entries = OrderedDict((name, getattr(self, name)) for name in self._state_names())
         data = np.frombuffer(self._fitted().to_bytes(), np.uint8)
