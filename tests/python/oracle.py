@@ -102,11 +102,12 @@ def weighted_mean(values, u=None):
 
 
 def cross_entropy(p, y, u=None, smoothing=0.0):
-    """-sum_c t_c log p_c, t the smoothed one-hot of y. A class without a candidate has p_c = 0: it is left out."""
+    """-sum_c t_c log p_c, t the smoothed one-hot of y. A class without a candidate has p_c = 0 whatever prototypes do:
+    its share of the smoothing stays with y."""
     n, n_classes = p.shape
-    t = torch.full((n, n_classes), smoothing / n_classes, dtype=torch.float64)
-    t[torch.arange(n), torch.as_tensor(y)] += 1 - smoothing
     there = p > 0
+    t = there * torch.tensor(smoothing / n_classes, dtype=torch.float64)
+    t[torch.arange(n), torch.as_tensor(y)] += 1 - t.sum(1)
     return weighted_mean(-torch.where(there, t * torch.log(torch.where(there, p, 1.0)), 0.0).sum(1), u)
 
 
@@ -146,9 +147,18 @@ def diversity(metric, c, class_of, scale, weights=None):
 # ---- phase 1 -----------------------------------------------------------------------------------------------
 
 
-def unit_rows(x):
-    length = np.sqrt((x * x).sum(1, keepdims=True))
+def unit_rows(x, a=None):
+    """Rows of length 1 under their active weights a."""
+    length = np.sqrt(((np.ones_like(x) if a is None else a) * x * x).sum(1, keepdims=True))
     return x / np.where(length > 0, length, 1)
+
+
+def directions(x, weights=None, mask=None):
+    """What rows count as under cosine: unit rows; where a mask hides part of a row, what is left has its share of the
+    length, sqrt(A / D)."""
+    m = np.ones_like(x) if mask is None else mask
+    a = m if weights is None else weights * m
+    return unit_rows(np.where(m > 0, x, 0), a) * np.sqrt(a.mean(1, keepdims=True))
 
 
 def own_nearest(metric, x, c, same, weights=None, mask=None):
