@@ -11,8 +11,7 @@ import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-import fast_kmeans
-from fast_kmeans import FastKMeansClusterer
+from fast_kmeans import FastKMeansClusterer, plot
 
 X, digits = load_digits(return_X_y=True)
 
@@ -24,7 +23,7 @@ print(f"{len(clusters.centroids)} prototypes, inertia {clusters.inertia_:,.0f}, 
 
 # %%
 # A prototype is the mean of its rows, so it is an image too. Its mass is the number of rows that it stands for.
-fast_kmeans.plot.images(clusters, shape=(8, 8))
+plot.images(clusters, shape=(8, 8))
 plt.show()
 
 # %%
@@ -40,5 +39,5 @@ print(f"auto: {len(auto.centroids)} prototypes")
 
 # %%
 # In two dimensions one sees what prototypes do: they spread over the rows, denser where rows are dense.
-fast_kmeans.plot.prototypes(clusters, X, digits)
+plot.prototypes(clusters, X, digits)
 plt.show()

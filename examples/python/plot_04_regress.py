@@ -18,8 +18,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import fast_kmeans
-from fast_kmeans import FastKMeansRegressor
+from fast_kmeans import FastKMeansRegressor, plot
 
 X, y = load_diabetes(return_X_y=True, scaled=False, as_frame=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
@@ -46,7 +45,7 @@ for other in (LinearRegression(), KNeighborsRegressor(10), RandomForestRegressor
 
 # %%
 # With ``auto_feature_weights`` the model says which measurements matter. Fine-tuning has tuned the weights by gradient.
-fast_kmeans.plot.feature_weights(model)
+plot.feature_weights(model)
 plt.show()
 
 # %%
