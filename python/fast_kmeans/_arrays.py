@@ -148,7 +148,7 @@ def _host_tensor(tensor, name: str) -> np.ndarray:
 
 
 def rows_of_tensor(tensor, name: str):
-    """A numpy view, a CSR matrix, or the tensor itself when it is bfloat16, which numpy does not have."""
+    """A numpy view, a scipy matrix, or the tensor itself when it is bfloat16, which numpy does not have."""
     _refuse_device(tensor, name)
     tensor, layout = tensor.detach(), str(tensor.layout)
     if layout == "torch.strided":
@@ -162,10 +162,13 @@ def rows_of_tensor(tensor, name: str):
         raise ValueError(
             f"{name} is a sparse tensor of shape {tuple(tensor.shape)}; it must be rows x columns"
         )
-    if layout != "torch.sparse_csr":
-        tensor = (tensor.coalesce() if layout == "torch.sparse_coo" else tensor).to_sparse_csr()
-    parts = (tensor.values(), tensor.col_indices(), tensor.crow_indices())
-    return sparse.csr_array(tuple(_host_tensor(part, name) for part in parts), shape=tuple(tensor.shape))
+    shape = tuple(tensor.shape)
+    if layout == "torch.sparse_csr":
+        parts = tensor.values(), tensor.col_indices(), tensor.crow_indices()
+        return sparse.csr_array(tuple(_host_tensor(part, name) for part in parts), shape=shape)
+    tensor = tensor.to_sparse_coo().coalesce()
+    values, at = _host_tensor(tensor.values(), name), _host_tensor(tensor.indices(), name)
+    return sparse.coo_array((values, (at[0], at[1])), shape=shape)
 
 
 def _refuse_device(tensor, name: str) -> None:
@@ -249,7 +252,14 @@ def _plain_dtype(dtype):
 
 
 def _is_arrow_table(X) -> bool:
-    return hasattr(X, "__arrow_c_stream__") and not hasattr(X, "dtype") and not hasattr(X, "type")
+    """Whatever exports a stream, but for single columns: those have one type, and none of a table's words."""
+    if not hasattr(X, "__arrow_c_stream__"):
+        return False
+    return _has_any(X, "schema", "columns", "column_names") or not _has_any(X, "type", "dtype")
+
+
+def _has_any(thing, *names: str) -> bool:
+    return any(hasattr(thing, name) for name in names)
 
 
 def _rows_of_arrow(table, allow_nan: bool):

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import numbers
-
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, column_or_1d
@@ -34,9 +32,9 @@ def weight_of(sample_weight, n_rows: int) -> np.ndarray | None:
     """float32, n_rows; a scalar stands for all."""
     if sample_weight is None:
         return None
-    if isinstance(sample_weight, numbers.Number):
-        sample_weight = np.full(n_rows, sample_weight)
     weight = _numbers(sample_weight, "sample_weight")
+    if weight.ndim == 0:
+        weight = np.full(n_rows, weight)
     if weight.ndim != 1:
         raise ValueError(
             f"Sample weights must be 1D array or scalar, got {weight.ndim}D array of shape {weight.shape}; "
@@ -86,9 +84,16 @@ def tags_of(y, n_rows: int) -> tuple[np.ndarray, np.ndarray, int]:
     sparse; or from one column of integers, one tag per row."""
     if kind_of(y) is Kind.TORCH and str(y.layout) != "torch.strided":
         y = rows_of_tensor(y, "y")
-    y = _plain(y, "y")
+    try:
+        y = _plain(y, "y")
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "y holds lists of different lengths; it must be an indicator matrix, rows x tags, as "
+            "sklearn.preprocessing.MultiLabelBinarizer makes it"
+        ) from None
     if not sparse.issparse(y):
-        y = np.asarray(y)
         if y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1):
             return _one_tag_each(y.reshape(-1), n_rows)
     if y.ndim != 2 or y.shape[1] == 0:
@@ -144,8 +149,9 @@ def _plain(value, name: str):
     plain = (
         None if isinstance(value, np.ndarray) else getattr(getattr(value, "dtype", None), "numpy_dtype", None)
     )
-    if plain is not None and plain.kind in "biuf" and not value.isna().any():
-        return value.to_numpy(dtype=plain)
+    if plain is not None and plain.kind in "biuf":
+        has_hole = value.isna().any()
+        return value.to_numpy(np.float64, na_value=np.nan) if has_hole else value.to_numpy(plain)
     return value if sparse.issparse(value) else np.asarray(value)
 
 

@@ -84,6 +84,7 @@ def test_weights_of_every_kind():
         assert got.dtype == "float32", name
         np.testing.assert_array_equal(got, np.float32([1, 0, 2.5, 3]), name)
     np.testing.assert_array_equal(weight_of(2, 3), np.float32([2, 2, 2]))
+    np.testing.assert_array_equal(weight_of(np.array(2.5), 3), np.float32([2.5, 2.5, 2.5]))
     ready = np.ones(4, "float32")
     assert weight_of(ready, 4).ctypes.data == ready.ctypes.data
 
@@ -102,6 +103,8 @@ def test_weights_of_every_kind():
         ([1, 1, -2, 1], "Negative values in data passed to `sample_weight`: row 2 has -2"),
         (np.zeros(4), "Sample weights must contain at least one non-zero number"),
         (["a", "b", "c", "d"], "strings"),
+        (np.nan, "Input sample_weight contains NaN"),
+        (0, "Sample weights must contain at least one non-zero number"),
         (np.ones(4, complex), "Complex data not supported"),
     ],
 )
@@ -296,6 +299,8 @@ def test_one_tag_per_row():
         ([1, 2, 3, 2**31], "must be between 0 and"),
         ([1, 2, 3, 0.5], "Unknown label type: y is one column of float64, not all of it whole numbers"),
         ([1, 2, 3, np.nan], "Unknown label type: y is one column of float64, not all of it whole numbers"),
+        ([[0, 2], [1], [], [0]], "lists of different lengths.*MultiLabelBinarizer"),
+        ([{0, 2}, {1}, set(), {0}], "Unknown label type: y is one column of object"),
         (["a", "b", "c", "d"], "Unknown label type: y is one column of <U1"),
         ([["a", "b"]] * 4, "y must hold 0 and 1"),
     ],
@@ -303,3 +308,32 @@ def test_one_tag_per_row():
 def test_tags_refused(y, words):
     with pytest.raises(ValueError, match=words):
         tags_of(y, 4)
+
+
+def test_other_memory_is_named():
+    torch = pytest.importorskip("torch")
+    there = torch.ones(4, device="meta")
+    for name, call in (
+        ("y", lambda: vector_of(there)),
+        ("y", lambda: numbers_of(there, 4)),
+        ("y", lambda: tags_of(there, 4)),
+        ("sample_weight", lambda: weight_of(there, 4)),
+        ("feature_mask", lambda: mask_of(there, rows_of(X))),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^{name} is on meta; this build has no meta backend: pass {name}.cpu"
+        ):
+            call()
+
+
+def test_holes_of_nullable_columns_are_named():
+    pandas = pytest.importorskip("pandas")
+    holed = pandas.Series([1.0, None, 2, 3], dtype="Float64")
+    for name, call in (
+        ("y", lambda: numbers_of(holed, 4)),
+        ("sample_weight", lambda: weight_of(holed, 4)),
+        ("y", lambda: numbers_of(pandas.DataFrame({"a": holed, "b": 1}), 4)),
+    ):
+        with pytest.raises(ValueError, match=f"Input {name} contains NaN"):
+            call()
+    assert np.isnan(mask_of(holed[:3], rows_of(X))[0, 1])  # which the core refuses, naming row and column
