@@ -68,6 +68,13 @@ def rows_of(X, *, allow_nan: bool = False, estimator_name: str | None = None) ->
     return Rows(_adjacent(floats(X, "X")), None, kind, names, *X.shape)
 
 
+def columns_of(X, rows: Rows):
+    """What scikit-learn's validate_data shall look at: X, or numbers of its width where X does not tell it, as
+    streams and tables with lists of several columns do not."""
+    told = not hasattr(X, "__arrow_c_stream__") or getattr(X, "shape", (None,))[1:] == (rows.n_cols,)
+    return X if told else np.broadcast_to(np.float32(0), (rows.n_rows, rows.n_cols))
+
+
 def give(array: np.ndarray, kind: Kind, dtype: str | None = None):
     """The array as the kind the caller works with, on the same memory where possible.
     dtype: of a model, 'float16' to 'float64' or 'bfloat16' (which numpy does not have: float32 there)."""

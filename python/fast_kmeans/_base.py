@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import validate_data
 
 from . import _core
-from ._arrays import Kind, Rows, give, host_array, kind_of, rows_of
+from ._arrays import Kind, Rows, columns_of, give, host_array, kind_of, rows_of
 from ._attributes import FittedAttributes
 from ._labels import Nothing
 from ._parameters import TABLE, check_words, context_of, device_of, need_device, refusal, seed_of, text_of
@@ -93,9 +93,7 @@ class BaseFastKMeans(
         rows = rows_of(X, allow_nan=allow_nan, estimator_name=type(self).__name__)
         seen = object.__new__(type(self))
         vars(seen).update(vars(self))
-        if not hasattr(X, "shape") and hasattr(X, "__arrow_c_stream__"):
-            X = np.empty((1, rows.n_cols), np.float32)
-        validate_data(seen, X, y=y, skip_check_array=True, reset=anew)
+        validate_data(seen, columns_of(X, rows), y=y, skip_check_array=True, reset=anew)
         names = ("n_features_in_", "feature_names_in_")
         return (
             rows,

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from fast_kmeans._arrays import Kind, give, rows_of
+from fast_kmeans._arrays import Kind, columns_of, give, rows_of
 from scipy import sparse
 
 FLOATS = ["float16", "float32", "float64"]
@@ -398,3 +398,11 @@ print({"torch", "pandas", "polars", "pyarrow"} & (set(sys.modules) - before))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+# ---- what scikit-learn looks at
+
+
+def test_rows_that_tell_their_width_are_looked_at_themselves():
+    for X in (some(), some().tolist(), sparse.csr_array(some())):
+        assert columns_of(X, rows_of(X)) is X
