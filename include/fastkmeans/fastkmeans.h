@@ -449,11 +449,12 @@ typedef enum fkm_format {
 } fkm_format;
 typedef struct fkm_source_options {
     size_t struct_size;
-    fkm_format format;   /* AUTO: by the name (.csv, .tsv, .svm, .libsvm, .txt, .npy, each also .gz) */
-    fkm_task task;       /* decides what the target columns mean */
-    const char *target;  /* CSV: name or 0-based number of the target column(s), comma-separated; NULL: none.
+    fkm_format format; /* AUTO: by the name (.csv, .tsv, .svm, .libsvm, .txt, .npy, each also .gz) */
+    fkm_task task;     /* decides what the target columns mean */
+    const char
+        *target; /* CSV, Arrow: name or 0-based number of the target column(s), comma-separated; NULL: none.
                            npy: path of the file with the targets */
-    const char *weight;  /* CSV: name or number of the weight column; npy: path; NULL: none */
+    const char *weight;  /* CSV, Arrow: name or number of the weight column; npy: path; NULL: none */
     int32_t header;      /* CSV: 1 yes, 0 no, -1 look */
     int64_t n_cols;      /* libsvm: width; 0: largest index of the first pass */
     int32_t index_base;  /* libsvm: 0, 1, or -1: look (the decision is in fkm_source_note) */
@@ -472,9 +473,14 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_source_open(const char *path, const fkm_so
                                                   fkm_source **out);
 struct ArrowArrayStream; /* of the Arrow C stream interface */
 /** Rows of an Arrow C stream of record batches. The stream is moved: the source releases it, also when opening
- *  fails. options->target and ->weight name columns as for CSV; every other column is a feature: integers,
- *  floating point, booleans, or fixed-size lists of them, which are several features. A null is an error or mask 0
- *  (options->missing). A stream cannot be read twice: seeking back after the first row is FKM_EUNSUPPORTED. */
+ *  fails. options->target and ->weight name columns as for CSV (names, or 0-based numbers); every other column is a
+ *  feature: integers, floating point, booleans, or fixed-size lists of them, which are several features ("col[0]",
+ *  "col[1]", ...). A null or NaN in a feature is an error or mask 0 (options->missing); elsewhere it is an error.
+ *  Classifier: the target is integers or booleans, which are the labels themselves unless class_names are given, or
+ *  texts, also behind a dictionary. Multi-label: lists of integers (tags) or texts, a text that lists tags as in CSV,
+ *  several columns or a fixed-size list of 0 and 1. Regressor: numbers, several columns or a fixed-size list of them.
+ *  Batches hold max_rows rows however the producer cuts its own. The position is the number of rows handed out. A
+ *  stream cannot be read twice: seeking back is FKM_EUNSUPPORTED, seeking forward reads and drops rows. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_from_arrow(struct ArrowArrayStream *stream,
                                                         const fkm_source_options *options, fkm_source **out);
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_next(fkm_source *source, int64_t max_rows, fkm_batch *batch);

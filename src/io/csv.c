@@ -13,13 +13,14 @@
 #include "base/number.h"
 #include "io/csv_columns.h"
 #include "io/gather.h"
+#include "io/lines.h"
 #include "io/names.h"
 #include "io/open.h"
 
 struct csv {
     struct fkmi_bytes *bytes;
     struct fkmi_lines lines;
-    struct fkmi_csv_columns columns;
+    struct fkmi_columns columns;
     struct fkmi_names names;
     struct fkmi_gather gather;
     fkm_task task;
@@ -35,18 +36,18 @@ struct csv {
 
 static fkm_status field_fail(const struct csv *csv, int32_t column, const char *message)
 {
-    char words[FKMI_CSV_COLUMN_BYTES];
+    char words[FKMI_COLUMN_BYTES];
 
-    fkmi_csv_column_words(words, &csv->columns, column);
+    fkmi_column_words(words, &csv->columns, column);
     return fkmi_lines_fail(&csv->lines, FKM_EDATA, "%s: %s", words, message);
 }
 
 static fkm_status field_is_not(const struct csv *csv, int32_t column, const struct fkmi_csv_field *field,
                                const char *what)
 {
-    char words[FKMI_CSV_COLUMN_BYTES], shown[FKMI_EXCERPT_BYTES];
+    char words[FKMI_COLUMN_BYTES], shown[FKMI_EXCERPT_BYTES];
 
-    fkmi_csv_column_words(words, &csv->columns, column);
+    fkmi_column_words(words, &csv->columns, column);
     fkmi_excerpt(shown, field->text, field->length);
     if (csv->lines.offset == csv->lines.first)
         return fkmi_lines_fail(&csv->lines, FKM_EDATA,
@@ -74,7 +75,7 @@ static fkm_status put_feature(struct csv *csv, int32_t column, const struct fkmi
     if (csv->missing == FKM_MISSING_ERROR)
         return field_fail(csv, column, "the value is missing");
     fkmi_gather_put(gather->values, gather->dtype, at, 0.0);
-    return fkmi_gather_miss(gather, j);
+    return fkmi_gather_miss(gather, 0, j);
 }
 
 static fkm_status put_weight(struct csv *csv, int32_t column, const struct fkmi_csv_field *field)
@@ -90,12 +91,12 @@ static fkm_status put_weight(struct csv *csv, int32_t column, const struct fkmi_
 static fkm_status number_name(struct csv *csv, int32_t column, const char *text, size_t length,
                               int64_t *number)
 {
-    char words[FKMI_CSV_COLUMN_BYTES + 32];
+    char words[FKMI_COLUMN_BYTES + 32];
     const fkm_status status = fkmi_names_number(&csv->names, text, length, number);
 
     if (status != FKM_EDATA)
         return status;
-    fkmi_csv_column_words(words, &csv->columns, column);
+    fkmi_column_words(words, &csv->columns, column);
     fkmi_fail_within(status, words);
     return fkmi_lines_fail(&csv->lines, status, "%s", fkm_last_error());
 }
@@ -103,19 +104,13 @@ static fkm_status number_name(struct csv *csv, int32_t column, const char *text,
 /* A field that lists tags: "3;17", "rock jazz". */
 static fkm_status put_tags(struct csv *csv, int32_t column, const struct fkmi_csv_field *field)
 {
-    const char *at = field->text, *end = at + field->length;
+    const char *at = field->text, *end = at + field->length, *name;
+    size_t length;
+    int64_t tag;
 
-    while (at < end) {
-        const char *begin = at;
-        int64_t tag;
-
-        while (at < end && *at != ';' && *at != ',' && *at != ' ')
-            at++;
-        if (at > begin) {
-            FKMI_TRY(number_name(csv, column, begin, (size_t)(at - begin), &tag));
-            FKMI_TRY(fkmi_gather_tag(&csv->gather, (int32_t)tag));
-        }
-        at++;
+    while ((length = fkmi_names_next(&at, end, &name)) > 0) {
+        FKMI_TRY(number_name(csv, column, name, length, &tag));
+        FKMI_TRY(fkmi_gather_tag(&csv->gather, (int32_t)tag));
     }
     return FKM_OK;
 }
@@ -169,7 +164,7 @@ static fkm_status read_row(struct csv *csv, const struct fkmi_line *line, int64_
     int32_t column = 0, twice;
     bool is_tag;
 
-    FKMI_TRY(fkmi_gather_begin_row(&csv->gather, max_rows));
+    FKMI_TRY(fkmi_gather_begin_rows(&csv->gather, 1, max_rows));
     FKMI_TRY(begin_fields(csv, line, &cursor));
     while (cursor.more) {
         const char *problem = fkmi_csv_next(&cursor, &field);
@@ -181,10 +176,10 @@ static fkm_status read_row(struct csv *csv, const struct fkmi_line *line, int64_
 
             if (role >= 0)
                 FKMI_TRY(put_feature(csv, column, &field));
-            else if (role == FKMI_CSV_WEIGHT)
+            else if (role == FKMI_COLUMN_WEIGHT)
                 FKMI_TRY(put_weight(csv, column, &field));
             else
-                FKMI_TRY(put_target(csv, column, FKMI_CSV_TARGET(role), &field));
+                FKMI_TRY(put_target(csv, column, FKMI_COLUMN_TARGET(role), &field));
         }
         column++;
     }
@@ -247,7 +242,7 @@ static fkm_status csv_tell(void *self, char *position, size_t size)
 static void free_all_but_bytes(struct csv *csv)
 {
     fkmi_lines_free(&csv->lines);
-    fkmi_csv_columns_free(&csv->columns);
+    fkmi_columns_free(&csv->columns);
     fkmi_names_free(&csv->names);
     fkmi_gather_free(&csv->gather);
     fkmi_free(csv->scratch);
@@ -274,7 +269,7 @@ static const char *class_name(const void *self, int64_t index)
 
 static const char *column_name(const void *self, int64_t index)
 {
-    const struct fkmi_csv_columns *columns = &((const struct csv *)self)->columns;
+    const struct fkmi_columns *columns = &((const struct csv *)self)->columns;
 
     return columns->names && index >= 0 && index < columns->n_features
                ? columns->names[columns->feature[index]]
@@ -324,9 +319,8 @@ static fkm_status read_columns(struct csv *csv, const fkm_source_options *option
     while (cursor.more) {
         const char *problem;
 
-        if (n == FKMI_CSV_COLUMNS_MAX)
-            FKMI_TRY_GOTO(
-                fkmi_lines_fail(&csv->lines, FKM_EDATA, "more than %d columns", FKMI_CSV_COLUMNS_MAX));
+        if (n == FKMI_COLUMNS_MAX)
+            FKMI_TRY_GOTO(fkmi_lines_fail(&csv->lines, FKM_EDATA, "more than %d columns", FKMI_COLUMNS_MAX));
         if (n == room) {
             room = room > 0 ? 2 * room : 64;
             FKMI_TRY_GOTO(fkmi_resize(&fields, room, sizeof *fields));
@@ -336,8 +330,8 @@ static fkm_status read_columns(struct csv *csv, const fkm_source_options *option
             FKMI_TRY_GOTO(fkmi_lines_fail(&csv->lines, FKM_EDATA, "column %d: %s", (int)n, problem));
         n++;
     }
-    FKMI_TRY_GOTO(fkmi_csv_columns_decide(&csv->columns, options, &csv->lines, fields, n));
-    if (csv->columns.header)
+    FKMI_TRY_GOTO(fkmi_csv_columns_decide(&csv->columns, options, csv->bytes->name, fields, n));
+    if (csv->columns.names)
         fkmi_lines_advance(&csv->lines);
     csv->data_offset = csv->lines.offset;
     csv->data_line = csv->lines.line;
@@ -361,7 +355,7 @@ static fkm_status prepare(struct csv *csv, const fkm_source_options *options)
     csv->gather.labelled = targets && csv->task == FKM_TASK_CLASSIFY;
     csv->gather.tagged = targets && csv->task == FKM_TASK_MULTILABEL;
     csv->gather.n_targets = csv->task == FKM_TASK_REGRESS ? csv->columns.n_targets : 0;
-    return fkmi_format(&csv->note, "header: %s%s; %d feature columns", csv->columns.header ? "yes" : "no",
+    return fkmi_format(&csv->note, "header: %s%s; %d feature columns", csv->columns.names ? "yes" : "no",
                        options->header < 0 ? "" : " (as told)", (int)csv->columns.n_features);
 }
 

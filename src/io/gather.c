@@ -11,9 +11,11 @@
 void fkmi_gather_restart(struct fkmi_gather *gather)
 {
     gather->n_rows = 0;
+    gather->begun = 0;
     gather->n_values = 0;
     gather->n_tags = 0;
     gather->masked = false;
+    gather->first_missed = INT64_MAX;
 }
 
 void fkmi_gather_free(struct fkmi_gather *gather)
@@ -60,10 +62,11 @@ static fkm_status grow_tags(struct fkmi_gather *gather)
     return FKM_OK;
 }
 
-static fkm_status grow_rows(struct fkmi_gather *gather, int64_t max_rows)
+static fkm_status grow_rows(struct fkmi_gather *gather, int64_t needed, int64_t max_rows)
 {
     const int64_t doubled = gather->room < FIRST_ROOM ? FIRST_ROOM : 2 * gather->room;
-    const int64_t room = doubled < max_rows ? doubled : max_rows > gather->room ? max_rows : gather->room + 1;
+    const int64_t wished = doubled < max_rows ? doubled : max_rows;
+    const int64_t room = wished > needed ? wished : needed;
     int64_t n_cells;
 
     if (gather->sparse) {
@@ -89,29 +92,28 @@ static fkm_status grow_rows(struct fkmi_gather *gather, int64_t max_rows)
     return FKM_OK;
 }
 
-/* Room for the mask of the begun row, all ones. */
-static fkm_status mask_row(struct fkmi_gather *gather)
+/* Room for the mask; ones for rows [first, n_rows + begun). */
+static fkm_status mask_rows(struct fkmi_gather *gather, int64_t first)
 {
     int64_t i, n_cells;
-    float *row;
 
     if (gather->mask_room < gather->room) {
         FKMI_TRY(cells(gather, gather->room, &n_cells));
         FKMI_TRY(fkmi_resize(&gather->mask, n_cells, sizeof *gather->mask));
         gather->mask_room = gather->room;
     }
-    row = gather->mask + gather->n_rows * gather->n_cols;
-    for (i = 0; i < gather->n_cols; i++)
-        row[i] = 1.0f;
+    for (i = first * gather->n_cols; i < (gather->n_rows + gather->begun) * gather->n_cols; i++)
+        gather->mask[i] = 1.0f;
     return FKM_OK;
 }
 
-fkm_status fkmi_gather_begin_row(struct fkmi_gather *gather, int64_t max_rows)
+fkm_status fkmi_gather_begin_rows(struct fkmi_gather *gather, int64_t n, int64_t max_rows)
 {
-    if (gather->n_rows == gather->room)
-        FKMI_TRY(grow_rows(gather, max_rows));
+    gather->begun = n;
+    if (gather->n_rows + n > gather->room)
+        FKMI_TRY(grow_rows(gather, gather->n_rows + n, max_rows));
     if (gather->masked)
-        FKMI_TRY(mask_row(gather));
+        FKMI_TRY(mask_rows(gather, gather->n_rows));
     if (gather->sparse) { /* entries of a row that was dropped go with it */
         if (gather->n_rows == 0)
             gather->indptr[0] = 0;
@@ -125,23 +127,14 @@ fkm_status fkmi_gather_begin_row(struct fkmi_gather *gather, int64_t max_rows)
     return FKM_OK;
 }
 
-fkm_status fkmi_gather_miss(struct fkmi_gather *gather, int64_t j)
+fkm_status fkmi_gather_miss(struct fkmi_gather *gather, int64_t i, int64_t j)
 {
-    if (!gather->masked) {
-        const int64_t begun = gather->n_rows;
-
-        for (gather->n_rows = 0; gather->n_rows <= begun; gather->n_rows++) {
-            const fkm_status status = mask_row(gather);
-
-            if (status != FKM_OK) {
-                gather->n_rows = begun;
-                return status;
-            }
-        }
-        gather->n_rows = begun;
-        gather->masked = true;
-    }
-    gather->mask[gather->n_rows * gather->n_cols + j] = 0.0f;
+    if (!gather->masked)
+        FKMI_TRY(mask_rows(gather, 0));
+    gather->masked = true;
+    if (gather->n_rows + i < gather->first_missed)
+        gather->first_missed = gather->n_rows + i;
+    gather->mask[(gather->n_rows + i) * gather->n_cols + j] = 0.0f;
     return FKM_OK;
 }
 
@@ -246,6 +239,7 @@ bool fkmi_gather_end_row(struct fkmi_gather *gather, int32_t *twice, bool *twice
             return false;
     }
     gather->n_rows++;
+    gather->begun--;
     if (gather->sparse)
         gather->indptr[gather->n_rows] = gather->n_values;
     if (gather->tagged)
@@ -267,7 +261,7 @@ void fkmi_gather_batch(const struct fkmi_gather *gather, int64_t n_tags, fkm_bat
         batch->indptr = gather->indptr;
     } else {
         batch->x = gather->values;
-        batch->mask = gather->masked ? gather->mask : NULL;
+        batch->mask = gather->masked && gather->first_missed < gather->n_rows ? gather->mask : NULL;
     }
     batch->weight = gather->weighted ? gather->weight : NULL;
     batch->labels = gather->labelled ? gather->labels : NULL;

@@ -17,6 +17,7 @@ struct fkmi_gather {
     bool sparse, labelled, tagged, weighted;
 
     int64_t n_rows, room;
+    int64_t begun;                /* rows after n_rows that are being filled */
     int64_t n_values, value_room; /* CSR: entries of all rows, the begun one included */
     int64_t n_tags, tag_room;
     void *values;     /* dense: room x n_cols; CSR: value_room */
@@ -25,6 +26,7 @@ struct fkmi_gather {
     float *mask; /* room x n_cols, once this batch misses a value */
     int64_t mask_room;
     bool masked;
+    int64_t first_missed; /* row; INT64_MAX: none */
     float *weight;
     int64_t *labels;
     int64_t *tag_indptr;
@@ -33,14 +35,14 @@ struct fkmi_gather {
 };
 void fkmi_gather_restart(struct fkmi_gather *gather);
 void fkmi_gather_free(struct fkmi_gather *gather);
-/* Makes room for one row and clears what it may leave out. */
-fkm_status fkmi_gather_begin_row(struct fkmi_gather *gather, int64_t max_rows);
-/* Dense: column j of the begun row has no value. */
-fkm_status fkmi_gather_miss(struct fkmi_gather *gather, int64_t j);
-/* CSR and tags: one more entry of the begun row; *fits as fkmi_gather_put says. */
+/* Makes room for n rows (dense: values n_rows x n_cols on) and clears what they may leave out. */
+fkm_status fkmi_gather_begin_rows(struct fkmi_gather *gather, int64_t n, int64_t max_rows);
+/* Dense: column j of the i-th begun row has no value. */
+fkm_status fkmi_gather_miss(struct fkmi_gather *gather, int64_t i, int64_t j);
+/* CSR and tags: one more entry of the first begun row; *fits as fkmi_gather_put says. */
 fkm_status fkmi_gather_entry(struct fkmi_gather *gather, int32_t index, double value, bool *fits);
 fkm_status fkmi_gather_tag(struct fkmi_gather *gather, int32_t tag);
-/* Sorts the row's entries and tags. False, with the number that comes twice, when one does. */
+/* Ends the first begun row: sorts its entries and tags. False, with the number that comes twice, when one does. */
 bool fkmi_gather_end_row(struct fkmi_gather *gather, int32_t *twice, bool *twice_is_tag);
 /* Element i of a dtype array; false when the value is too large for the dtype. */
 static inline bool fkmi_gather_put(void *values, fkm_dtype dtype, int64_t i, double value)

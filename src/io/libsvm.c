@@ -203,7 +203,7 @@ static fkm_status read_row(struct libsvm *libsvm, const struct fkmi_line *line, 
     bool more, is_tag;
     int32_t twice;
 
-    FKMI_TRY(fkmi_gather_begin_row(&libsvm->gather, max_rows));
+    FKMI_TRY(fkmi_gather_begin_rows(&libsvm->gather, 1, max_rows));
     more = next_token(&at, end, &token);
     if (more && !has_colon(&token) && !(is_blank(*line->text) && libsvm->task == FKM_TASK_MULTILABEL)) {
         FKMI_TRY(put_label(libsvm, &token));

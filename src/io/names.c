@@ -135,6 +135,18 @@ fkm_status fkmi_names_begin(struct fkmi_names *names, const char *const *known, 
     return FKM_OK;
 }
 
+static bool is_separator(char c) { return c == ';' || c == ',' || c == ' '; }
+
+size_t fkmi_names_next(const char **at, const char *end, const char **name)
+{
+    while (*at < end && is_separator(**at))
+        ++*at;
+    *name = *at;
+    while (*at < end && !is_separator(**at))
+        ++*at;
+    return (size_t)(*at - *name);
+}
+
 void fkmi_names_free(struct fkmi_names *names)
 {
     struct fkmi_name_chunk *chunk, *next;

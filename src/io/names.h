@@ -20,6 +20,8 @@ struct fkmi_names {     /* zeroed: none */
 fkm_status fkmi_names_number(struct fkmi_names *names, const char *text, size_t length, int64_t *number);
 /* Known names, in order; FKM_EINVAL when one comes twice. */
 fkm_status fkmi_names_begin(struct fkmi_names *names, const char *const *known, int64_t n);
+/* The next of a list of names separated by ';', ',' or ' ' in [*at, end): its length, 0 when there is none. */
+size_t fkmi_names_next(const char **at, const char *end, const char **name);
 void fkmi_names_free(struct fkmi_names *names);
 
 #endif

@@ -40,8 +40,7 @@ static fkm_format format_by_name(const char *path)
     return FKM_FORMAT_AUTO;
 }
 
-/* The caller's options over the standard ones: older callers know fewer fields. */
-static fkm_status complete_options(const fkm_source_options *given, fkm_source_options *options)
+fkm_status fkmi_source_options(const fkm_source_options *given, fkm_source_options *options)
 {
     *options = (fkm_source_options)FKM_SOURCE_OPTIONS_INIT;
     if (!given)
@@ -99,7 +98,7 @@ fkm_status fkm_source_open(const char *path, const fkm_source_options *options, 
     *out = NULL;
     if (!path)
         return fkmi_fail(FKM_EINVAL, "source open: path is NULL");
-    FKMI_TRY(complete_options(options, &complete));
+    FKMI_TRY(fkmi_source_options(options, &complete));
     if (complete.format == FKM_FORMAT_AUTO)
         complete.format = format_by_name(path);
     FKMI_TRY(fkmi_bytes_open(path, &bytes));
@@ -113,7 +112,7 @@ fkm_status fkmi_source_open_bytes(const void *data, size_t size, const fkm_sourc
     struct fkmi_bytes *bytes;
 
     *out = NULL;
-    FKMI_TRY(complete_options(options, &complete));
+    FKMI_TRY(fkmi_source_options(options, &complete));
     FKMI_TRY(fkmi_bytes_open_memory(data, size, "memory", &bytes));
     return open_format(bytes, &complete, out);
 }

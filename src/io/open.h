@@ -9,6 +9,8 @@
 #include "data/source.h"
 #include "io/bytes.h"
 
+/* The caller's options (or NULL) over the standard ones, checked: older callers know fewer fields. */
+fkm_status fkmi_source_options(const fkm_source_options *given, fkm_source_options *options);
 /* Each takes `bytes` over once it succeeds; options are complete and checked. */
 fkm_status fkmi_csv_open(struct fkmi_bytes *bytes, const fkm_source_options *options, fkm_source **out);
 fkm_status fkmi_tsv_open(struct fkmi_bytes *bytes, const fkm_source_options *options, fkm_source **out);

@@ -175,7 +175,7 @@ TEST(bad_tables_are_refused_with_line_column_and_numbers)
     check_refused(FKM_EINVAL, "is there twice, as column 1 and column 2", "a,y,y\n1,2,3\n", &options);
     check_refused(FKM_EDATA, "memory is empty", "", &options);
     options.target = "7";
-    check_refused(FKM_EINVAL, "there is no target column 7, the file has 3 columns", "1,2,3\n", &options);
+    check_refused(FKM_EINVAL, "there is no target column 7, there are 3 columns", "1,2,3\n", &options);
     options.target = "0,1";
     check_refused(FKM_EINVAL, "names 2 columns, a classifier has one", "1,2,3\n", &options);
     options.target = "0";
