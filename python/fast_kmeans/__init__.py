@@ -30,3 +30,12 @@ __all__ = [
     "__version__",
     "load",
 ]
+
+
+def __getattr__(name):
+    """``fast_kmeans.plot`` and ``fast_kmeans.onnx`` are imported when they are used: they need extras."""
+    if name in ("onnx", "plot"):
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -504,13 +504,15 @@ class BaseFastKMeans(
         self.fit(X, y, sample_weight, feature_mask, **fit_params)
         return self.transform(X, feature_mask)
 
-    def explain(self, X, feature_mask=None):
+    def explain(self, X, feature_mask=None, top_k=None):
         """Which prototypes decide the answer for each row, and by how much.
 
         Parameters
         ----------
         X : array-like of shape (n, D)
         feature_mask : array-like of shape (n, D) or (D,), optional
+        top_k : int, optional
+            How many prototypes to tell of for each row, -1: all. None: those that answer, at most 20.
 
         Returns
         -------
@@ -519,7 +521,7 @@ class BaseFastKMeans(
         """
         from ._explain import explain
 
-        return explain(self, X, feature_mask)
+        return explain(self, X, feature_mask, top_k)
 
     def to_onnx(self, path=None, **options):
         """Write the fitted estimator as an ONNX model; needs the package onnx.

@@ -61,8 +61,8 @@ def to_onnx(estimator, path=None, *, opset=OLDEST_OPSET):
     >>> model = FastKMeansClassifier(distance="euclidean").fit(X, y)
     >>> session = onnxruntime.InferenceSession(to_onnx(model).SerializeToString())
     >>> label, probabilities = session.run(None, {"X": X[:2].astype("float32")})
-    >>> label
-    array([0, 0])
+    >>> label.tolist(), probabilities.shape
+    ([0, 0], (2, 3))
     """
     onnx = _require_onnx()
     check_is_fitted(estimator)

@@ -396,7 +396,8 @@ def _draw_classes(ax, estimator, place, area, X, y):
     if X is not None:
         rest = np.ones(len(X), bool) if y is None else ~np.isin(y, names)
         faint = {"lw": 0, "zorder": 1, "alpha": 0.5 if len(X) <= 1000 else 0.3}
-        ax.scatter(*X[rest].T, s=6, color=QUIET, **faint)
+        if rest.any():
+            ax.scatter(*X[rest].T, s=6, color=QUIET, **faint)
         for c, name in enumerate(names if y is not None else ()):
             label = str(name) if few and task == "clusterer" else None
             ax.scatter(*X[y == name].T, s=8, label=label, **faint, **_style(c))
