@@ -4,6 +4,8 @@
 #include "batch.h"
 #include "model.h"
 
+#define ALL_TASKS (~0u)
+
 /* How many columns an answer has. */
 enum width { ONE_VALUE, PER_CLASS, PER_TARGET, PER_PROTOTYPE };
 
@@ -15,23 +17,16 @@ struct answer {
 
 /* The width is known of a fitted model whose task has such an answer; of others the library says what is missing,
  * before it writes. */
-static int64_t width_of(const fkm_model_info *info, enum width width)
+static int64_t width_of(const fkm_model_info *info, enum width width, unsigned tasks)
 {
-    const bool has_classes =
-        info->params.task == FKM_TASK_CLASSIFY || info->params.task == FKM_TASK_MULTILABEL;
-
-    if (!info->fitted)
+    if (!info->fitted || !(tasks & 1u << info->params.task))
         return FKMPY_ANY;
-    if (width == PER_CLASS)
-        return has_classes ? info->n_classes : FKMPY_ANY;
-    if (width == PER_TARGET)
-        return info->params.task == FKM_TASK_REGRESS ? info->n_targets : FKMPY_ANY;
-    return info->k;
+    return width == PER_CLASS ? info->n_classes : width == PER_TARGET ? info->n_targets : info->k;
 }
 
 /* Holds the model and borrows `out`, then gives the GIL away; false with an exception and nothing held. */
-static bool begin(struct answer *answer, PyObject *self, PyObject *batch, PyObject *out,
-                  enum fkmpy_dtype dtypes, enum width width)
+static bool begin(struct answer *answer, PyObject *self, PyObject *batch, PyObject *out, unsigned dtypes,
+                  enum width width, unsigned tasks)
 {
     fkm_model_info info;
     struct fkmpy_want want = {
@@ -42,7 +37,7 @@ static bool begin(struct answer *answer, PyObject *self, PyObject *batch, PyObje
         return false;
     if (fkmpy_use_describe(&answer->use, &info)) {
         want.shape[0] = answer->batch->n_rows;
-        want.shape[1] = width_of(&info, width);
+        want.shape[1] = width_of(&info, width, tasks);
         if (fkmpy_array_borrow(&answer->out, out, &want)) {
             fkmpy_use_work(&answer->use, NULL);
             return true;
@@ -67,7 +62,7 @@ PyObject *fkmpy_model_predict_labels(PyObject *self, PyObject *args, PyObject *k
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO:predict_labels", FKMPY_NAMES("batch", "out"), &batch,
                                      &out) ||
-        !begin(&answer, self, batch, out, FKMPY_I64, ONE_VALUE))
+        !begin(&answer, self, batch, out, FKMPY_I64, ONE_VALUE, ALL_TASKS))
         return NULL;
     return end(&answer,
                fkm_model_predict_labels(answer.use.model, answer.batch, (int64_t *)(void *)answer.out.data));
@@ -80,7 +75,8 @@ PyObject *fkmpy_model_predict_proba(PyObject *self, PyObject *args, PyObject *ke
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO:predict_proba", FKMPY_NAMES("batch", "out"), &batch,
                                      &out) ||
-        !begin(&answer, self, batch, out, FKMPY_F32, PER_CLASS))
+        !begin(&answer, self, batch, out, FKMPY_F32, PER_CLASS,
+               1u << FKM_TASK_CLASSIFY | 1u << FKM_TASK_MULTILABEL))
         return NULL;
     return end(&answer,
                fkm_model_predict_proba(answer.use.model, answer.batch, (float *)(void *)answer.out.data));
@@ -97,7 +93,8 @@ PyObject *fkmpy_model_predict_tags(PyObject *self, PyObject *args, PyObject *key
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OsLO:predict_tags",
                                      FKMPY_NAMES("batch", "strategy", "top_k", "out"), &batch, &name, &top_k,
                                      &out) ||
-        !fkmpy_strategy_of(name, &strategy) || !begin(&answer, self, batch, out, FKMPY_BYTES, PER_CLASS))
+        !fkmpy_strategy_of(name, &strategy) ||
+        !begin(&answer, self, batch, out, FKMPY_BYTES, PER_CLASS, 1u << FKM_TASK_MULTILABEL))
         return NULL;
     return end(&answer, fkm_model_predict_tags(answer.use.model, answer.batch, strategy, top_k,
                                                (uint8_t *)answer.out.data));
@@ -110,7 +107,7 @@ PyObject *fkmpy_model_predict_values(PyObject *self, PyObject *args, PyObject *k
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO:predict_values", FKMPY_NAMES("batch", "out"), &batch,
                                      &out) ||
-        !begin(&answer, self, batch, out, FKMPY_F64, PER_TARGET))
+        !begin(&answer, self, batch, out, FKMPY_F64, PER_TARGET, 1u << FKM_TASK_REGRESS))
         return NULL;
     return end(&answer,
                fkm_model_predict_values(answer.use.model, answer.batch, (double *)(void *)answer.out.data));
@@ -123,7 +120,7 @@ PyObject *fkmpy_model_transform(PyObject *self, PyObject *args, PyObject *keywor
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO:transform", FKMPY_NAMES("batch", "out"), &batch,
                                      &out) ||
-        !begin(&answer, self, batch, out, FKMPY_F32, PER_PROTOTYPE))
+        !begin(&answer, self, batch, out, FKMPY_F32, PER_PROTOTYPE, ALL_TASKS))
         return NULL;
     return end(&answer,
                fkm_model_transform(answer.use.model, answer.batch, (float *)(void *)answer.out.data));

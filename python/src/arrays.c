@@ -16,10 +16,20 @@ struct dtype_row {
     uint8_t code, bytes;        /* of DLPack */
 };
 static const struct dtype_row dtype_table[] = {
-    {FKMPY_F16, "float16", "e", DLPACK_FLOAT, 2}, {FKMPY_BF16, "bfloat16", "", DLPACK_BFLOAT, 2},
-    {FKMPY_F32, "float32", "f", DLPACK_FLOAT, 4}, {FKMPY_F64, "float64", "d", DLPACK_FLOAT, 8},
-    {FKMPY_I32, "int32", "il", DLPACK_INT, 4},    {FKMPY_I64, "int64", "qln", DLPACK_INT, 8},
-    {FKMPY_U8, "uint8", "B", DLPACK_UINT, 1},     {FKMPY_BOOL, "bool", "?", DLPACK_BOOL, 1},
+    {FKMPY_F16, "float16", "e", DLPACK_FLOAT, 2},
+    {FKMPY_BF16, "bfloat16", "", DLPACK_BFLOAT, 2},
+    {FKMPY_F32, "float32", "f", DLPACK_FLOAT, 4},
+    {FKMPY_F64, "float64", "d", DLPACK_FLOAT, 8},
+    {FKMPY_I32, "int32", "il", DLPACK_INT, 4},
+    {FKMPY_I64, "int64", "qln", DLPACK_INT, 8},
+    {FKMPY_U8, "uint8", "B", DLPACK_UINT, 1},
+    {FKMPY_BOOL, "bool", "?", DLPACK_BOOL, 1},
+    /* known by name, for messages */
+    {FKMPY_OTHER, "int8", "b", DLPACK_INT, 1},
+    {FKMPY_OTHER, "int16", "h", DLPACK_INT, 2},
+    {FKMPY_OTHER, "uint16", "H", DLPACK_UINT, 2},
+    {FKMPY_OTHER, "uint32", "IL", DLPACK_UINT, 4},
+    {FKMPY_OTHER, "uint64", "QLN", DLPACK_UINT, 8},
 };
 #define N_DTYPES (sizeof dtype_table / sizeof dtype_table[0])
 
@@ -354,8 +364,12 @@ bool fkmpy_array_borrow(struct fkmpy_array *array, PyObject *object, const struc
 void fkmpy_array_release(struct fkmpy_array *array)
 {
     struct fkmpy_array gone = *array;
+    PyObject *type, *value, *traceback;
 
     *array = (struct fkmpy_array){0}; /* first, since what follows may run any code */
+    if (!gone.tensor && !gone.view.obj)
+        return;
+    PyErr_Fetch(&type, &value, &traceback); /* the reason for giving back must outlive that code */
     if (gone.tensor && gone.is_versioned) {
         struct dlpack_versioned *managed = gone.tensor;
         if (managed->release)
@@ -367,6 +381,7 @@ void fkmpy_array_release(struct fkmpy_array *array)
     }
     if (gone.view.obj)
         PyBuffer_Release(&gone.view);
+    PyErr_Restore(type, value, traceback);
 }
 
 int fkmpy_array_visit(const struct fkmpy_array *array, visitproc visit, void *arg)

@@ -105,24 +105,29 @@ static int64_t length_of(const fkm_model_info *info, enum side side)
 }
 
 /* Each has one of the three functions. */
+#define ALL    (~0u)
+#define TAGS   (1u << FKM_TASK_MULTILABEL)
+#define VALUES (1u << FKM_TASK_REGRESS)
+#define LABELS (TAGS | 1u << FKM_TASK_CLASSIFY)
 static const struct field {
     const char *name;
+    unsigned tasks; /* that have it */
     enum side rows, cols;
     fkm_status (*reals)(const fkm_model *model, double *out);
     fkm_status (*integers)(const fkm_model *model, int64_t *out);
     fkm_status (*bytes)(const fkm_model *model, uint8_t *out);
 } fields[] = {
-    {"centroids", K, DIM, fkm_model_centroids, NULL, NULL},
-    {"centroid_weights", K, NONE, fkm_model_centroid_weights, NULL, NULL},
-    {"centroid_ages", K, DIM, fkm_model_centroid_ages, NULL, NULL},
-    {"centroid_labels", K, NONE, NULL, fkm_model_centroid_labels, NULL},
-    {"centroid_targets", K, TARGETS, fkm_model_centroid_targets, NULL, NULL},
-    {"centroid_gradients", K, DIM, fkm_model_centroid_gradients, NULL, NULL},
-    {"centroid_routing", K, TWO, fkm_model_centroid_routing, NULL, NULL},
-    {"frozen", K, NONE, NULL, NULL, fkm_model_frozen},
-    {"feature_weights", DIM, NONE, fkm_model_feature_weights, NULL, NULL},
-    {"classes", CLASSES, NONE, NULL, fkm_model_classes, NULL},
-    {"tag_scores", CLASSES, THREE, fkm_model_tag_scores, NULL, NULL},
+    {"centroids", ALL, K, DIM, fkm_model_centroids, NULL, NULL},
+    {"centroid_weights", ALL, K, NONE, fkm_model_centroid_weights, NULL, NULL},
+    {"centroid_ages", ALL, K, DIM, fkm_model_centroid_ages, NULL, NULL},
+    {"centroid_labels", LABELS, K, NONE, NULL, fkm_model_centroid_labels, NULL},
+    {"centroid_targets", VALUES, K, TARGETS, fkm_model_centroid_targets, NULL, NULL},
+    {"centroid_gradients", ALL, K, DIM, fkm_model_centroid_gradients, NULL, NULL},
+    {"centroid_routing", ALL, K, TWO, fkm_model_centroid_routing, NULL, NULL},
+    {"frozen", ALL, K, NONE, NULL, NULL, fkm_model_frozen},
+    {"feature_weights", ALL, DIM, NONE, fkm_model_feature_weights, NULL, NULL},
+    {"classes", LABELS, CLASSES, NONE, NULL, fkm_model_classes, NULL},
+    {"tag_scores", TAGS, CLASSES, THREE, fkm_model_tag_scores, NULL, NULL},
 };
 #define N_FIELDS (sizeof fields / sizeof fields[0])
 
@@ -142,13 +147,13 @@ static fkm_status fill(const fkm_model *model, const struct field *field, void *
                              : field->bytes(model, out);
 }
 
-/* Shapes are checked where the model is fitted and the array can exist; else the library says what is missing,
+/* Shapes are checked where the model is fitted and its task has the array; else the library says what is missing,
  * before it writes. */
 static bool borrow_field(struct fkmpy_array *array, PyObject *out, const struct field *field,
                          const fkm_model_info *info)
 {
     const int64_t rows = length_of(info, field->rows), cols = length_of(info, field->cols);
-    const bool is_known = info->fitted && rows > 0 && cols > 0;
+    const bool is_known = info->fitted && (field->tasks & 1u << info->params.task);
 
     return fkmpy_array_borrow(
         array, out,
