@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fitted estimator shows of its model: properties over the core's state, as the kind of array it knows."""
+"""What a fitted estimator shows of its model: properties over the state of the core."""
 
 from __future__ import annotations
 

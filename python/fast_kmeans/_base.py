@@ -147,17 +147,13 @@ class BaseFastKMeans(
             context_of(given["n_threads"]), params | {"random_state": str(seed_of(self.random_state))}
         )
         if start is not None:
-            model.set_start(*self._start_of(start, lesson))
+            model.set_start(*_start_of(start, lesson.meaning))
         if given["feature_weights"] is not None:
             model.set_feature_weights(
                 np.ascontiguousarray(host_array(given["feature_weights"], "feature_weights"), "float64")
             )
         self._write_notes(model, lesson)
         return model
-
-    def _start_of(self, start, lesson: Lesson):
-        """Starting prototypes as the core takes them: points, and labels where the task has them."""
-        return (points_of(start),)
 
     def _adopt(self, model: _core.Model, lesson: Lesson, anew: bool) -> None:
         """The estimator is now what the model is."""
@@ -358,6 +354,7 @@ class BaseFastKMeans(
             When an argument or a value of the data is not valid.
         """
         model = self._fitted()
+        steps_before = self._facts()["gradient_steps"]
         if lr is not None and not lr > 0:
             raise ValueError(f"lr is {lr!r}; it must be in (0, 10], or None for a search")
         if early_stopping_rounds is not None and early_stopping_rounds < 1:
@@ -380,8 +377,9 @@ class BaseFastKMeans(
                 )
             except _core.InterruptedByCallback:
                 pass
-            finally:  # also after Ctrl-C, when the model has kept what it learned
-                self._adopt(model, lesson, anew=False)
+            finally:  # also after Ctrl-C: the model keeps what it learned
+                if model.describe()["gradient_steps"] != steps_before:
+                    self._adopt(model, lesson, anew=False)
         return self
 
     def find_learning_rate(self, X, y=None, sample_weight=None, feature_mask=None) -> float:
@@ -511,13 +509,14 @@ class BaseFastKMeans(
         ----------
         X : array-like of shape (n, D)
         feature_mask : array-like of shape (n, D) or (D,), optional
+            1 where a value counts, 0 where it is missing.
         top_k : int, optional
             How many prototypes to tell of for each row, -1: all. None: those that answer, at most 20.
 
         Returns
         -------
         Explanation
-            Per row the deciding prototypes with their weights, labels or targets and masses, and the margin.
+            Per row the prototypes with their weights, distances, masses, labels or targets, and the margin.
         """
         from ._explain import explain
 
@@ -591,8 +590,17 @@ class BaseFastKMeans(
         return self
 
 
-def points_of(points) -> np.ndarray:
-    """Starting prototypes, given as init_mode."""
+def _start_of(start, meaning) -> tuple[np.ndarray, ...]:
+    """Starting prototypes as the core takes them: points, and labels where the task has them."""
+    if not hasattr(meaning, "starts"):
+        return (_points_of(start),)
+    if not isinstance(start, (tuple, list)) or len(start) != 2:
+        raise ValueError("init_mode must be 'kmeans++', 'random', or a tuple (points, their labels)")
+    points = _points_of(start[0])
+    return points, meaning.starts(start[1], len(points))
+
+
+def _points_of(points) -> np.ndarray:
     given, points = points, np.asarray(host_array(points, "init_mode"))
     if points.ndim == 0:
         raise refusal("init_mode", given)

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score
 
 from . import _core
 from ._arrays import give
-from ._base import BaseFastKMeans, Lesson, points_of
+from ._base import BaseFastKMeans, Lesson
 from ._labels import Labels
 from ._targets import vector_of, weight_of
 
@@ -232,13 +232,6 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     def _state_names(self) -> list[str]:
         return super()._state_names() + ([] if self._meaning.coded else ["centroid_labels"])
-
-    def _start_of(self, start, lesson: Lesson):
-        if not isinstance(start, (tuple, list)) or len(start) != 2:
-            raise ValueError("init_mode must be 'kmeans++', 'random' or a tuple (points, labels)")
-        points = points_of(start[0])
-        read, _ = lesson.meaning.read(start[1], len(points), grow=False, name="init_mode")
-        return points, read["labels"]
 
     def _new_model(self, lesson: Lesson) -> _core.Model:
         model = super()._new_model(lesson)

@@ -80,6 +80,10 @@ class Labels:
         labels, known = known._encode(y, grow, name) if known.coded else (_whole(y, name), known)
         return {"labels": labels}, known
 
+    def starts(self, labels, k: int) -> np.ndarray:
+        """The core's labels of starting prototypes."""
+        return self.read(labels, k, False, "init_mode")[0]["labels"]
+
     def _encode(self, y: np.ndarray, grow: bool, name: str) -> tuple[np.ndarray, Labels]:
         values, inverse = np.unique(
             y.astype(object) if GROUPS[self.kind] == "text" else y, return_inverse=True
@@ -193,6 +197,15 @@ class Tags:
             raise ValueError(f"{name} has {n_tags} tags, the model learned {self.n_columns}")
         n_columns = max(n_tags, self.n_columns)
         return {"tags": (indptr, tags, n_columns)}, Tags(n_columns, self.dtype or _indicator_dtype(y))
+
+    def starts(self, tags, k: int) -> np.ndarray:
+        """The core's labels of starting prototypes, which have one tag each."""
+        if self.labels is not None:
+            return self.labels.starts(tags, k)
+        _, tags, _ = tags_of(tags, k)
+        if len(tags) != k:
+            raise ValueError(f"init_mode has {k} points with {len(tags)} tags; each must have one")
+        return tags.astype(np.int64)
 
     def _read_labels(self, y, one_column: bool, n_rows: int, grow: bool, name: str):
         if not one_column:

@@ -8,7 +8,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from ._arrays import Kind, give
-from ._base import BaseFastKMeans, Lesson, points_of
+from ._base import BaseFastKMeans
 from ._labels import Tags
 from ._targets import tags_of, vector_of, weight_of
 
@@ -222,16 +222,6 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     def _state_names(self) -> list[str]:
         return super()._state_names() + ([] if self._meaning.labels else ["centroid_labels"])
-
-    def _start_of(self, start, lesson: Lesson):
-        if not isinstance(start, (tuple, list)) or len(start) != 2:
-            raise ValueError("init_mode must be 'kmeans++', 'random' or a tuple (points, tags)")
-        points = points_of(start[0])
-        if lesson.meaning.labels is not None:
-            return points, lesson.meaning.labels.read(start[1], len(points), grow=False, name="init_mode")[0][
-                "labels"
-            ]
-        return points, tags_of(start[1], len(points))[1].astype(np.int64)
 
     def _columns(self, answer: np.ndarray, dtype) -> np.ndarray:
         """Answers for the tags seen as answers in the order of classes_, 0 for tags never seen."""
