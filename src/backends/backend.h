@@ -62,7 +62,7 @@ struct fkmi_backend {
     fkm_status (*scan)(struct fkm_context *context, const struct fkmi_rows *rows,
                        const struct fkmi_pack *pack, const struct fkmi_scan *scan);
     /* Sums by prototype, in row order, one writer each: for each row i with j = index[i] >= 0 and weight u:
-     * sum[j] += u m x (x as loaded: unit rows for cosine), mass[j] += u, and when ages is not NULL
+     * sum[j] += u m x (x as loaded, times fkmi_row_length), mass[j] += u, and when ages is not NULL
      * ages[j] += u m. sum and ages are k x dim, mass k; all are added to, not cleared. factor (or NULL)
      * multiplies the weight of row i. */
     fkm_status (*accumulate)(struct fkm_context *context, const struct fkmi_rows *rows,

@@ -512,3 +512,16 @@ double fkmi_row_scale(const struct fkmi_rows *rows, const struct fkmi_space *spa
     }
     return sum > least ? 1.0 / sqrt(sum) : 0.0;
 }
+
+double fkmi_row_length(const struct fkmi_rows *rows, const struct fkmi_space *space, int64_t i)
+{
+    const float *mask = mask_of(rows, fkmi_row(rows, i));
+    const double *weights = space->feature_weights;
+    double sum = 0;
+
+    if (space->metric != FKM_METRIC_COSINE || !mask)
+        return 1.0;
+    for (int64_t j = 0; j < rows->dim; j++)
+        sum += (weights ? weights[j] : 1.0) * (double)mask[j];
+    return sqrt(sum / (double)rows->dim);
+}

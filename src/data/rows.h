@@ -64,5 +64,8 @@ double fkmi_row_active(const struct fkmi_rows *rows, const struct fkmi_space *sp
                        bool *present);
 /* 1 / norm of row i for cosine (0 for a zero row, and for a norm below 2^-126 in float), 1 for other metrics. */
 double fkmi_row_scale(const struct fkmi_rows *rows, const struct fkmi_space *space, int64_t i);
+/* The length that row i as loaded has in sums of rows: sqrt(A / D) for cosine with a mask, the part of a unit row
+ * that is expected where the mask looks; else 1. */
+double fkmi_row_length(const struct fkmi_rows *rows, const struct fkmi_space *space, int64_t i);
 
 #endif

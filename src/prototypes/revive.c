@@ -14,6 +14,7 @@ static bool move_onto_row(const struct fkmi_rows *rows, const struct fkmi_space 
 {
     const int64_t dim = rows->dim;
     const float *mask = rows->mask ? rows->mask + fkmi_row(rows, i) * dim : NULL;
+    const double length = fkmi_row_length(rows, space, i);
 
     if (fkmi_row_scale(rows, space, i) <= 0)
         return false;
@@ -23,8 +24,8 @@ static bool move_onto_row(const struct fkmi_rows *rows, const struct fkmi_space 
             point, row, dim);
     for (int64_t d = 0; d < dim && mask; d++)
         if (mask[d] > 0)
-            point[d] =
-                space->real == FKMI_REAL_F64 ? ((const double *)row)[d] : (double)((const float *)row)[d];
+            point[d] = length * (space->real == FKMI_REAL_F64 ? ((const double *)row)[d]
+                                                              : (double)((const float *)row)[d]);
     return fkmi_point_normalise(space, point);
 }
 

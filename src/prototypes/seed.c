@@ -59,13 +59,15 @@ static double attraction(const struct seeding *s, double weight, double distance
 static void load_point(const struct seeding *s, int64_t i, void *point)
 {
     const int64_t dim = s->rows->dim, r = fkmi_row(s->rows, i);
+    const double length = fkmi_row_length(s->rows, s->space, i);
 
     fkmi_row_load(s->rows, s->space, i, point);
     if (!s->mean)
         return;
     for (int64_t d = 0; d < dim; d++)
-        s->row[d] = s->rows->mask[r * dim + d] > 0 ? fkmi_dtype_get(point, real_dtype(s->space->real), d)
-                                                   : s->mean[d];
+        s->row[d] = s->rows->mask[r * dim + d] > 0
+                        ? length * fkmi_dtype_get(point, real_dtype(s->space->real), d)
+                        : s->mean[d];
     fkmi_point_normalise(s->space, s->row);
     s->context->kernels->vector[FKMI_REAL_F64].store[real_dtype(s->space->real)](point, s->row, dim);
 }

@@ -93,6 +93,7 @@ static void add_dense(const struct gathering *g, int64_t i, int64_t begin, int64
     const int64_t dim = g->state->dim;
     const double *share = g->room->share + i * g->state->k;
     const float *mask = g->rows->mask ? g->rows->mask + fkmi_row(g->rows, i) * dim : NULL;
+    const double length = fkmi_row_length(g->rows, &g->space, i);
 
     fkmi_row_load(g->rows, &g->space, i, row);
     for (int64_t j = begin; j < end; j++) {
@@ -104,7 +105,7 @@ static void add_dense(const struct gathering *g, int64_t i, int64_t begin, int64
         }
         for (int64_t d = 0; d < dim; d++) {
             const double x = g->space.real == FKMI_REAL_F64 ? ((double *)row)[d] : (double)((float *)row)[d];
-            pull->sum[j * dim + d] += share[j] * (double)mask[d] * x;
+            pull->sum[j * dim + d] += share[j] * (double)mask[d] * length * x;
             pull->ages[j * dim + d] += share[j] * (double)mask[d];
         }
     }

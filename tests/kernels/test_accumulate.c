@@ -65,7 +65,8 @@ static void draw(struct problem *p, struct naive_random *random, int turn)
     p->k = 1 + naive_below(random, naive_below(random, 2) ? 4 : K_MOST);
     p->indptr[0] = 0;
     for (int64_t d = 0; d < p->dim; d++)
-        p->feature_weights[d] = 0.5 + (double)(d % 2);
+        p->feature_weights[d] = /* summing to dim */
+            (0.5 + (double)(d % 2)) * (double)p->dim / (0.5 * (double)p->dim + (double)(p->dim / 2));
     for (int64_t i = 0; i < p->n; i++)
         draw_row(p, i, random);
     p->space = (struct fkmi_space){.metric = p->metric,
@@ -98,15 +99,19 @@ static void naive_sums(const struct problem *p, struct sums *out)
         const int64_t row = p->rows.order ? p->order[i] : i, j = p->index[i];
         const double u = (p->weighted ? (double)p->weight[row] : 1.0) * (p->factored ? p->factor[i] : 1.0);
         const double *x = p->x + row * p->dim;
-        double square = 0, scale = 1;
+        double square = 0, active = 0, scale = 1;
 
         if (j < 0)
             continue;
-        for (int64_t d = 0; d < p->dim; d++)
-            square += (p->space.feature_weights ? p->feature_weights[d] : 1.0) *
-                      (p->masked ? (double)p->mask[row * p->dim + d] : 1.0) * x[d] * x[d];
-        if (p->metric == FKM_METRIC_COSINE)
-            scale = square > 0 ? 1 / sqrt(square) : 0;
+        for (int64_t d = 0; d < p->dim; d++) {
+            const double a = (p->space.feature_weights ? p->feature_weights[d] : 1.0) *
+                             (p->masked ? (double)p->mask[row * p->dim + d] : 1.0);
+
+            square += a * x[d] * x[d];
+            active += a;
+        }
+        if (p->metric == FKM_METRIC_COSINE) /* what a mask leaves of a unit row has its share of the length */
+            scale = square > 0 ? sqrt(active / (double)p->dim / square) : 0;
         for (int64_t d = 0; d < p->dim; d++) {
             const double m = p->masked ? (double)p->mask[row * p->dim + d] : 1.0;
 

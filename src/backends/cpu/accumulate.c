@@ -95,7 +95,7 @@ static void add_masked(const struct accumulate_job *job, int64_t j, char *scratc
         fkmi_row_load(rows, job->space, i, x);
         vector->load[FKM_DTYPE_F32](m, rows->mask + fkmi_row(rows, i) * rows->dim, rows->dim);
         vector->transform(x, x, NULL, m, rows->dim);
-        vector->add_f64(job->sum + j * rows->dim, x, u, rows->dim);
+        vector->add_f64(job->sum + j * rows->dim, x, u * fkmi_row_length(rows, job->space, i), rows->dim);
         if (job->ages)
             vector->add_f64(job->ages + j * rows->dim, m, u, rows->dim);
     }

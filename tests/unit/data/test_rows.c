@@ -453,6 +453,28 @@ TEST(sparse_rows_are_loaded_and_scaled)
     CHECK_NEAR(1, fkmi_row_scale(&rows, &space, 0), 0);
 }
 
+TEST(what_a_mask_leaves_of_a_row_has_its_share_of_the_length)
+{
+    const float x[] = {1, 1, 1, 1, 1, 1, 1, 1}, mask[] = {1, 1, 1, 1, 1, 0.5f, 0, 0};
+    const double weights[] = {2, 1, 0.5, 0.5};
+    fkm_batch batch = dense(2, 4, x);
+    struct fkmi_space space = {.metric = FKM_METRIC_COSINE, .dim = 4, .real = FKMI_REAL_F64};
+    struct fkmi_rows rows;
+    float *owned;
+
+    CHECK_OK(fkmi_rows_check(&rows, &batch, 0, FKM_MISSING_ERROR, NULL, &owned));
+    CHECK_NEAR(1, fkmi_row_length(&rows, &space, 1), 0);
+    batch.mask = mask;
+    CHECK_OK(fkmi_rows_check(&rows, &batch, 0, FKM_MISSING_ERROR, NULL, &owned));
+    CHECK_NEAR(1, fkmi_row_length(&rows, &space, 0), 0);
+    CHECK_NEAR(sqrt(1.5 / 4), fkmi_row_length(&rows, &space, 1), 1e-15);
+    space.feature_weights = weights;
+    CHECK_NEAR(1, fkmi_row_length(&rows, &space, 0), 1e-15);
+    CHECK_NEAR(sqrt(2.5 / 4), fkmi_row_length(&rows, &space, 1), 1e-15);
+    space.metric = FKM_METRIC_EUCLIDEAN;
+    CHECK_NEAR(1, fkmi_row_length(&rows, &space, 1), 0);
+}
+
 TEST(a_row_too_short_to_scale_counts_as_zero)
 {
     const float x[] = {0x1p-130f, 0, 0x1p-120f, 0};

@@ -85,14 +85,15 @@ static void load_rows(struct field *f)
 
     f->loaded = calloc((size_t)(n * dim), sizeof(double));
     for (int i = 0; i < n; i++) {
-        double square = 0;
+        double square = 0, active = 0;
         for (int d = 0; d < dim; d++) {
             const double m = field_mask(f, i, d), a = (f->w ? f->w[d] : 1) * m;
             f->loaded[i * dim + d] = m > 0 ? f->x[i * dim + d] : 0;
             square += a * f->loaded[i * dim + d] * f->loaded[i * dim + d];
+            active += a;
         }
         for (int d = 0; d < dim && f->wish.metric == FKM_METRIC_COSINE && square > 0; d++)
-            f->loaded[i * dim + d] /= sqrt(square);
+            f->loaded[i * dim + d] *= sqrt(active / dim / square);
     }
 }
 

@@ -32,7 +32,7 @@ struct field {
     struct fkmi_state state;
     struct fkmi_phase1 work;
     double *x;      /* n x dim as stored */
-    double *loaded; /* n x dim: masked entries 0, unit rows for cosine */
+    double *loaded; /* n x dim: masked entries 0; for cosine of length sqrt(A / D): 1 without a mask */
     double *values; /* n x targets */
     float *mask, *weight;
     double *w; /* dim: feature weights, sum dim; or NULL */
