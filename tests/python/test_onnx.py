@@ -148,19 +148,20 @@ def float64_probabilities(model, X):
         unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (X, C)]
         d = ((unit[0][:, None] - unit[1][None]) ** 2).sum(axis=2) / 2
     else:
-        d = ((X[:, None] - C[None]) ** 2).sum(axis=2)
+        d = (model.feature_weights * (X[:, None] - C[None]) ** 2).sum(axis=2)
     r = (1e-6 * model._model.describe()["scale"] + d) ** -4.0
     r /= r.sum(axis=1, keepdims=True)
     return np.stack([r[:, model.centroid_labels == c].sum(axis=1) for c in model.classes_], axis=1)
 
 
 @pytest.mark.parametrize(
-    "distance, offset", [("euclidean", 0), ("euclidean", 4096), ("cosine", 0), ("cosine", 64)]
+    "distance, offset", [("euclidean", 0), ("euclidean", 2**20), ("cosine", 0), ("cosine", 64)]
 )
 def test_graphs_are_right_where_distances_cancel(distance, offset):
     """Rows far from the origin, and nearly parallel ones, against formulas in float64 and not against predict."""
     X = (IRIS.data + offset).astype(np.float32)
-    model = FastKMeansClassifier(distance=distance, top_k=-1).fit(X, IRIS.target)
+    weights = np.array([0.7, 1.4, 0.3, 1.6]) if distance == "euclidean" else None
+    model = FastKMeansClassifier(distance=distance, top_k=-1, feature_weights=weights).fit(X, IRIS.target)
     np.testing.assert_allclose(answers(model, X)["probabilities"], float64_probabilities(model, X), atol=1e-5)
 
 
@@ -175,6 +176,16 @@ def test_rows_on_prototypes_and_rows_of_zeros(distance):
     model = FastKMeansClassifier(distance=distance).fit(DIGITS_X[:500], DIGITS_Y[:500])
     X = np.vstack([model.centroids, np.zeros((1, 64)), DIGITS_X[:1] * 100]).astype(np.float32)
     check_classifier(model, X)
+
+
+def test_prototypes_that_nearly_coincide_share_rows():
+    """Closer than 1e-6 of the scale nothing is nearer than another."""
+    rows = np.array([0, 0, 0.0007, 0.0007, 9, 11], np.float32).reshape(-1, 1)
+    model = FastKMeansClassifier(k_init=1, distance="euclidean", repulsion_factor=0).fit(
+        rows, [0, 0, 1, 1, 2, 2]
+    )
+    out = check_classifier(model, rows)
+    assert 0.01 < out["probabilities"][0, 1] < 0.4
 
 
 @pytest.mark.parametrize("distance", METRICS)

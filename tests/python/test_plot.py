@@ -19,10 +19,10 @@ from fast_kmeans import (
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 
-from fast_kmeans import plot  # noqa: E402
+from fast_kmeans import plot
 
 IRIS = load_iris()
 X, NAMES = IRIS.data, np.array(["setosa", "versicolor", "virginica"])[IRIS.target]
