@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 EPSILON = 1e-6  # of 'scaled', in units of s
+torch.set_num_threads(1)  # matrices are small
 WINDOW = (0.8 / 1.2) ** 2  # repulsion acts where min(d+, d-) / max(d+, d-) exceeds this
 
 
