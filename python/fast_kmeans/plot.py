@@ -25,13 +25,13 @@ LOSSES = {
     "clusterer": "mean distance to the nearest prototype",
     "classifier": "cross-entropy (nats)",
     "multilabel": "asymmetric loss",
-    "regressor": "mean squared error (standardised targets)",
+    "regressor": "standardised mean squared error",
 }
 SCORES = {
     "clusterer": "minus mean distance",
     "classifier": "accuracy",
     "multilabel": "micro F1",
-    "regressor": "minus RMSE (standardised targets)",
+    "regressor": "minus standardised RMSE",
 }
 
 
