@@ -34,6 +34,7 @@ class Lesson:
     kind: Kind
     meaning: Any
     columns: dict[str, Any]  # n_features_in_, feature_names_in_
+    stream: bool = False  # other rows may follow
 
 
 class BaseFastKMeans(
@@ -147,11 +148,9 @@ class BaseFastKMeans(
             context_of(given["n_threads"]), params | {"random_state": str(seed_of(self.random_state))}
         )
         if start is not None:
-            model.set_start(*_start_of(start, lesson.meaning))
+            model.set_start(*_start_of(start, lesson))
         if given["feature_weights"] is not None:
-            model.set_feature_weights(
-                np.ascontiguousarray(host_array(given["feature_weights"], "feature_weights"), "float64")
-            )
+            model.set_feature_weights(_weights_of(given["feature_weights"], lesson.batch.n_cols))
         self._write_notes(model, lesson)
         return model
 
@@ -276,6 +275,7 @@ class BaseFastKMeans(
         if first and gradient_step:
             self._fitted()
         lesson = self._lesson(X, y, sample_weight, feature_mask, anew=first, grow=True)
+        lesson.stream = True
         model = self._new_model(lesson) if first else self._model
         self._before_batch(model, lesson)
         value = model.gradient_step(lesson.batch) if gradient_step else model.fit_batch(lesson.batch)
@@ -590,17 +590,24 @@ class BaseFastKMeans(
         return self
 
 
-def _start_of(start, meaning) -> tuple[np.ndarray, ...]:
+def _weights_of(weights, n_cols: int) -> np.ndarray:
+    weights = np.ascontiguousarray(host_array(weights, "feature_weights"), np.float64)
+    if weights.shape != (n_cols,):
+        raise ValueError(f"feature_weights has shape {weights.shape}, X has {n_cols} columns")
+    return weights
+
+
+def _start_of(start, lesson: Lesson) -> tuple[np.ndarray, ...]:
     """Starting prototypes as the core takes them: points, and labels where the task has them."""
-    if not hasattr(meaning, "starts"):
-        return (_points_of(start),)
+    if not hasattr(lesson.meaning, "starts"):
+        return (_points_of(start, lesson.batch.n_cols),)
     if not isinstance(start, (tuple, list)) or len(start) != 2:
         raise ValueError("init_mode must be 'kmeans++', 'random', or a tuple (points, their labels)")
-    points = _points_of(start[0])
-    return points, meaning.starts(start[1], len(points))
+    points = _points_of(start[0], lesson.batch.n_cols)
+    return points, lesson.meaning.starts(start[1], len(points))
 
 
-def _points_of(points) -> np.ndarray:
+def _points_of(points, n_cols: int) -> np.ndarray:
     given, points = points, np.asarray(host_array(points, "init_mode"))
     if points.ndim == 0:
         raise refusal("init_mode", given)
@@ -608,4 +615,6 @@ def _points_of(points) -> np.ndarray:
         raise ValueError(
             f"init_mode is an array of {points.dtype}, {points.shape}; it must be numbers, (K, D)"
         )
+    if points.shape[1] != n_cols:
+        raise ValueError(f"init_mode has {points.shape[1]} columns, X has {n_cols}")
     return np.ascontiguousarray(points, np.float32)

@@ -247,17 +247,20 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
             return
         codes = np.unique(lesson.targets["labels"])
         classes, order = lesson.meaning.sorted(codes)
-        codes = codes if order is None else codes[order]
+        codes, classes = (codes if order is None else codes[order]).tolist(), classes.tolist()
         if isinstance(self.k_list, dict):
-            wanted = {code: self.k_list.get(label) for code, label in zip(codes.tolist(), classes.tolist())}
-        elif len(self.k_list) == len(codes):
-            wanted = dict(zip(codes.tolist(), self.k_list))
+            unknown = [label for label in self.k_list if label not in classes]
+            if unknown and not lesson.stream:
+                raise ValueError(f"k_list names the class {unknown[0]!r}, which y has not")
+            wanted = {code: self.k_list[label] for code, label in zip(codes, classes) if label in self.k_list}
+        elif not isinstance(self.k_list, (list, tuple, np.ndarray)) or len(self.k_list) != len(codes):
+            raise ValueError(
+                f"k_list is {self.k_list!r}; it must be a dict, or a list of {len(codes)}, one per class"
+            )
         else:
-            raise ValueError(f"k_list has {len(self.k_list)} entries, y has {len(codes)} classes")
+            wanted = dict(zip(codes, self.k_list))
         for code, k in wanted.items():
-            if k is None:
-                continue
-            if not isinstance(k, numbers.Integral) or isinstance(k, bool):
+            if not isinstance(k, numbers.Integral) or isinstance(k, bool) or k < 1:
                 raise ValueError(f"k_list holds {k!r}; it must hold integers >= 1")
             model.set_class_k(code, int(k))
 

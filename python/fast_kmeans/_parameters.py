@@ -52,8 +52,8 @@ def text_of(name: str, value: object) -> str:
         return str(value)
     if kind == "bool" and isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_))
-    if kind in ("int", "real") and (whole or (kind == "real" and isinstance(value, numbers.Real))):
+    number = numbers.Integral if kind == "int" else numbers.Real
+    if kind in ("int", "real") and isinstance(value, number) and not isinstance(value, bool):
         # to the core, a number outside the range may stand for 'auto' or None: here only the word does
         if value > 0 or f" {value} for " in valid or (value == 0 and (">= 0" in valid or "[0" in valid)):
             return str(int(value)) if kind == "int" else repr(float(value))
