@@ -157,7 +157,7 @@ class Model:
         """phase, epoch, loss, shift, eval, lr, k; oldest first, from line `begin` on."""
 
 class Source:
-    """Where rows come from; one thread."""
+    """Where rows come from; one thread: a call while another is at work is a RuntimeError."""
 
     @staticmethod
     def open(
@@ -176,7 +176,7 @@ class Source:
     ) -> Source: ...
     @staticmethod
     def from_arrow(
-        stream: object,  # has __arrow_c_stream__, or the capsule itself
+        stream: object,  # has __arrow_c_stream__, or the capsule itself; the stream is moved out of the capsule
         *,
         task: str,
         target: str | None = None,
@@ -187,11 +187,17 @@ class Source:
     ) -> Source: ...
     @staticmethod
     def from_batches(start: Callable[[], Iterator[Batch]], again: bool = True) -> Source:
-        """start() gives an iterator over dense or CSR Batches of any size; again: it may be called more than once.
-        The position is the number of rows handed out."""
+        """start() gives an iterator over dense or CSR Batches of any size, which go out in pieces of at most the rows
+        asked for; again: it may be called more than once. What it raises comes out of the call that asked for rows."""
     def next(self, max_rows: int) -> dict[str, Any] | None:
-        """The next rows as memoryviews valid until the following call: x (n_rows x n_cols) or csr (values, indptr,
-        indices, n_cols), weight, mask, labels, tags (indptr, tags, n_tags), targets; None at the end."""
+        """The next rows, copied, as memoryviews: x (n_rows x n_cols) or csr (values, indptr, indices, n_cols), weight,
+        mask, labels, tags (indptr, tags, n_tags), targets; None for what is not there. dtype: of x or the values;
+        those of float16 and bfloat16 are seen as uint16. None at the end."""
+    def tell(self) -> str:
+        """The position of the next row. From an Arrow stream or batches: the number of rows handed out."""
+    def seek(self, position: str | None = None) -> None:
+        """To a position of tell(); None: to the start. NotImplementedError where there is no way back: an Arrow stream
+        or batches that cannot be started again, once rows were handed out."""
     def class_names(self) -> list[str]: ...
     def column_name(self, index: int) -> str | None: ...
     def note(self) -> str: ...
