@@ -69,8 +69,8 @@ def rows_of(X, *, allow_nan: bool = False, estimator_name: str | None = None) ->
 
 
 def columns_of(X, rows: Rows):
-    """What scikit-learn's validate_data shall look at: X, or numbers of its width where X does not tell it, as
-    streams and tables with lists of several columns do not."""
+    """What scikit-learn's validate_data shall look at: X, or numbers of its width where X does not tell,
+    as streams and tables with lists of several columns do not."""
     told = not hasattr(X, "__arrow_c_stream__") or getattr(X, "shape", (None,))[1:] == (rows.n_cols,)
     return X if told else np.broadcast_to(np.float32(0), (rows.n_rows, rows.n_cols))
 
@@ -273,33 +273,32 @@ def _rows_of_arrow(table, allow_nan: bool):
     """The rows of a table, read once, and the names of their columns."""
     from . import _core
 
-    source = _core.Source.from_arrow(
-        table, task="clusterer", missing="mask" if allow_nan else "error", dtype=_dtype_of_table(table)
-    )
-    rows, filled = np.empty((0, 0)), 0
-    while (block := source.next(ROWS_PER_BLOCK)) is not None:
-        x = np.asarray(block["x"])
-        if filled + len(x) > len(rows):
-            expected = getattr(table, "num_rows", getattr(table, "height", 0))
-            rows, full = np.empty((max(expected, filled * 2, len(x)), x.shape[1]), x.dtype), rows
-            rows[:filled] = full[:filled]
-        rows[filled : filled + len(x)] = x
-        if block["mask"] is not None:
-            rows[filled : filled + len(x)][np.asarray(block["mask"]) == 0] = np.nan
-        filled += len(x)
+    dtype, missing = _dtype_of_table(table), "mask" if allow_nan else "error"
+    source = _core.Source.from_arrow(table, task="clusterer", missing=missing, dtype=dtype)
     every_name = map(source.column_name, itertools.count())
     names = list(itertools.takewhile(lambda name: name is not None, every_name))
-    return (rows[:filled] if filled else np.empty((0, len(names)))), _text_names(names)
+    rows, filled = np.empty((0, len(names)), dtype), 0
+    while (block := source.next(ROWS_PER_BLOCK)) is not None:
+        x, mask = np.asarray(block["x"]), block["mask"]
+        if filled == 0:
+            expected = max(getattr(table, "num_rows", 0), getattr(table, "height", 0), len(x))
+            rows = np.empty((expected, x.shape[1]), dtype)
+        if filled + len(x) > len(rows):
+            rows.resize((2 * len(rows), x.shape[1]), refcheck=False)
+        place = rows[filled : filled + len(x)]
+        place[:] = x
+        if mask is not None:
+            place[np.asarray(mask) == 0] = np.nan
+        filled += len(x)
+    return rows[:filled], _text_names(names)
 
 
 LIST_OF = r"(array\(|fixed_size_list<\w+: )?"  # as polars and pyarrow write fixed-size lists
+EXACT_TYPE = re.compile(LIST_OF + r"(bool|boolean|u?int(8|16)|half_?float|float16|float|float32)\b")
 
 
 def _dtype_of_table(table) -> str:
-    """float16 or float32 where every column fits it, by the names of the types; else float64."""
+    """float32 where every column fits it, by the names of the types; float64 where not or unknown."""
     types = getattr(getattr(table, "schema", None), "types", None) or getattr(table, "dtypes", None)
     names = ["unknown"] if types is None else [str(dtype).lower() for dtype in types]
-    if all(re.match(LIST_OF + r"(half_?float|float16)\b", name) for name in names):
-        return "float16"
-    exact = LIST_OF + r"(bool|boolean|u?int(8|16)|half_?float|float16|float|float32)\b"
-    return "float32" if all(re.match(exact, name) for name in names) else "float64"
+    return "float32" if all(EXACT_TYPE.match(name) for name in names) else "float64"
