@@ -143,13 +143,13 @@ class Labels:
 
 def _kind_of(y: np.ndarray, name: str) -> str:
     if y.dtype.kind == "O":
-        check_classification_targets(y)
         odd = next((label for label in y.tolist() if not isinstance(label, str)), None)
-        if odd is not None:
-            raise ValueError(
-                f"{name} mixes text and {type(odd).__name__} {odd!r}; labels must be of one type"
-            )
-        return "object"
+        if odd is None:
+            return "object"
+        if isinstance(y[0], str):
+            kind = type(odd).__name__
+            raise ValueError(f"{name} mixes text and {kind} {odd!r}; labels must be of one type")
+        check_classification_targets(y)
     if y.dtype.kind in "UT":
         return "str" if y.dtype.kind == "U" else "object"
     if y.dtype.kind == "f":
@@ -247,11 +247,11 @@ def _indicator_dtype(y) -> str:
 class Numbers:
     """Targets of a regressor."""
 
-    one_d: bool = True
+    one_d: bool | None = None  # as the first y was
 
     def read(self, y, n_rows: int, grow: bool) -> tuple[dict[str, Any], Numbers]:
         targets, one_d = numbers_of(y, n_rows)
-        return {"targets": targets}, Numbers(one_d)
+        return {"targets": targets}, self if self.one_d is not None else Numbers(one_d)
 
     def notes(self) -> dict[str, str | None]:
         return {"python.target_dimensions": "1" if self.one_d else "2"}
