@@ -18,6 +18,7 @@ from ._labels import Nothing
 from ._parameters import TABLE, check_words, context_of, device_of, need_device, refusal, seed_of, text_of
 from ._progress import Watcher
 from ._storage import Storage
+from ._stream import fit_stream
 from ._targets import mask_of, weight_of
 
 HELD_OUT = 0.1
@@ -299,6 +300,91 @@ class BaseFastKMeans(
         """
         self.fit_batch(X, y, sample_weight, feature_mask)
         return self
+
+    def fit_stream(
+        self,
+        source,
+        target=None,
+        weight=None,
+        *,
+        epochs=1,
+        gradient_step=False,
+        checkpoint=None,
+        checkpoint_batches=0,
+        resume=False,
+        verbose=False,
+        callbacks=None,
+        **file_options,
+    ):
+        """Learn from more rows than memory holds, batch by batch: from a file, an Arrow stream or an iterable.
+
+        What was learned before is kept and goes on. Batches have at most ``batch_size`` rows, in phase 2
+        ``finetune_batch_size``.
+
+        Parameters
+        ----------
+        source : path, Arrow stream, iterable or callable
+            A path of a CSV, TSV, libsvm or .npy file, also .gz. Anything with ``__arrow_c_stream__``: tables and readers of
+            pyarrow, polars, DuckDB. An iterable of (X, y), (X, y, weight) or (X, y, weight, mask), for a clusterer also
+            of X; more than one epoch needs one that can be iterated again, or a function that returns an iterator.
+        target : str, int or list of them, optional
+            Name or number of the column with the target, or of several; for .npy the path of the file with the targets.
+        weight : str or int, optional
+            Name or number of the column with the rows' weights; for .npy a path.
+        epochs : int, default 1
+            How often the source is read.
+        gradient_step : bool, default False
+            False: phase 1. True: phase 2, one step of Adam for each batch.
+        checkpoint : path, optional
+            File to save the model to, at the end and as ``checkpoint_batches`` says.
+        checkpoint_batches : int, default 0
+            Save after every so many batches.
+        resume : bool, default False
+            Begin where the checkpoint left the source: rows it has learned are not learned again, and the end is the same
+            bit for bit.
+        verbose : bool, default False
+            Show a progress bar.
+        callbacks : callable or list of callables, optional
+            As in ``fit``, called after each batch.
+        **file_options
+            Of files: ``format`` ('csv', 'tsv', 'libsvm', 'npy'), ``header`` (1, 0, or -1 to look), ``index_base`` (of
+            libsvm: 0, 1, or -1 to look), ``n_cols`` (of libsvm).
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        OSError
+            When a file cannot be read or the checkpoint not be written; batches learned before stay learned.
+        ValueError
+            When an argument or a row is not valid; the message names it, batches before it stay learned.
+        NotImplementedError
+            When the source cannot be read again but must be.
+
+        Examples
+        --------
+        >>> from fast_kmeans import FastKMeansClassifier
+        >>> batches = [([[0.0, 1.0], [5.0, 5.0]], ["low", "high"]), ([[1.0, 0.0], [6.0, 5.0]], ["low", "high"])]
+        >>> model = FastKMeansClassifier(k_init=1, distance="euclidean").fit_stream(batches, epochs=2)
+        >>> model.predict([[0.0, 0.0]]).tolist()
+        ['low']
+        """
+        return fit_stream(
+            self,
+            source,
+            target,
+            weight,
+            epochs=epochs,
+            gradient_step=gradient_step,
+            checkpoint=checkpoint,
+            checkpoint_batches=checkpoint_batches,
+            resume=resume,
+            verbose=verbose,
+            callbacks=callbacks,
+            file_options=file_options,
+        )
 
     def finetune(
         self,

@@ -224,7 +224,9 @@ def test_a_stream_may_change_the_shape_but_not_the_number_of_targets():
         model.fit_batch(X, np.c_[NUMBERS, NUMBERS])
 
 
-@pytest.mark.parametrize("y", [np.full(90, np.nan), np.full(90, np.inf), NUMBERS[:-1], ["a"] * 90, None, 1j * NUMBERS])
+@pytest.mark.parametrize(
+    "y", [np.full(90, np.nan), np.full(90, np.inf), NUMBERS[:-1], ["a"] * 90, None, 1j * NUMBERS]
+)
 def test_numbers_that_are_none_are_refused(y):
     with pytest.raises(ValueError):
         FastKMeansRegressor().fit(X, y)

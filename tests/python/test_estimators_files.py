@@ -6,7 +6,6 @@ import io
 import pickle
 import pickletools
 
-import fast_kmeans
 import joblib
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from est_data import CLASS, EUCLIDEAN, KINDS, NAMES, TAGS, X, assert_same_answer
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+import fast_kmeans
 from fast_kmeans import FastKMeansClassifier, FastKMeansClusterer, FastMultiLabelKMeansClassifier
 
 Y = {task: y for task, (_, y) in KINDS.items()}
@@ -63,7 +63,9 @@ def test_a_model_comes_back_whole_and_independent(task, way, tmp_path):
     assert losses[0] == losses[1]
     assert_same_answers(other, model)
     other.fit_batch(X + 1, Y[task])
-    assert not np.array_equal(other.centroids, model.centroids) and not np.array_equal(before, model.centroids)
+    assert not np.array_equal(other.centroids, model.centroids) and not np.array_equal(
+        before, model.centroids
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -82,7 +84,10 @@ def test_labels_come_back_in_their_kind(labels, way, tmp_path):
     for cls in (FastKMeansClassifier, FastMultiLabelKMeansClassifier):
         model = cls(**EUCLIDEAN).fit(X, labels[CLASS])
         other = WAYS[way](model, tmp_path / "model")
-        assert other.classes_.tolist() == model.classes_.tolist() and other.classes_.dtype == model.classes_.dtype
+        assert (
+            other.classes_.tolist() == model.classes_.tolist()
+            and other.classes_.dtype == model.classes_.dtype
+        )
         assert_same_answers(other, model)
         for each in (model, other):
             each.fit_batch(X, labels[CLASS])
@@ -194,7 +199,12 @@ def test_a_pickle_holds_arguments_and_the_file_s_bytes_only():
     state = model.__getstate__()
     assert isinstance(state["_model"], bytes) and "_cache" not in state
     names = {arg for opcode, arg, _ in pickletools.genops(pickle.dumps(model, 2)) if opcode.name == "GLOBAL"}
-    assert {name.split()[0].split(".")[0] for name in names} <= {"fast_kmeans", "copy_reg", "_codecs", "__builtin__"}
+    assert {name.split()[0].split(".")[0] for name in names} <= {
+        "fast_kmeans",
+        "copy_reg",
+        "_codecs",
+        "__builtin__",
+    }
     state["_model"] = state["_model"][:-1]
     with pytest.raises(ValueError):
         type(model).__new__(type(model)).__setstate__(state)

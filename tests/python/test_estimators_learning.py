@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning calls: fit, fit_batch, partial_fit, finetune, the learning-rate search, importance, freezing; and that a call
-that fails changes nothing."""
+"""Learning calls: fit, fit_batch, partial_fit, finetune, the learning-rate search, importance, freezing; and
+that a call that fails changes nothing."""
 
 import inspect
 import math
 
 import numpy as np
 import pytest
-from est_data import CLASS, EUCLIDEAN, KINDS, NAMES, NUMBERS, TAGS, X, answers, assert_same_answers, fitted, unfitted
+from est_data import (
+    CLASS,
+    EUCLIDEAN,
+    KINDS,
+    NAMES,
+    NUMBERS,
+    TAGS,
+    X,
+    answers,
+    assert_same_answers,
+    fitted,
+    unfitted,
+)
 from scipy import sparse
 
 from fast_kmeans import (
@@ -51,7 +63,15 @@ def test_signatures_are_the_documented_ones(task):
 @pytest.mark.parametrize("task", KINDS)
 def test_fit_gives_the_documented_attributes(task):
     model = unfitted(task)
-    for name in ("centroids", "centroid_weights", "frozen_mask", "learning_rate_", "n_iter_", "history_", "optimizer"):
+    for name in (
+        "centroids",
+        "centroid_weights",
+        "frozen_mask",
+        "learning_rate_",
+        "n_iter_",
+        "history_",
+        "optimizer",
+    ):
         assert not hasattr(model, name), name
     assert model.fit(X, Y[task]) is model
     k = len(model.centroids)
@@ -85,7 +105,13 @@ def test_fit_respects_max_iters_and_tol():
     assert FastKMeansClusterer(k_init=9, **EUCLIDEAN).fit(X, max_iters=2, tol=0).n_iter_ == 2
     loose = FastKMeansClusterer(k_init=9, **EUCLIDEAN).fit(X, tol=100.0)
     assert loose.n_iter_ < FastKMeansClusterer(k_init=9, **EUCLIDEAN).fit(X, tol=0).n_iter_
-    for wrong in ({"max_iters": 0}, {"tol": -1}, {"tol": float("nan")}, {"eval_fraction": 1.0}, {"eval_fraction": -0.1}):
+    for wrong in (
+        {"max_iters": 0},
+        {"tol": -1},
+        {"tol": float("nan")},
+        {"eval_fraction": 1.0},
+        {"eval_fraction": -0.1},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             FastKMeansClusterer().fit(X, **wrong)
     for wrong in ({"max_iters": 2.5}, {"max_iters": "2"}, {"tol": "no"}):
@@ -299,7 +325,11 @@ def test_gradient_steps_lower_the_loss_of_their_batch(task):
 @pytest.mark.parametrize("task", KINDS)
 def test_hard_routing_has_no_gradients(task, soft_type):
     model = fitted(task, soft_type=soft_type)
-    for call in (model.finetune, model.find_learning_rate, lambda X, y: model.fit_batch(X, y, gradient_step=True)):
+    for call in (
+        model.finetune,
+        model.find_learning_rate,
+        lambda X, y: model.fit_batch(X, y, gradient_step=True),
+    ):
         with pytest.raises(RuntimeError, match=f"'{soft_type}'"):
             call(X, Y[task])
     assert_same_answers(model, fitted(task, soft_type=soft_type))
@@ -308,7 +338,11 @@ def test_hard_routing_has_no_gradients(task, soft_type):
 @pytest.mark.parametrize("task", KINDS)
 def test_phase_2_needs_phase_1(task):
     model = unfitted(task)
-    for call in (model.finetune, model.find_learning_rate, lambda X, y: model.fit_batch(X, y, gradient_step=True)):
+    for call in (
+        model.finetune,
+        model.find_learning_rate,
+        lambda X, y: model.fit_batch(X, y, gradient_step=True),
+    ):
         with pytest.raises(AttributeError, match="not fitted yet"):
             call(X, Y[task])
 
@@ -446,7 +480,9 @@ def test_feature_importance_finds_what_separates():
     clusters = FastKMeansClusterer(**EUCLIDEAN).fit(noisy)
     assert clusters.calculate_feature_importance(noisy)[:2].min() > 1
     model = FastKMeansClassifier(auto_feature_weights=True, **EUCLIDEAN).fit(noisy, CLASS)
-    np.testing.assert_allclose(model.feature_weights, model.calculate_feature_importance(noisy, CLASS), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.feature_weights, model.calculate_feature_importance(noisy, CLASS), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("task", KINDS)

@@ -61,13 +61,19 @@ def test_names_and_defaults_are_those_of_the_core(task):
         expected = default_of(row)
         expected = expected() if callable(expected) else expected
         assert signature(task)[name].default == expected, name
-    assert [signature(task)[name].default for name in ("device", "feature_weights", "n_threads")] == [None, None, -1]
+    assert [signature(task)[name].default for name in ("device", "feature_weights", "n_threads")] == [
+        None,
+        None,
+        -1,
+    ]
 
 
 @pytest.mark.parametrize("task", KINDS)
 def test_arguments_are_stored_as_they_are_and_cloned(task):
     weights = [1.0, 2.0, 3.0, 4.0]
-    model = unfitted(task, feature_weights=weights, random_state=np.random.RandomState(1), temperature=np.float32(0.5))
+    model = unfitted(
+        task, feature_weights=weights, random_state=np.random.RandomState(1), temperature=np.float32(0.5)
+    )
     assert model.get_params()["feature_weights"] is weights
     assert model.get_params()["temperature"].dtype == np.float32
     copy = clone(model)
@@ -205,7 +211,9 @@ def test_numbers_of_numpy_are_numbers():
         **EUCLIDEAN,
     )
     params = model.fit(X, CLASS)._facts()["params"]
-    assert [params[name] for name in ("k_init", "temperature", "top_k", "auto_feature_weights", "random_state")] == [
+    assert [
+        params[name] for name in ("k_init", "temperature", "top_k", "auto_feature_weights", "random_state")
+    ] == [
         "2",
         "0.5",
         "-1",
@@ -295,7 +303,8 @@ def test_random_state_is_a_seed_a_generator_or_none():
 
 def test_n_threads_makes_no_difference():
     one, two = (
-        FastKMeansClassifier(distance="euclidean", n_threads=n).fit(X, CLASS).finetune(X, CLASS) for n in (1, 2)
+        FastKMeansClassifier(distance="euclidean", n_threads=n).fit(X, CLASS).finetune(X, CLASS)
+        for n in (1, 2)
     )
     assert np.array_equal(one.centroids, two.centroids)
 
@@ -365,19 +374,27 @@ def test_k_list_serves_classes_that_come_later():
     model = FastKMeansClassifier(k_init=1, k_list={"eel": 4, "dog": 2}, **EUCLIDEAN)
     for name in ("cat", "dog", "eel"):
         model.fit_batch(X[NAMES == name], NAMES[NAMES == name])
-    assert dict(zip(*np.unique(model.centroid_labels, return_counts=True), strict=True)) == {"cat": 1, "dog": 2, "eel": 4}
+    assert dict(zip(*np.unique(model.centroid_labels, return_counts=True), strict=True)) == {
+        "cat": 1,
+        "dog": 2,
+        "eel": 4,
+    }
 
 
 def test_automatic_numbers_of_prototypes():
     assert 1 <= len(FastKMeansClusterer(k_init="auto", **EUCLIDEAN).fit(X).centroids) <= 3 * np.sqrt(90) + 1
-    tight = FastKMeansClassifier(k_init="auto", **EUCLIDEAN).fit(np.repeat(X[:2], 20, axis=0), np.repeat([0, 1], 20))
+    tight = FastKMeansClassifier(k_init="auto", **EUCLIDEAN).fit(
+        np.repeat(X[:2], 20, axis=0), np.repeat([0, 1], 20)
+    )
     assert len(tight.centroids) == 2  # all rows of a class are the same: one prototype
     auto = FastKMeansRegressor(k_targets="auto", k_features="auto", **EUCLIDEAN).fit(X, NUMBERS)
     assert len(auto.centroids) > 4
     assert len(FastKMeansClassifier(k_init=20, k_max=12, **EUCLIDEAN).fit(X, CLASS).centroids) <= 12
 
 
-@pytest.mark.parametrize("dtype, shown", [("float16", "float16"), ("bfloat16", "float32"), ("float64", "float64")])
+@pytest.mark.parametrize(
+    "dtype, shown", [("float16", "float16"), ("bfloat16", "float32"), ("float64", "float64")]
+)
 @pytest.mark.parametrize("task", KINDS)
 def test_prototypes_come_in_the_dtype_of_the_model(task, dtype, shown):
     model = fitted(task, dtype=dtype)

@@ -34,7 +34,9 @@ def is_tensor(value, dtype):
 def test_tensors_in_tensors_out_and_the_same_numbers(task):
     model, other = fit_torch(task), fitted(task)
     assert is_tensor(model.centroids, torch.float32)
-    assert is_tensor(model.centroid_weights, torch.float32) and is_tensor(model.feature_weights, torch.float32)
+    assert is_tensor(model.centroid_weights, torch.float32) and is_tensor(
+        model.feature_weights, torch.float32
+    )
     assert is_tensor(model.frozen_mask, torch.bool)
     assert is_tensor(model.transform(TX), torch.float32)
     np.testing.assert_array_equal(model.centroids.numpy(), other.centroids)
@@ -82,14 +84,20 @@ def test_dtypes_of_rows_and_of_prototypes(task, dtype):
 def test_targets_of_a_column_and_labels_of_torch():
     model = unfitted("regressor").fit(TX, torch.from_numpy(NUMBERS).float().unsqueeze(1))
     assert model.predict(TX).shape == (90, 1)
-    for labels in (torch.from_numpy(CLASS).to(torch.int32), torch.from_numpy(CLASS).float(), torch.from_numpy(CLASS == 1)):
+    for labels in (
+        torch.from_numpy(CLASS).to(torch.int32),
+        torch.from_numpy(CLASS).float(),
+        torch.from_numpy(CLASS == 1),
+    ):
         model = unfitted("classifier").fit(TX, labels)
         assert model.predict(TX).dtype == {torch.int32: torch.int64, torch.float32: torch.float64}.get(
             labels.dtype, labels.dtype
         )
         assert (model.predict(TX) == labels).float().mean() > 0.9
     names = unfitted("classifier").fit(TX, NAMES.tolist())
-    assert isinstance(names.predict(TX), np.ndarray) and names.predict(TX)[0] == NAMES[0]  # no tensors of text
+    assert (
+        isinstance(names.predict(TX), np.ndarray) and names.predict(TX)[0] == NAMES[0]
+    )  # no tensors of text
     tags = unfitted("multilabel").fit(TX, torch.from_numpy(TAGS).float())
     assert is_tensor(tags.predict(TX), torch.float32)
 
@@ -149,7 +157,14 @@ def test_gradients_have_the_dtype_of_the_prototypes(dtype):
 @pytest.mark.parametrize("task", KINDS)
 def test_to_train_and_eval(task):
     model = unfitted(task)
-    assert model.to("cpu") is model.to(torch.device("cpu")) is model.train() is model.train(False) is model.eval() is model
+    assert (
+        model.to("cpu")
+        is model.to(torch.device("cpu"))
+        is model.train()
+        is model.train(False)
+        is model.eval()
+        is model
+    )
     for device in ("cuda", "cuda:0", torch.device("cuda:1")):
         with pytest.raises(RuntimeError, match="this build has no CUDA backend"):
             model.to(device)
@@ -173,7 +188,9 @@ def test_state_dicts_travel_through_torch_save(task):
     torch.testing.assert_close(other.predict(TX), model.predict(TX), rtol=0, atol=0)
     torch.testing.assert_close(other.centroids, model.centroids, rtol=0, atol=0)
     assert other.optimizer.steps == 1
-    assert other.fit_batch(TX, target(task), gradient_step=True) == model.fit_batch(TX, target(task), gradient_step=True)
+    assert other.fit_batch(TX, target(task), gradient_step=True) == model.fit_batch(
+        TX, target(task), gradient_step=True
+    )
     torch.testing.assert_close(other.centroids, model.centroids, rtol=0, atol=0)
 
 
@@ -241,7 +258,14 @@ def test_the_loss_checks_its_arguments():
     for wrong in ({"reduction": "max"}, {"gamma_neg": -1}, {"gamma_pos": float("nan")}, {"clip": 1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             AsymmetricLoss(**wrong)
-    for p, y in (([1.5], [1]), ([-0.1], [0]), ([float("nan")], [1]), ([0.5], [2]), ([0.5, 0.5], [1]), (["a"], [1])):
+    for p, y in (
+        ([1.5], [1]),
+        ([-0.1], [0]),
+        ([float("nan")], [1]),
+        ([0.5], [2]),
+        ([0.5, 0.5], [1]),
+        (["a"], [1]),
+    ):
         with pytest.raises(ValueError):
             loss(p, y)
     assert repr(loss) == "AsymmetricLoss(gamma_neg=4.0, gamma_pos=1.0, clip=0.05, reduction='mean')"
