@@ -127,7 +127,7 @@ struct watch {
     const fkm_finetune_options *options;
     struct fkmi_history *history;
     struct fkmi_pack *pack;
-    int64_t epochs_done, first_epoch, n_rows, batch_size;
+    int64_t epochs_done, first_epoch, steps_per_epoch, batch_size;
     double loss, score;
 };
 
@@ -141,13 +141,13 @@ static fkm_status score_state(void *user, const struct fkmi_state *state, double
     return watch->model->estimator->score(&oracle, watch->eval, score);
 }
 
-static fkm_status tell(const struct watch *watch, int64_t step, int64_t steps)
+static fkm_status tell(const struct watch *watch, int64_t epoch, int64_t step, int64_t steps)
 {
     const int64_t k = watch->model->learned.state.k;
     const fkm_progress progress = {.phase = "finetune",
                                    .step = step,
                                    .steps = steps,
-                                   .epoch = watch->epochs_done + 1,
+                                   .epoch = epoch,
                                    .epochs = watch->options->epochs,
                                    .rows = step * watch->batch_size,
                                    .loss = watch->loss,
@@ -155,7 +155,7 @@ static fkm_status tell(const struct watch *watch, int64_t step, int64_t steps)
                                    .k = k};
 
     if (watch->options->progress && watch->options->progress(watch->options->user, &progress) != 0)
-        return fkmi_fail(FKM_EINTERRUPTED, "interrupted in epoch %lld", (long long)(watch->epochs_done + 1));
+        return fkmi_fail(FKM_EINTERRUPTED, "interrupted in epoch %lld", (long long)epoch);
     return FKM_OK;
 }
 
@@ -164,7 +164,7 @@ static fkm_status after_step(void *user, int64_t step, int64_t steps, double los
     struct watch *watch = user;
 
     watch->loss = loss;
-    return tell(watch, step, steps);
+    return tell(watch, watch->epochs_done + 1, step, steps);
 }
 
 static fkm_status after_epoch(void *user, int64_t epoch, double loss, double score, double rate)
@@ -175,14 +175,16 @@ static fkm_status after_epoch(void *user, int64_t epoch, double loss, double sco
     watch->epochs_done++;
     watch->loss = loss;
     watch->score = watch->eval ? score : NAN;
-    return fkmi_history_add(watch->history,
-                            &(struct fkmi_history_line){.phase = FKMI_PHASE_FINETUNE,
-                                                        .epoch = watch->first_epoch + watch->epochs_done,
-                                                        .k = watch->model->learned.state.k,
-                                                        .loss = loss,
-                                                        .shift = NAN,
-                                                        .eval = watch->score,
-                                                        .lr = rate});
+    FKMI_TRY(fkmi_history_add(watch->history,
+                              &(struct fkmi_history_line){.phase = FKMI_PHASE_FINETUNE,
+                                                          .epoch = watch->first_epoch + watch->epochs_done,
+                                                          .k = watch->model->learned.state.k,
+                                                          .loss = loss,
+                                                          .shift = NAN,
+                                                          .eval = watch->score,
+                                                          .lr = rate}));
+    return tell(watch, watch->epochs_done, watch->epochs_done * watch->steps_per_epoch,
+                watch->options->epochs * watch->steps_per_epoch);
 }
 
 static fkm_status check_options(const fkm_finetune_options *options, fkm_finetune_options *full)
@@ -284,6 +286,7 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
         rate = found;
     }
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
+    watch.steps_per_epoch = (lesson.rows.n + watch.batch_size - 1) / watch.batch_size;
     stopped = fkmi_train_epochs(model->context, &model->params, &copy.state, &trainer, &model->train_work,
                                 &lesson.rows, &lesson.targets,
                                 &(struct fkmi_epochs){.epochs = options.epochs,

@@ -585,6 +585,43 @@ TEST(an_interrupted_call_leaves_a_usable_model)
     data_free(&data);
 }
 
+static int stop_after_third_epoch(void *user, const fkm_progress *progress)
+{
+    int *calls = user;
+
+    ++*calls;
+    CHECK_INT(*calls, progress->epoch);
+    CHECK_INT(2 * progress->epoch, progress->step); /* 400 rows in batches of 256 */
+    CHECK_INT(100, progress->steps);
+    CHECK(progress->loss > 0);
+    return progress->epoch == 3;
+}
+
+TEST(finetuning_tells_after_each_epoch_however_short)
+{
+    struct data data = data_make(400, 4, 4, 20);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_CLASSIFY, 0, data.n);
+    fkm_params params = data_params(FKM_TASK_CLASSIFY);
+    fkm_model *model;
+    fkm_finetune_options finetune = FKM_FINETUNE_OPTIONS_INIT;
+    fkm_model_info info = {.struct_size = sizeof info};
+    int calls = 0;
+
+    params.finetune_batch_size = 256;
+    model = new_model(params, 2);
+    CHECK_OK(fkm_model_fit(model, &batch, NULL));
+    finetune.epochs = 50;
+    finetune.progress = stop_after_third_epoch;
+    finetune.user = &calls;
+    CHECK_STATUS(FKM_EINTERRUPTED, fkm_model_finetune(model, &batch, &finetune));
+    CHECK_SAYS("after 3 of 50 epochs", fkm_last_error());
+    CHECK_OK(fkm_model_describe(model, &info));
+    CHECK_INT(3, calls);
+    CHECK_INT(6, info.gradient_steps);
+    fkm_model_free(model);
+    data_free(&data);
+}
+
 TEST(neighbours_come_nearest_first_and_route_to_one)
 {
     struct data data = data_make(100, 3, 2, 21);
