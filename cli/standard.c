@@ -174,7 +174,11 @@ static void close_rows(void *self)
 
 fkm_status standard_source(fkm_source *inner, const struct standard *standard, bool *sparse, fkm_source **out)
 {
-    const fkm_source_functions functions = {sizeof functions, next_rows, seek_rows, tell_rows, close_rows};
+    const fkm_source_functions functions = {.struct_size = sizeof functions,
+                                            .next = next_rows,
+                                            .seek = seek_rows,
+                                            .tell = tell_rows,
+                                            .close = close_rows};
     struct standard_rows *rows = need(1, sizeof *rows);
     *rows = (struct standard_rows){.inner = inner, .standard = standard, .sparse = sparse};
     const fkm_status status = fkm_source_create(&functions, rows, out);

@@ -435,7 +435,11 @@ typedef struct fkm_source_functions {
     fkm_status (*seek)(void *self, const char *position);
     /** Writes the position of the next row as text, at most size bytes. */
     fkm_status (*tell)(void *self, char *position, size_t size);
-    void (*close)(void *self);
+    void (*close)(void *self); /* may be NULL */
+    /* Names of the labels or tags 0, 1, ... handed out so far, for the model file; both may be NULL. A name is valid
+     * until the next call. */
+    int64_t (*class_count)(void *self);
+    const char *(*class_name)(void *self, int64_t index);
 } fkm_source_functions;
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_create(const fkm_source_functions *functions, void *self,
                                                     fkm_source **out);

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -16,7 +17,7 @@ from ._arrays import Kind, Rows, columns_of, give, host_array, kind_of, rows_of
 from ._attributes import FittedAttributes
 from ._labels import Nothing
 from ._parameters import TABLE, check_words, context_of, device_of, need_device, refusal, seed_of, text_of
-from ._progress import Watcher
+from ._progress import Callback, Watcher
 from ._storage import Storage
 from ._stream import fit_stream
 from ._targets import mask_of, weight_of
@@ -54,6 +55,39 @@ class BaseFastKMeans(
     _task: str
     _meaning_of: Any = Nothing
 
+    distance: str
+    dtype: str
+    init_mode: Any
+    soft_type: str
+    temperature: float
+    top_k: int
+    auto_feature_weights: bool
+    negative_sampling: int | None
+    diversity_reg: float
+    l2_reg: float
+    use_faiss: bool
+    use_compile: bool
+    device: Any
+    batch_size: int
+    random_state: Any
+    n_threads: int
+    missing: str
+    top_k_train: int | str
+    idw_power: float | str
+    finetune_batch_size: int
+    learning_rate: float | str
+    k_max: int | None
+    auto_scale: bool
+    min_weight: float
+    truncation_threshold: float
+    sparse: bool
+    merge_threshold: float | None
+    relative_merge: bool
+    percentile_threshold: float | None
+    decay: float
+    noise: float
+    normalize_prototypes: bool
+
     # ---- arguments
 
     def _store(self, arguments: dict[str, Any]) -> None:
@@ -63,7 +97,7 @@ class BaseFastKMeans(
         for name, value in arguments.items():
             setattr(self, name, value)
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the constructor's arguments.
 
         Parameters
@@ -93,6 +127,8 @@ class BaseFastKMeans(
         """Rows, mask, and the columns as scikit-learn checks them; nothing is remembered yet."""
         allow_nan = self.missing == "mask" or feature_mask is not None
         rows = rows_of(X, allow_nan=allow_nan, estimator_name=type(self).__name__)
+        if not anew and (y is not None or self._task == "clusterer") and self._knows_columns(X, rows):
+            return rows, mask_of(feature_mask, rows), {}
         seen = object.__new__(type(self))
         vars(seen).update(vars(self))
         validate_data(seen, columns_of(X, rows), y=y, skip_check_array=True, reset=anew)
@@ -102,6 +138,11 @@ class BaseFastKMeans(
             mask_of(feature_mask, rows),
             {name: vars(seen)[name] for name in names if name in vars(seen)},
         )
+
+    def _knows_columns(self, X, rows: Rows) -> bool:
+        """Whether scikit-learn's checks would find nothing: they take longer than the answer for a few rows."""
+        nameless = type(X) is np.ndarray or rows.kind is Kind.TORCH
+        return nameless and rows.n_cols == self.n_features_in_ and "feature_names_in_" not in vars(self)
 
     def _lesson(self, X, y, sample_weight, feature_mask, *, anew: bool, grow: bool) -> Lesson:
         """anew: whatever was learned before does not matter. grow: classes never seen may appear."""
@@ -176,14 +217,14 @@ class BaseFastKMeans(
         y=None,
         sample_weight=None,
         feature_mask=None,
-        max_iters=100,
-        tol=1e-4,
-        eval_set=None,
-        eval_fraction=0.0,
-        verbose=False,
+        max_iters: int = 100,
+        tol: float = 1e-4,
+        eval_set: Sequence[Any] | None = None,
+        eval_fraction: float = 0.0,
+        verbose: bool = False,
         *,
-        callbacks=None,
-    ):
+        callbacks: Callback | Iterable[Callback] | None = None,
+    ) -> Self:
         """Phase 1 on the whole of the data: seeding, then passes over all rows until nothing moves.
 
         Whatever was learned before is forgotten.
@@ -247,7 +288,9 @@ class BaseFastKMeans(
     def _after_fit(self, lesson: Lesson) -> None:
         """What a task adds after fit."""
 
-    def fit_batch(self, X, y=None, sample_weight=None, feature_mask=None, gradient_step=False) -> float:
+    def fit_batch(
+        self, X, y=None, sample_weight=None, feature_mask=None, gradient_step: bool = False
+    ) -> float:
         """Learn from one batch of an endless stream; call it for ever.
 
         Classes that were never seen get their prototypes from the batch that brings them.
@@ -286,7 +329,7 @@ class BaseFastKMeans(
     def _before_batch(self, model: _core.Model, lesson: Lesson) -> None:
         """What a task tells the model of classes a batch may bring."""
 
-    def partial_fit(self, X, y=None, sample_weight=None, feature_mask=None):
+    def partial_fit(self, X, y=None, sample_weight=None, feature_mask=None) -> Self:
         """Phase 1 on one batch, as scikit-learn calls it: ``fit_batch`` that returns the estimator.
 
         Parameters
@@ -312,7 +355,7 @@ class BaseFastKMeans(
         checkpoint=None,
         checkpoint_batches=0,
         resume=False,
-        verbose=False,
+        verbose: bool = False,
         callbacks=None,
         **file_options,
     ):
@@ -392,15 +435,15 @@ class BaseFastKMeans(
         y=None,
         sample_weight=None,
         feature_mask=None,
-        epochs=10,
-        eval_set=None,
-        eval_fraction=0.0,
-        early_stopping_rounds=None,
-        lr=None,
-        verbose=False,
+        epochs: int = 10,
+        eval_set: Sequence[Any] | None = None,
+        eval_fraction: float = 0.0,
+        early_stopping_rounds: int | None = None,
+        lr: float | None = None,
+        verbose: bool = False,
         *,
-        callbacks=None,
-    ):
+        callbacks: Callback | Iterable[Callback] | None = None,
+    ) -> Self:
         """Phase 2: move the prototypes by gradient, over epochs of shuffled batches of
         ``finetune_batch_size`` rows.
 
@@ -526,7 +569,7 @@ class BaseFastKMeans(
         kind = kind_of(X)
         return give(importance, kind, "float32" if kind is Kind.TORCH else "float64")
 
-    def freeze_centroids(self, mask=None):
+    def freeze_centroids(self, mask=None) -> Self:
         """Freeze prototypes: they never move, merge or die, and their gradients are 0.
 
         Parameters
@@ -628,7 +671,7 @@ class BaseFastKMeans(
 
     # ---- manners of torch
 
-    def to(self, device):
+    def to(self, device) -> Self:
         """Move to a device; this build has the CPU only.
 
         Parameters
@@ -653,7 +696,7 @@ class BaseFastKMeans(
         need_device(device)
         return self
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Do nothing and return the estimator: there is one mode only.
 
         Parameters
@@ -666,7 +709,7 @@ class BaseFastKMeans(
         """
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Do nothing and return the estimator: there is one mode only.
 
         Returns

@@ -186,9 +186,12 @@ class Source:
         class_names: list[str] | None = None,
     ) -> Source: ...
     @staticmethod
-    def from_batches(start: Callable[[], Iterator[Batch]], again: bool = True) -> Source:
+    def from_batches(
+        start: Callable[[], Iterator[Batch]], again: bool = True, class_names: list[str] | None = None
+    ) -> Source:
         """start() gives an iterator over dense or CSR Batches of any size, which go out in pieces of at most the rows
-        asked for; again: it may be called more than once. What it raises comes out of the call that asked for rows."""
+        asked for; again: it may be called more than once. What it raises comes out of the call that asked for rows.
+        class_names: names of the labels 0, 1, ..., a list that may grow while batches are made; they go into the file."""
     def next(self, max_rows: int) -> dict[str, Any] | None:
         """The next rows, copied, as memoryviews: x (n_rows x n_cols) or csr (values, indptr, indices, n_cols), weight,
         mask, labels, tags (indptr, tags, n_tags), targets; None for what is not there. dtype: of x or the values;

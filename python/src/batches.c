@@ -125,6 +125,42 @@ static const fkm_batch *batch_at_hand(struct fkmpy_batches *self)
     }
 }
 
+static char *copy_of(PyObject *text)
+{
+    Py_ssize_t size;
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size); /* raises TypeError unless text is a str */
+    char *copy = utf8 ? malloc((size_t)size + 1) : NULL;
+
+    if (copy)
+        memcpy(copy, utf8, (size_t)size + 1);
+    else if (utf8)
+        PyErr_NoMemory();
+    return copy;
+}
+
+/* The names that the latest batch has brought. */
+static bool learn_names(struct fkmpy_batches *self)
+{
+    const Py_ssize_t n = self->class_names ? PyList_Size(self->class_names) : 0;
+
+    if (n > self->name_room) {
+        char **more = realloc(self->names, (size_t)n * 2 * sizeof *more);
+
+        if (!more)
+            return PyErr_NoMemory() != NULL;
+        self->names = more;
+        self->name_room = n * 2;
+    }
+    for (; self->n_names < n; self->n_names++) {
+        PyObject *name = PyList_GetItem(self->class_names, self->n_names);
+
+        self->names[self->n_names] = name ? copy_of(name) : NULL;
+        if (!self->names[self->n_names])
+            return false;
+    }
+    return true;
+}
+
 static bool pull(struct fkmpy_batches *self, int64_t max_rows, fkm_batch *out)
 {
     const fkm_batch *whole;
@@ -143,7 +179,7 @@ static bool pull(struct fkmpy_batches *self, int64_t max_rows, fkm_batch *out)
     if (!whole)
         return self->ended;
     n = whole->n_rows - self->offset < max_rows ? whole->n_rows - self->offset : max_rows;
-    self->failed = !piece_of(self, whole, self->offset, n, out);
+    self->failed = !piece_of(self, whole, self->offset, n, out) || !learn_names(self);
     if (self->failed)
         return false;
     self->offset += n;
@@ -252,8 +288,19 @@ static fkm_status tell(void *object, char *position, size_t size)
     return snprintf(position, size, WORD "%lld", (long long)self->rows) < (int)size ? FKM_OK : FKM_EINVAL;
 }
 
-const fkm_source_functions fkmpy_batches_functions = {
-    .struct_size = sizeof(fkm_source_functions), .next = next, .seek = seek, .tell = tell};
+static int64_t class_count(void *object) { return ((const struct fkmpy_batches *)object)->n_names; }
+
+static const char *class_name(void *object, int64_t index)
+{
+    return ((const struct fkmpy_batches *)object)->names[index];
+}
+
+const fkm_source_functions fkmpy_batches_functions = {.struct_size = sizeof(fkm_source_functions),
+                                                      .next = next,
+                                                      .seek = seek,
+                                                      .tell = tell,
+                                                      .class_count = class_count,
+                                                      .class_name = class_name};
 
 /* ---- what is held */
 
@@ -262,6 +309,12 @@ void fkmpy_batches_clear(struct fkmpy_batches *batches)
     Py_CLEAR(batches->start);
     Py_CLEAR(batches->iterator);
     Py_CLEAR(batches->batch);
+    Py_CLEAR(batches->class_names);
+    for (int64_t i = 0; i < batches->n_names; i++)
+        free(batches->names[i]);
+    free(batches->names);
+    batches->names = NULL;
+    batches->n_names = batches->name_room = 0;
     free(batches->indptr);
     free(batches->tag_indptr);
     batches->indptr = batches->tag_indptr = NULL;
@@ -273,5 +326,6 @@ int fkmpy_batches_visit(const struct fkmpy_batches *batches, visitproc visit, vo
     Py_VISIT(batches->start);
     Py_VISIT(batches->iterator);
     Py_VISIT(batches->batch);
+    Py_VISIT(batches->class_names);
     return 0;
 }

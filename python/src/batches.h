@@ -16,6 +16,9 @@ struct fkmpy_batches {
     bool ended, failed;
     int64_t *indptr, *tag_indptr; /* of a piece of a batch: counted from 0 */
     int64_t indptr_room, tag_room;
+    PyObject *class_names; /* a list of str that grows with the batches, or NULL */
+    char **names;          /* its texts, for who asks without the GIL */
+    int64_t n_names, name_room;
     struct fkmpy_call *call; /* the one the functions are called from */
 };
 extern const fkm_source_functions fkmpy_batches_functions;

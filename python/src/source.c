@@ -280,14 +280,18 @@ static PyObject *from_arrow(PyObject *type, PyObject *args, PyObject *keywords)
 static PyObject *from_batches(PyObject *type, PyObject *args, PyObject *keywords)
 {
     const struct fkmpy_state *state = fkmpy_state_of((PyTypeObject *)type);
-    PyObject *start;
+    PyObject *start, *names = NULL;
     int again = 1;
     struct fkmpy_source *self;
     fkm_status status;
 
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|p:from_batches", FKMPY_NAMES("start", "again"),
-                                     &start, &again))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|pO:from_batches",
+                                     FKMPY_NAMES("start", "again", "class_names"), &start, &again, &names))
         return NULL;
+    if (names && names != Py_None && !PyList_Check(names)) {
+        PyErr_Format(PyExc_TypeError, "class_names must be a list, not %R", (PyObject *)Py_TYPE(names));
+        return NULL;
+    }
     if (!PyCallable_Check(start)) {
         PyErr_Format(PyExc_TypeError, "start must be callable, not %R", (PyObject *)Py_TYPE(start));
         return NULL;
@@ -297,6 +301,8 @@ static PyObject *from_batches(PyObject *type, PyObject *args, PyObject *keywords
         return NULL;
     self->batches.start = Py_NewRef(start);
     self->batches.again = again;
+    if (names && names != Py_None)
+        self->batches.class_names = Py_NewRef(names);
     status = fkm_source_create(&fkmpy_batches_functions, &self->batches, &self->source);
     if (status != FKM_OK)
         fkmpy_raise(state, status);
@@ -575,8 +581,9 @@ PyObject *fkmpy_source_type(PyObject *module)
             "capsule."),
         FKMPY_METHOD(
             "from_batches", from_batches, FKMPY_KEYWORDS | METH_CLASS,
-            "from_batches($type, start, again=True)\n--\n\n"
-            "Rows of the Batch objects that the iterator start() gives; again: start may be called again."),
+            "from_batches($type, start, again=True, class_names=None)\n--\n\n"
+            "Rows of the Batch objects that the iterator start() gives; again: start may be called again; "
+            "class_names: a list of the labels' names, which may grow with the batches."),
         FKMPY_METHOD("next", next_rows, FKMPY_KEYWORDS,
                      "next($self, max_rows)\n--\n\nThe next rows, copied; None at the end."),
         FKMPY_METHOD("tell", tell, METH_NOARGS, "tell($self)\n--\n\nThe position of the next row, as text."),

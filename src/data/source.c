@@ -43,6 +43,9 @@ fkm_status fkm_source_create(const fkm_source_functions *functions, void *self, 
                          !functions->next   ? "next"
                          : !functions->seek ? "seek"
                                             : "tell");
+    if (!functions->class_count != !functions->class_name)
+        return fkmi_fail(FKM_EINVAL, "fkm_source_functions.%s is NULL, the other is not",
+                         functions->class_count ? "class_name" : "class_count");
     return create(functions, NULL, self, true, out);
 }
 
@@ -114,14 +117,19 @@ void fkm_source_close(fkm_source *source)
 
 int64_t fkm_source_class_count(const fkm_source *source)
 {
-    return source && source->words.class_count ? source->words.class_count(source->self) : 0;
+    if (!source)
+        return 0;
+    if (source->words.class_count)
+        return source->words.class_count(source->self);
+    return source->functions.class_count ? source->functions.class_count(source->self) : 0;
 }
 
 const char *fkm_source_class_name(const fkm_source *source, int64_t index)
 {
-    if (!source || !source->words.class_name || index < 0 || index >= fkm_source_class_count(source))
+    if (!source || index < 0 || index >= fkm_source_class_count(source))
         return NULL;
-    return source->words.class_name(source->self, index);
+    return source->words.class_name ? source->words.class_name(source->self, index)
+                                    : source->functions.class_name(source->self, index);
 }
 
 const char *fkm_source_column_name(const fkm_source *source, int64_t index)

@@ -181,3 +181,31 @@ TEST(words_of_a_reader)
     CHECK_TEXT("", fkm_source_note(NULL));
     CHECK_INT(0, fkm_source_class_count(NULL));
 }
+
+static int64_t two_names(void *self)
+{
+    (void)self;
+    return 2;
+}
+static const char *name_of(void *self, int64_t index)
+{
+    (void)self;
+    return index == 0 ? "cat" : "dog";
+}
+
+TEST(names_from_the_callers_functions)
+{
+    struct counter counter = {0};
+    fkm_source_functions named = functions;
+    fkm_source *source;
+
+    named.class_count = two_names;
+    CHECK_STATUS(FKM_EINVAL, fkm_source_create(&named, &counter, &source));
+    CHECK_SAYS("class_name is NULL", fkm_last_error());
+    named.class_name = name_of;
+    CHECK_OK(fkm_source_create(&named, &counter, &source));
+    CHECK_INT(2, fkm_source_class_count(source));
+    CHECK_TEXT("dog", fkm_source_class_name(source, 1));
+    CHECK(!fkm_source_class_name(source, 2));
+    fkm_source_close(source);
+}
