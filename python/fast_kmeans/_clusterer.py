@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import ClusterMixin
 
@@ -136,45 +138,46 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
 
     _task = "clusterer"
     _meaning_of = Nothing
+    k_init: int | str
 
     def __init__(
         self,
-        k_init=3,
-        distance="cosine",
-        dtype="float32",
-        init_mode="kmeans++",
-        soft_type="scaled",
-        temperature=1.0,
-        top_k=5,
-        auto_feature_weights=False,
-        negative_sampling=None,
-        diversity_reg=0.0,
-        l2_reg=0.0,
-        use_faiss=False,
-        use_compile=False,
+        k_init: int | str = 3,
+        distance: str = "cosine",
+        dtype: str = "float32",
+        init_mode: Any = "kmeans++",
+        soft_type: str = "scaled",
+        temperature: float = 1.0,
+        top_k: int = 5,
+        auto_feature_weights: bool = False,
+        negative_sampling: int | None = None,
+        diversity_reg: float = 0.0,
+        l2_reg: float = 0.0,
+        use_faiss: bool = False,
+        use_compile: bool = False,
         *,
-        device=None,
-        batch_size=10240,
-        random_state=42,
-        feature_weights=None,
-        n_threads=-1,
-        missing="error",
-        top_k_train="auto",
-        idw_power="auto",
-        finetune_batch_size=256,
-        learning_rate="auto",
-        k_max=None,
-        auto_scale=False,
-        min_weight=1e-3,
-        truncation_threshold=1e-4,
-        sparse=False,
-        merge_threshold=None,
-        relative_merge=False,
-        percentile_threshold=None,
-        decay=1.0,
-        noise=0.0,
-        normalize_prototypes=True,
-    ):
+        device: Any = None,
+        batch_size: int = 10240,
+        random_state: Any = 42,
+        feature_weights: Any = None,
+        n_threads: int = -1,
+        missing: str = "error",
+        top_k_train: int | str = "auto",
+        idw_power: float | str = "auto",
+        finetune_batch_size: int = 256,
+        learning_rate: float | str = "auto",
+        k_max: int | None = None,
+        auto_scale: bool = False,
+        min_weight: float = 1e-3,
+        truncation_threshold: float = 1e-4,
+        sparse: bool = False,
+        merge_threshold: float | None = None,
+        relative_merge: bool = False,
+        percentile_threshold: float | None = None,
+        decay: float = 1.0,
+        noise: float = 0.0,
+        normalize_prototypes: bool = True,
+    ) -> None:
         self._store(locals())
 
     @property
