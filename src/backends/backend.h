@@ -52,12 +52,14 @@ struct fkmi_pack; /* prototypes laid out for scanning; belongs to a backend */
 
 struct fkmi_backend {
     const char *name;
-    /* Lays out k prototypes (row-major, dtype) for a space; the points may change or go afterwards. *pack may hold
-     * an older pack (or NULL), whose memory is reused; on failure it stays valid with its old content. masked:
-     * rows with a mask will be scanned (needs room for the squares). */
+    /* Lays out k prototypes (row-major, dtype) for a space; the points are read by later scans too and must not
+     * change before the last of them. *pack may hold an older pack (or NULL), whose memory is reused; on failure it
+     * stays valid with its old content. masked: rows with a mask will be scanned (needs room for the squares). */
     fkm_status (*pack)(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
                        const void *points, int64_t k, bool masked, struct fkmi_pack **pack);
     void (*pack_free)(struct fkmi_pack *pack); /* NULL is fine */
+    /* A scan of a multiple of this many rows wastes nothing. */
+    int64_t (*rows_together)(const struct fkmi_pack *pack);
     /* Scans all rows of the view, in parallel. rows->dim equals the pack's. */
     fkm_status (*scan)(struct fkm_context *context, const struct fkmi_rows *rows,
                        const struct fkmi_pack *pack, const struct fkmi_scan *scan);

@@ -358,6 +358,11 @@ void fkmi_pool_free(struct fkmi_pool *pool)
 
 int fkmi_pool_threads(const struct fkmi_pool *pool) { return pool ? pool->n_threads : 1; }
 
+int fkmi_pool_threads_here(const struct fkmi_pool *pool)
+{
+    return inside_a_job ? 1 : fkmi_pool_threads(pool);
+}
+
 static void open_job(struct fkmi_pool *pool)
 {
     const uint64_t generation = atomic_load(&pool->job_state) / GENERATION + 1;

@@ -15,6 +15,8 @@ typedef fkm_status fkmi_range_fn(void *job, int64_t begin, int64_t end, int thre
 fkm_status fkmi_pool_create(int n_threads, struct fkmi_pool **out);
 void fkmi_pool_free(struct fkmi_pool *pool);
 int fkmi_pool_threads(const struct fkmi_pool *pool); /* 1 for NULL */
+/* How many of them a parallel call from here can use: 1 inside another one. */
+int fkmi_pool_threads_here(const struct fkmi_pool *pool);
 /* Calls body on blocks of [0, n); the caller works too. Any number of threads may call at once on one pool (a
  * busy pool makes the second caller do its blocks itself, as thread 0 of its own: scratch indexed by `thread`
  * belongs to the call). Nested calls run serially. The first failing block's status and message (lowest block)

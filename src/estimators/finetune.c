@@ -254,6 +254,7 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
 
     FKMI_TRY(need_soft_routing(model, "finetune"));
     FKMI_TRY(check_options(given, &options));
+    fkmi_model_drop_packs(model);
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, false, &lesson));
     FKMI_TRY_GOTO(copy_history(model, &history));

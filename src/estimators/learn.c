@@ -209,6 +209,7 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     if (!model)
         return fkmi_fail(FKM_EINVAL, "model is NULL");
     FKMI_TRY(check_fit_options(given, &options));
+    fkmi_model_drop_packs(model);
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &fresh, batch, true, &lesson));
     FKMI_TRY_GOTO(begin_state(model, &lesson, &fresh.state));
     watch = (struct watch){.model = model,
@@ -339,6 +340,7 @@ fkm_status fkm_model_fit_batch(fkm_model *model, const fkm_batch *batch, double 
 
     if (!model)
         return fkmi_fail(FKM_EINVAL, "model is NULL");
+    fkmi_model_changed(model); /* also when it fails: seeding may have moved what the packs look at */
     if (model->learned.state.k == 0)
         FKMI_TRY(first_batch(model, batch, &moved));
     else

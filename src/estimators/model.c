@@ -82,8 +82,7 @@ void fkm_model_free(fkm_model *model)
     fkmi_free(model->notes);
     fkmi_phase1_free(&model->phase1, backend);
     fkmi_train_work_free(&model->train_work, backend);
-    backend->pack_free(model->packs[0]);
-    backend->pack_free(model->packs[1]);
+    fkmi_model_drop_packs(model);
     pthread_mutex_destroy(&model->pack_lock);
     fkmi_free(model);
 }
@@ -127,6 +126,15 @@ done:
 }
 
 void fkmi_model_changed(fkm_model *model) { model->packed[0] = model->packed[1] = false; }
+
+void fkmi_model_drop_packs(fkm_model *model)
+{
+    for (int i = 0; i < 2; i++) {
+        model->context->backend->pack_free(model->packs[i]);
+        model->packs[i] = NULL;
+        model->packed[i] = false;
+    }
+}
 
 fkm_status fkmi_model_need_fitted(const fkm_model *model, const char *what)
 {

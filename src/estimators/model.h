@@ -136,8 +136,9 @@ fkm_status fkmi_model_new(fkm_context *context, const fkm_params *params, fkm_mo
 fkm_status fkmi_history_add(struct fkmi_history *history, const struct fkmi_history_line *line);
 /* Prototypes a new class of this label should get at most: its own number, or k_init. */
 int32_t fkmi_model_class_k(const fkm_model *model, int64_t label);
-/* Forgets the packs: the prototypes have changed. */
+/* Forgets the packs, which look at the prototypes: these have changed, or may move. Their memory stays. */
 void fkmi_model_changed(fkm_model *model);
+void fkmi_model_drop_packs(fkm_model *model); /* their memory too: a long call begins */
 void fkmi_learned_free(struct fkmi_learned *learned);
 fkm_status fkmi_learned_copy(struct fkmi_learned *out, const struct fkmi_learned *learned);
 

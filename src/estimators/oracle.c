@@ -3,7 +3,14 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "estimators/model.h"
 
-enum { BLOCK_ENTRIES = 1 << 17, MAX_BLOCK_ROWS = 8192, MIN_BLOCK_ROWS = 64 };
+enum {
+    BLOCK_BYTES = 1 << 16, /* of answers in a block that a thread has for itself */
+    MOST_BLOCK_ROWS = 256,
+    LEAST_ROWS_OF_LARGE_MODELS = 64,
+    LARGE_MODEL_BYTES = 1 << 20,
+    MOST_BYTES = 8 << 20, /* of answers in memory, unless a single block takes more */
+    ROWS_OF_A_PART = 16
+};
 
 fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
                           bool masked, struct fkmi_pack **pack, struct fkmi_oracle *oracle)
@@ -42,60 +49,146 @@ int64_t fkmi_oracle_width(const struct fkmi_oracle *oracle, int64_t top_k)
     return top_k < 0 || top_k > oracle->state->k ? oracle->state->k : top_k;
 }
 
-/* One block of rows on its way through scan and body. */
-struct block {
+/* ---- rows in blocks: many rows go to the threads a block each, which scans alone; few go one block at a time,
+ * scanned by all threads. Either way an answer is the same. */
+
+struct asking {
     const struct fkmi_oracle *oracle;
+    const struct fkmi_rows *rows;
+    struct fkmi_scan scan; /* of a block at the first place */
+    int64_t width, n_scratch;
+    int64_t block, room; /* rows of a block that a thread has for itself; rows in memory */
+    bool alone;          /* threads have blocks for themselves */
     struct fkmi_routing routing;
-    int64_t first, width, n_scratch;
-    int32_t *index;
+    int32_t *index; /* room x width, like distance and weight; NULL: not needed */
     double *distance, *weight, *scratch;
+    double tau; /* of every prototype, when there is no index */
     fkmi_row_fn *row_body;
     fkmi_tags_fn *tags_body;
     void *job;
+    int64_t first; /* row at the first place, when blocks are shared */
 };
 
-static int64_t block_rows(int64_t n, int64_t width)
+/* Small enough to stay in a cache with its rows; larger where prototypes do not, so that they are read less often. */
+static void size_blocks(struct asking *asking, int64_t row_bytes, int n_threads)
 {
-    int64_t rows = BLOCK_ENTRIES / width;
+    const struct fkmi_oracle *oracle = asking->oracle;
+    const struct fkmi_state *state = oracle->state;
+    const int64_t together = oracle->context->backend->rows_together(oracle->pack);
+    const double model_bytes = (double)state->k * (double)state->dim * (double)fkmi_dtype_size(state->dtype);
+    const int64_t least = model_bytes > LARGE_MODEL_BYTES ? LEAST_ROWS_OF_LARGE_MODELS : 1;
+    int64_t rows = BLOCK_BYTES / row_bytes;
 
-    rows = rows > MAX_BLOCK_ROWS ? MAX_BLOCK_ROWS : rows < MIN_BLOCK_ROWS ? MIN_BLOCK_ROWS : rows;
-    return rows < n ? rows : n;
+    rows = rows > MOST_BLOCK_ROWS ? MOST_BLOCK_ROWS : rows < least ? least : rows;
+    asking->block = (rows + together - 1) / together * together;
+    asking->room = asking->block * n_threads;
+    asking->alone = asking->rows->n >= 4 * asking->room;
+    if (asking->room > MOST_BYTES / row_bytes) {
+        asking->alone = false;
+        asking->room = asking->block;
+    }
+    asking->room = asking->room < asking->rows->n ? asking->room : asking->rows->n;
 }
 
-static fkm_status block_open(struct block *block, const struct fkmi_oracle *oracle, int64_t rows,
-                             int64_t width, int64_t n_scratch, bool weights)
+static fkm_status asking_open(struct asking *asking, bool index, bool weights)
 {
-    block->oracle = oracle;
-    block->routing = fkmi_routing_of(oracle->params, oracle->state);
-    block->width = width;
-    block->n_scratch = n_scratch;
-    FKMI_TRY(fkmi_alloc(&block->index, rows * width, sizeof *block->index));
-    FKMI_TRY(fkmi_alloc(&block->distance, rows * width, sizeof *block->distance));
+    struct fkmi_pool *pool = asking->oracle->context->pool;
+    const size_t entry = (index ? sizeof(int32_t) : 0) + (weights ? 2 : 1) * sizeof(double);
+
+    asking->routing = fkmi_routing_of(asking->oracle->params, asking->oracle->state);
+    size_blocks(asking, asking->width * (int64_t)entry, fkmi_pool_threads_here(pool));
+    if (index)
+        FKMI_TRY(fkmi_alloc(&asking->index, asking->room * asking->width, sizeof *asking->index));
+    FKMI_TRY(fkmi_alloc(&asking->distance, asking->room * asking->width, sizeof *asking->distance));
     if (weights)
-        FKMI_TRY(fkmi_alloc(&block->weight, rows * width, sizeof *block->weight));
-    return fkmi_alloc(&block->scratch, n_scratch * fkmi_pool_threads(oracle->context->pool),
-                      sizeof *block->scratch);
+        FKMI_TRY(fkmi_alloc(&asking->weight, asking->room * asking->width, sizeof *asking->weight));
+    return fkmi_alloc(&asking->scratch, asking->n_scratch * fkmi_pool_threads(pool), sizeof *asking->scratch);
 }
 
-static void block_free(struct block *block)
+static void asking_free(struct asking *asking)
 {
-    fkmi_free(block->index);
-    fkmi_free(block->distance);
-    fkmi_free(block->weight);
-    fkmi_free(block->scratch);
+    fkmi_free(asking->index);
+    fkmi_free(asking->distance);
+    fkmi_free(asking->weight);
+    fkmi_free(asking->scratch);
 }
 
-static fkm_status route_rows(void *argument, int64_t begin, int64_t end, int thread)
+static void route_row(const struct asking *asking, int64_t row, int64_t at, int thread)
 {
-    struct block *block = argument;
+    const struct fkmi_candidates candidates = {asking->width, asking->index + at, asking->distance + at,
+                                               asking->weight + at};
 
-    for (int64_t i = begin; i < end; i++) {
-        const int64_t at = i * block->width;
-        const struct fkmi_candidates candidates = {block->width, block->index + at, block->distance + at,
-                                                   block->weight + at};
-        fkmi_route(&block->routing, block->width, candidates.index, candidates.distance, block->weight + at);
-        block->row_body(block->job, block->first + i, &candidates,
-                        block->scratch + thread * block->n_scratch);
+    fkmi_route(&asking->routing, asking->width, candidates.index, candidates.distance, asking->weight + at);
+    asking->row_body(asking->job, row, &candidates, asking->scratch + thread * asking->n_scratch);
+}
+
+static void score_tags(const struct asking *asking, int64_t row, int64_t at, int thread)
+{
+    const struct fkmi_state *state = asking->oracle->state;
+    double *z = asking->distance + at;
+
+    for (int64_t c = 0; c < asking->width; c++) {
+        const double tau = asking->index && !isinf(z[c])
+                               ? fkmi_routing_tau(&asking->routing, asking->index[at + c])
+                               : asking->tau;
+
+        z[c] =
+            isinf(z[c]) ? -INFINITY : state->beta[c] - state->alpha[c] * z[c] / tau; /* inf: no prototype */
+    }
+    asking->tags_body(asking->job, row, z, thread);
+}
+
+/* Rows first .. first + n, whose scan lies from `place` on. */
+static void answer(const struct asking *asking, int64_t first, int64_t n, int64_t place, int thread)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (asking->row_body)
+            route_row(asking, first + i, (place + i) * asking->width, thread);
+        else
+            score_tags(asking, first + i, (place + i) * asking->width, thread);
+}
+
+static fkm_status scan_rows(const struct asking *asking, int64_t first, int64_t n, int64_t place)
+{
+    const struct fkmi_oracle *oracle = asking->oracle;
+    const struct fkmi_rows rows = fkmi_rows_slice(asking->rows, first, n);
+    struct fkmi_scan scan = asking->scan;
+
+    scan.index = asking->index ? asking->index + place * asking->width : NULL;
+    scan.distance = asking->distance + place * asking->width;
+    return oracle->context->backend->scan(oracle->context, &rows, oracle->pack, &scan);
+}
+
+static fkm_status block_alone(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct asking *asking = argument;
+    const int64_t place = thread * asking->block;
+
+    FKMI_TRY(scan_rows(asking, begin, end - begin, place));
+    answer(asking, begin, end - begin, place, thread);
+    return FKM_OK;
+}
+
+static fkm_status part_of_block(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct asking *asking = argument;
+
+    answer(asking, asking->first + begin, end - begin, begin, thread);
+    return FKM_OK;
+}
+
+static fkm_status ask_all(struct asking *asking)
+{
+    struct fkmi_pool *pool = asking->oracle->context->pool;
+    const int64_t n = asking->rows->n;
+
+    if (asking->alone)
+        return fkmi_parallel(pool, n, asking->block, block_alone, asking);
+    for (asking->first = 0; asking->first < n; asking->first += asking->room) {
+        const int64_t here = n - asking->first < asking->room ? n - asking->first : asking->room;
+
+        FKMI_TRY(scan_rows(asking, asking->first, here, 0));
+        FKMI_TRY(fkmi_parallel(pool, here, ROWS_OF_A_PART, part_of_block, asking));
     }
     return FKM_OK;
 }
@@ -104,64 +197,49 @@ fkm_status fkmi_oracle_each(const struct fkmi_oracle *oracle, const struct fkmi_
                             int64_t n_scratch, fkmi_row_fn *body, void *job)
 {
     fkm_status status = FKM_OK;
-    struct fkm_context *context = oracle->context;
-    const int64_t width = fkmi_oracle_width(oracle, top_k), per_block = block_rows(rows->n, width);
-    struct block block = {.row_body = body, .job = job};
+    const int64_t width = fkmi_oracle_width(oracle, top_k);
+    struct asking asking = {
+        .oracle = oracle,
+        .rows = rows,
+        .width = width,
+        .n_scratch = n_scratch,
+        .scan = {.kind = width == 1 ? FKMI_SCAN_NEAREST : FKMI_SCAN_TOP_K, .top_k = width},
+        .row_body = body,
+        .job = job};
 
-    FKMI_TRY_GOTO(block_open(&block, oracle, per_block, width, n_scratch, true));
-    for (block.first = 0; block.first < rows->n; block.first += per_block) {
-        const int64_t n = rows->n - block.first < per_block ? rows->n - block.first : per_block;
-        const struct fkmi_rows some = fkmi_rows_slice(rows, block.first, n);
-        const struct fkmi_scan scan = {.kind = width == 1 ? FKMI_SCAN_NEAREST : FKMI_SCAN_TOP_K,
-                                       .top_k = width,
-                                       .index = block.index,
-                                       .distance = block.distance};
-        FKMI_TRY_GOTO(context->backend->scan(context, &some, oracle->pack, &scan));
-        FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, 256, route_rows, &block));
-    }
+    FKMI_TRY_GOTO(asking_open(&asking, true, true));
+    FKMI_TRY_GOTO(ask_all(&asking));
 done:
-    block_free(&block);
+    asking_free(&asking);
     return status;
 }
 
-static fkm_status score_tags(void *argument, int64_t begin, int64_t end, int thread)
+/* Fine-tuning learns one temperature for all prototypes; a file may say otherwise. */
+static bool one_temperature(const struct fkmi_state *state)
 {
-    struct block *block = argument;
-    const struct fkmi_state *state = block->oracle->state;
-
-    for (int64_t i = begin; i < end; i++) {
-        double *z = block->distance + i * block->width;
-        for (int64_t c = 0; c < block->width; c++) {
-            const int32_t j = block->index[i * block->width + c];
-            z[c] = j < 0 ? -INFINITY
-                         : state->beta[c] - state->alpha[c] * z[c] / fkmi_routing_tau(&block->routing, j);
-        }
-        block->tags_body(block->job, block->first + i, z, thread);
-    }
-    return FKM_OK;
+    for (int64_t j = 1; j < state->k; j++)
+        if (state->theta[j] != state->theta[0])
+            return false;
+    return true;
 }
 
 fkm_status fkmi_oracle_each_tags(const struct fkmi_oracle *oracle, const struct fkmi_rows *rows,
                                  fkmi_tags_fn *body, void *job)
 {
     fkm_status status = FKM_OK;
-    struct fkm_context *context = oracle->context;
-    const int64_t width = oracle->state->n_classes, per_block = block_rows(rows->n, width);
-    struct block block = {.tags_body = body, .job = job};
+    const struct fkmi_state *state = oracle->state;
+    struct asking asking = {
+        .oracle = oracle,
+        .rows = rows,
+        .width = state->n_classes,
+        .scan = {.kind = FKMI_SCAN_CLASSES, .class_begin = state->class_begin, .n_classes = state->n_classes},
+        .tags_body = body,
+        .job = job};
 
-    FKMI_TRY_GOTO(block_open(&block, oracle, per_block, width, 0, false));
-    for (block.first = 0; block.first < rows->n; block.first += per_block) {
-        const int64_t n = rows->n - block.first < per_block ? rows->n - block.first : per_block;
-        const struct fkmi_rows some = fkmi_rows_slice(rows, block.first, n);
-        const struct fkmi_scan scan = {.kind = FKMI_SCAN_CLASSES,
-                                       .class_begin = oracle->state->class_begin,
-                                       .n_classes = width,
-                                       .index = block.index,
-                                       .distance = block.distance};
-        FKMI_TRY_GOTO(context->backend->scan(context, &some, oracle->pack, &scan));
-        FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, 64, score_tags, &block));
-    }
+    FKMI_TRY_GOTO(asking_open(&asking, !one_temperature(state), false));
+    asking.tau = fkmi_routing_tau(&asking.routing, 0);
+    FKMI_TRY_GOTO(ask_all(&asking));
 done:
-    block_free(&block);
+    asking_free(&asking);
     return status;
 }

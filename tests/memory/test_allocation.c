@@ -354,6 +354,30 @@ TEST(one_failing_allocation_after_phase_2) { fail_everything(true, 0); }
 TEST(no_memory_for_ever_after_phase_1) { fail_everything(false, 1); }
 TEST(no_memory_for_ever_after_phase_2) { fail_everything(true, 1); }
 
+TEST(a_model_answers_as_before_when_a_batch_with_a_new_class_failed)
+{
+    struct data data = data_make(N, DIM, 3, 84);
+    const fkm_params params = data_params(FKM_TASK_CLASSIFY);
+    struct scene scene = {.task = FKM_TASK_CLASSIFY, .data = &data};
+    int64_t before[N], after[N];
+    fkm_status status = FKM_ENOMEM;
+
+    CHECK_OK(fkm_model_create(context_of(2), &params, &scene.model));
+    const fkm_batch batch = whole(&scene);
+    CHECK_OK(fkm_model_fit(scene.model, &batch, NULL));
+    CHECK_OK(fkm_model_predict_labels(scene.model, &batch, before));
+    for (int64_t n = 1; status == FKM_ENOMEM; n++) {
+        fkmi_memory_fail(n, 0);
+        status = do_fit_batch_with_new_class(&scene);
+        fkmi_memory_fail(0, 0);
+        CHECK_OK(fkm_model_predict_labels(scene.model, &batch, after));
+        CHECK(status == FKM_OK || memcmp(before, after, sizeof before) == 0);
+    }
+    CHECK_OK(status);
+    fkm_model_free(scene.model);
+    data_free(&data);
+}
+
 TEST(freeing_models_gives_all_memory_back)
 {
     struct data data = data_make(N, DIM, 3, 81);

@@ -192,7 +192,7 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
                                const struct fkmi_space *space, const int32_t *index, const double *factor,
                                int64_t k, double *sum, double *mass, double *ages)
 {
-    const int n_threads = fkmi_pool_threads(context->pool);
+    const int n_threads = fkmi_pool_threads_here(context->pool);
     const bool plain = !rows->mask && !fkmi_rows_sparse(rows),
                scaled = plain && space->metric == FKM_METRIC_COSINE;
     struct accumulate_job job = {.rows = rows,

@@ -25,7 +25,7 @@ struct fkmi_pack {
     double norm;         /* largest norm of a mapped prototype (euclidean) */
     double centre_norm2; /* of the mapped centre */
     bool unusual;        /* prototypes so large or small that scores could overflow or vanish */
-    void *points;        /* k x dim, dtype: as given */
+    const void *points;  /* k x dim, dtype: the caller's */
     char *panels;        /* n_panels x dim x cols, panel_dtype */
     char *squares;       /* masked euclidean and cosine: the same of squares, reals */
     char *bias;          /* n_panels x cols reals, for dense rows */

@@ -1,5 +1,5 @@
 /* pack.c — lays prototypes out for tiles: mapped, in panels of `cols`, dimension-major, with their biases;
- * and keeps them as given for direct distances.
+ * direct distances read them where they are.
  *
  * Euclidean scores x.c - |c|^2/2 cancel when all points lie far from the origin. When the mean of the
  * prototypes is large beside their spread, it is subtracted from prototypes and rows alike.
@@ -21,7 +21,6 @@ static const double zeros[DIMS_PER_CHUNK]; /* also read as floats */
 
 struct pack_job {
     struct fkmi_pack *pack;
-    const void *points; /* as given by the caller */
     /* measured first, by euclidean only */
     double *mean, *squares; /* dim; by chunk of DIMS_PER_MEAN */
     char *scratch;
@@ -55,7 +54,8 @@ static struct thread_scratch scratch_of(const struct pack_job *job, int thread)
 
 static const char *point_at(const struct pack_job *job, int64_t j, int64_t d)
 {
-    return (const char *)job->points + (size_t)(j * job->pack->dim + d) * fkmi_dtype_size(job->pack->dtype);
+    return (const char *)job->pack->points +
+           (size_t)(j * job->pack->dim + d) * fkmi_dtype_size(job->pack->dtype);
 }
 
 static void scale_reals(enum fkmi_real real, void *x, int64_t n, double scale)
@@ -157,7 +157,6 @@ static void carve_pack(struct fkmi_pack *pack, struct fkmi_carve *carve, bool we
     const int64_t cols = pack->tile->cols, lanes = pack->n_panels * cols, dim = pack->dim;
     const bool squares = pack->masked && pack->space.metric != FKM_METRIC_L1;
 
-    pack->points = fkmi_carve(carve, pack->k * dim, fkmi_dtype_size(pack->dtype));
     pack->panels = fkmi_carve(carve, lanes * dim, fkmi_dtype_size(pack->panel_dtype));
     pack->squares = squares ? fkmi_carve(carve, lanes * dim, real) : NULL;
     pack->bias = fkmi_carve(carve, lanes, real);
@@ -291,16 +290,9 @@ static fkm_status pack_panels(void *argument, int64_t begin, int64_t end, int th
 {
     const struct pack_job *job = argument;
     const struct thread_scratch scratch = scratch_of(job, thread);
-    const struct fkmi_pack *pack = job->pack;
 
-    for (int64_t panel = begin; panel < end; panel++) {
-        const int64_t first = panel * pack->tile->cols, left = pack->k - first;
-        const int64_t n = left < pack->tile->cols ? left : pack->tile->cols;
-
+    for (int64_t panel = begin; panel < end; panel++)
         pack_panel(job, &scratch, panel);
-        memcpy((char *)pack->points + (size_t)(first * pack->dim) * fkmi_dtype_size(pack->dtype),
-               point_at(job, first, 0), (size_t)(n * pack->dim) * fkmi_dtype_size(pack->dtype));
-    }
     return FKM_OK;
 }
 
@@ -326,17 +318,18 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
                          const void *points, int64_t k, bool masked, struct fkmi_pack **pack)
 {
     const struct fkmi_kernels *kernels = context->kernels;
-    const int n_threads = fkmi_pool_threads(context->pool);
+    const int n_threads = fkmi_pool_threads_here(context->pool);
     struct fkmi_pack next = {.space = *space,
                              .wide = *space,
                              .dtype = dtype,
                              .dim = space->dim,
                              .k = k,
+                             .points = points,
                              .masked = masked,
                              .kernels = kernels,
                              .memory = *pack ? (*pack)->memory : NULL,
                              .capacity = *pack ? (*pack)->capacity : 0};
-    struct pack_job job = {.pack = &next, .points = points};
+    struct pack_job job = {.pack = &next};
     struct thread_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_pack *fresh = NULL;

@@ -16,8 +16,10 @@
 #define FEW_PROTOTYPES      12 /* up to here, direct distances cost no more than a tile */
 #define FEW_ROWS            3
 #define TILES_PER_CELL      40
+#define TILES_OF_SMALL_CELL 12 /* against prototypes that stay in L2: more would save nothing */
 #define LIST_BYTES_PER_CELL ((int64_t)4 << 20)
 #define CELLS_WANTED        8
+#define ROWS_PER_CHECK      16                 /* for an interrupt, where a row may take long */
 #define WORK_PER_CELL       ((int64_t)1 << 18) /* multiplications that are worth another thread */
 
 enum epilogue { LISTS, CLASSES, ALL };
@@ -509,35 +511,36 @@ static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thr
 
 /* ---- cutting the work */
 
-/* Rows that stay in half of L2 when laid out, in whole tiles; fewer when that gives every thread
- * something. */
-static int64_t rows_per_cell_of(const struct scan_job *job)
+/* Rows that stay in half of L2 when laid out, in whole tiles, or in an eighth where prototypes have room beside them
+ * and need not be read from farther away; fewer when that gives every thread something. */
+static int64_t rows_per_cell_of(const struct scan_job *job, int n_threads)
 {
     const struct fkmi_pack *pack = job->pack;
-    const int64_t rows = pack->tile->rows;
-    const int64_t row_bytes =
-        pack->dim * (int64_t)fkmi_real_size(pack->space.real) * (job->rows->mask ? 2 : 1);
-    const int64_t list_bytes = job->most * (int64_t)sizeof(struct fkmi_candidate);
-    const int64_t by_cells = (job->rows->n - 1) / CELLS_WANTED / rows + 1;
-    int64_t tiles =
-        fkmi_rows_sparse(job->rows) ? TILES_PER_CELL : (int64_t)fkmi_cpu_l2_bytes() / 2 / (row_bytes * rows);
+    const int64_t rows = pack->tile->rows, l2 = (int64_t)fkmi_cpu_l2_bytes();
+    const int64_t column_bytes = (int64_t)fkmi_real_size(pack->space.real) * (job->rows->mask ? 2 : 1);
+    const int64_t row_bytes = pack->dim * column_bytes,
+                  list_bytes = job->most * (int64_t)sizeof(struct fkmi_candidate);
+    const int64_t by_cells = (job->rows->n - 1) / (n_threads > 1 ? CELLS_WANTED : 1) / rows + 1;
+    const bool small = pack->k <= l2 / row_bytes;
+    const int64_t most = small ? TILES_OF_SMALL_CELL : TILES_PER_CELL;
+    int64_t tiles = fkmi_rows_sparse(job->rows) ? most : l2 / (small ? 8 : 2) / (row_bytes * rows);
 
     if (tiles > LIST_BYTES_PER_CELL / (list_bytes * rows))
         tiles = LIST_BYTES_PER_CELL / (list_bytes * rows);
     tiles = tiles > by_cells ? by_cells : tiles;
-    tiles = tiles > TILES_PER_CELL ? TILES_PER_CELL : tiles;
+    tiles = tiles > most ? most : tiles;
     return (tiles > 1 ? tiles : 1) * rows;
 }
 
 /* Few rows against many prototypes: the panels are shared out as well. */
-static int64_t parts_of(const struct scan_job *job, int64_t n_cells)
+static int64_t parts_of(const struct scan_job *job, int64_t n_cells, int n_threads)
 {
     const struct fkmi_pack *pack = job->pack;
     const int64_t work =
         job->rows->n * pack->dim < INT64_MAX / pack->k ? job->rows->n * pack->dim * pack->k : INT64_MAX;
     int64_t parts = CELLS_WANTED / 2 / n_cells;
 
-    if (job->epilogue != LISTS || job->picked)
+    if (job->epilogue != LISTS || job->picked || n_threads == 1)
         return 1;
     if (parts > work / n_cells / WORK_PER_CELL)
         parts = work / n_cells / WORK_PER_CELL;
@@ -570,7 +573,7 @@ static void count_entries(struct scan_job *job, int64_t n_blocks)
 
 static fkm_status run(struct fkm_context *context, struct scan_job *job, int64_t n_groups)
 {
-    const int n_threads = fkmi_pool_threads(context->pool);
+    const int n_threads = fkmi_pool_threads_here(context->pool);
     const int64_t n = job->rows->n;
     const int64_t n_blocks = job->groups ? n_groups : (n - 1) / job->rows_per_cell + 1;
     struct cell_scratch measured;
@@ -579,7 +582,7 @@ static fkm_status run(struct fkm_context *context, struct scan_job *job, int64_t
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    job->n_parts = parts_of(job, n_blocks);
+    job->n_parts = parts_of(job, n_blocks, n_threads);
     count_entries(job, n_blocks);
     for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
         const int64_t n_lists = job->epilogue == LISTS && job->n_parts > 1 ? n * job->n_parts : 0;
@@ -697,7 +700,7 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         break;
     }
     job.most = job.width < pack->k ? job.width : pack->k;
-    job.rows_per_cell = rows_per_cell_of(&job);
+    job.rows_per_cell = rows_per_cell_of(&job, fkmi_pool_threads_here(context->pool));
     if (scan->kind == FKMI_SCAN_OWN)
         return scan_own(context, &job);
     job.direct =
@@ -712,10 +715,13 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
     return run(context, &job, 0);
 }
 
+static int64_t rows_together(const struct fkmi_pack *pack) { return pack->tile->rows; }
+
 const struct fkmi_backend fkmi_backend_cpu = {
     .name = "cpu",
     .pack = fkmi_cpu_pack,
     .pack_free = fkmi_cpu_pack_free,
+    .rows_together = rows_together,
     .scan = fkmi_cpu_scan,
     .accumulate = fkmi_cpu_accumulate,
 };
