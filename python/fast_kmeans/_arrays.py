@@ -136,10 +136,10 @@ def floats(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _adjacent(array: np.ndarray) -> np.ndarray:
-    """The array if its rows lie whole elements apart, overlapping nowhere, columns adjacent; else a copy."""
+    """The array if its elements are aligned, its columns adjacent and its rows apart; else a copy."""
     size, (n_rows, n_cols), (row, column) = array.itemsize, array.shape, array.strides
     good = array.flags.aligned and (n_cols == 1 or column == size)
-    good = good and (n_rows == 1 or (row >= n_cols * size and row % size == 0))
+    good = good and (n_rows == 1 or row >= n_cols * size)
     return array if good else np.array(array, order="C")
 
 

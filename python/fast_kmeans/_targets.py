@@ -64,8 +64,6 @@ def numbers_of(y, n_rows: int) -> tuple[np.ndarray, bool]:
 def vector_of(y, name: str = "y", n_rows: int | None = None) -> np.ndarray:
     """Labels: one dimension, any dtype; none may be missing. A column vector warns as in scikit-learn."""
     y = _plain(y, name)
-    if not isinstance(y, np.ndarray):
-        y = np.asarray(y)
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{y}\n")
     y = column_or_1d(y, warn=True)

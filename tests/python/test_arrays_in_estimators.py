@@ -71,6 +71,7 @@ def test_the_same_model_from_every_kind_of_array(estimator):
             type(estimator)(**estimator.get_params()).fit(X, LABELS).predict(X[:, :3])
 
 
+@pytest.mark.filterwarnings("ignore:Sparse")
 def test_sparse_rows_of_scipy_and_torch_are_one_model():
     torch = pytest.importorskip("torch")
     dense = np.where(X > 0.5, X, 0)

@@ -306,6 +306,9 @@ def test_tensors_the_core_cannot_read():
         np.testing.assert_array_equal(dense, tensor.numpy())
         half = rows_of(tensor.bfloat16()).dense
         assert half.stride(1) == 1 and torch.equal(half, tensor.bfloat16())
+    half = X.bfloat16()
+    for tensor in (half.T, half[:, ::2], half[:1].expand(5, 4), half.as_strided((5, 4), (2, 1))):
+        assert rows_of(tensor).dense.is_contiguous() and torch.equal(rows_of(tensor).dense, tensor)
     assert rows_of(torch.nn.Parameter(X)).dense.ctypes.data == X.data_ptr()
     assert rows_of(X > 3).dense.sum() == 20
 

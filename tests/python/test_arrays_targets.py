@@ -219,6 +219,11 @@ def test_labels_refused(y, words):
         vector_of(y, "y", 4)
 
 
+def test_sparse_labels_are_refused():
+    with pytest.raises(TypeError, match="Sparse data was passed for y|[Ss]parse"):
+        vector_of(sparse.csr_array(np.eye(4)))
+
+
 def test_labels_with_a_hole_are_refused():
     pandas, polars, pyarrow = map(pytest.importorskip, ("pandas", "polars", "pyarrow"))
     for y in (
