@@ -813,6 +813,63 @@ TEST(values_that_cannot_be_are_named)
     }
 }
 
+TEST(items_of_long_lists_are_counted_through)
+{
+    static float values[700];
+    struct table table = {0};
+    const fkm_source_options options = options_for(FKM_TASK_CLUSTER, NULL);
+
+    values[600] = INFINITY;
+    table_add(&table, fixed_lists("+w:700", "x", 1, fixed_width("f", "", 700, values, 4)));
+    check_table_refused(FKM_EDATA, "row 0: column 0 (x), item 600: inf is not a finite number", &table,
+                        &options);
+    table_free(&table);
+}
+
+TEST(tag_columns_must_agree_with_known_names)
+{
+    static const char *const known[] = {"b", "a"};
+    struct table table = {0};
+    fkm_source_options options = options_for(FKM_TASK_MULTILABEL, "a,b");
+
+    table_add(&table, bools("a", "10"));
+    table_add(&table, bools("b", "11"));
+    table_add(&table, NUMBERS("f", "x", float, 1, 2));
+    options.class_names = known;
+    options.n_class_names = 2;
+    check_table_refused(FKM_EINVAL, "tag \"a\" is number 0 here and number 1 of class_names", &table,
+                        &options);
+    options.n_class_names = 1;
+    check_table_refused(FKM_EINVAL, "tag \"a\" is number 0 here and number 1 of class_names", &table,
+                        &options);
+    options.n_class_names = 0;
+    options.target = "a,1";
+    table.columns[1]->name = "a";
+    check_table_refused(FKM_EINVAL, "is there twice, as column 0 and column 1", &table, &options);
+    options.target = "0,1";
+    check_table_refused(FKM_EINVAL, "tag \"a\" is number 1 here and number 0 by its name", &table, &options);
+    table_free(&table);
+    check_all_released();
+}
+
+TEST(texts_that_end_before_they_begin_are_refused)
+{
+    struct table table = {0};
+    const fkm_source_options options = options_for(FKM_TASK_CLASSIFY, "y");
+    struct column *y = texts("u", "y", 3, (const char *const[]){"one", "two", "three"});
+
+    ((int32_t *)y->buffers[1])[2] = 1;
+    table_add(&table, NUMBERS("f", "x", float, 1, 2, 3));
+    table_add(&table, y);
+    check_table_refused(FKM_EDATA, "row 1: column 1 (y): a text that begins at 3 and ends at 1", &table,
+                        &options);
+    ((int32_t *)y->buffers[1])[0] = -1;
+    check_table_refused(FKM_EDATA, "row 0: column 1 (y): a text that begins at -1 and ends at 3", &table,
+                        &options);
+    table_free(&table);
+    check_all_released();
+}
+
 TEST(malformed_arrays_are_refused)
 {
     struct column *many = NUMBERS("f", "a", float, 1, 2), *nulls = NUMBERS("f", "a", float, 1, 2),
