@@ -53,10 +53,10 @@ class FittedAttributes:
     _cache: dict[str, Any]
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "_model" in vars(self)
+        return "_model" in self.__dict__
 
     def _fitted(self) -> _core.Model:
-        if "_model" not in vars(self):
+        if "_model" not in self.__dict__:
             raise NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' or 'fit_batch' first."
             )
@@ -124,13 +124,13 @@ class FittedAttributes:
     @property
     def feature_weights(self):
         """Weights of the features, array of shape (D,) that sums to D; before a fit, the argument."""
-        if "_model" not in vars(self):
-            return vars(self)["feature_weights"]
+        if "_model" not in self.__dict__:
+            return self.__dict__["feature_weights"]
         return self._shown("feature_weights", self._facts()["dim"])
 
     @feature_weights.setter
     def feature_weights(self, value):
-        vars(self)["feature_weights"] = value
+        self.__dict__["feature_weights"] = value
 
     @property
     def frozen_mask(self):
@@ -162,7 +162,7 @@ class FittedAttributes:
     def optimizer(self) -> Optimizer | None:
         """None until gradient steps begin, and again after the learning-rate search and ``fit``."""
         facts = self._facts()
-        if not facts["has_optimizer"] or vars(self).get("_searched_at") == facts["gradient_steps"]:
+        if not facts["has_optimizer"] or self.__dict__.get("_searched_at") == facts["gradient_steps"]:
             return None
         given = facts["params"]["learning_rate"]
         rate = facts["learning_rate"] or STANDARD_RATE if given == "auto" else float(given)

@@ -14,7 +14,6 @@ from sklearn.utils.validation import validate_data
 
 from . import _core
 from ._arrays import Kind, Rows, columns_of, give, host_array, kind_of, rows_of
-from ._attributes import FittedAttributes
 from ._labels import Nothing
 from ._parameters import TABLE, check_words, context_of, device_of, need_device, refusal, seed_of, text_of
 from ._progress import Callback, Watcher
@@ -39,9 +38,7 @@ class Lesson:
     stream: bool = False  # other rows may follow
 
 
-class BaseFastKMeans(
-    FittedAttributes, Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
-):
+class BaseFastKMeans(Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """What the four estimators have in common; it cannot be used by itself.
 
     A model condenses rows into prototypes (``centroids``). ``fit`` or ``fit_batch`` place them, ``finetune``
@@ -110,13 +107,13 @@ class BaseFastKMeans(
         dict
             ``feature_weights`` is the argument, not the fitted weights.
         """
-        return {name: vars(self)[name] for name in self._get_param_names()}
+        return {name: self.__dict__[name] for name in self._get_param_names()}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float32"]
-        tags.input_tags.allow_nan = vars(self).get("missing") == "mask"
+        tags.input_tags.allow_nan = self.__dict__.get("missing") == "mask"
         return tags
 
     # ---- from arrays to the core
@@ -130,19 +127,19 @@ class BaseFastKMeans(
         if not anew and (y is not None or self._task == "clusterer") and self._knows_columns(X, rows):
             return rows, mask_of(feature_mask, rows), {}
         seen = object.__new__(type(self))
-        vars(seen).update(vars(self))
+        seen.__dict__.update(self.__dict__)
         validate_data(seen, columns_of(X, rows), y=y, skip_check_array=True, reset=anew)
         names = ("n_features_in_", "feature_names_in_")
         return (
             rows,
             mask_of(feature_mask, rows),
-            {name: vars(seen)[name] for name in names if name in vars(seen)},
+            {name: seen.__dict__[name] for name in names if name in seen.__dict__},
         )
 
     def _knows_columns(self, X, rows: Rows) -> bool:
         """Whether scikit-learn's checks would find nothing: they take longer than the answer for a few rows."""
         nameless = type(X) is np.ndarray or rows.kind is Kind.TORCH
-        return nameless and rows.n_cols == self.n_features_in_ and "feature_names_in_" not in vars(self)
+        return nameless and rows.n_cols == self.n_features_in_ and "feature_names_in_" not in self.__dict__
 
     def _lesson(self, X, y, sample_weight, feature_mask, *, anew: bool, grow: bool) -> Lesson:
         """anew: whatever was learned before does not matter. grow: classes never seen may appear."""
@@ -177,7 +174,7 @@ class BaseFastKMeans(
 
     def _new_model(self, lesson: Lesson) -> _core.Model:
         """An unfitted model with this estimator's arguments, which are all checked here."""
-        given = vars(self)
+        given = self.__dict__
         need_device(given["device"])
         start = None if isinstance(given["init_mode"], str) else given["init_mode"]
         params = {"task": self._task}
@@ -198,7 +195,7 @@ class BaseFastKMeans(
 
     def _adopt(self, model: _core.Model, lesson: Lesson, anew: bool) -> None:
         """The estimator is now what the model is."""
-        state = vars(self)
+        state = self.__dict__
         for name in ("labels_", "inertia_", "_searched_at"):
             state.pop(name, None)
         if anew:

@@ -48,7 +48,13 @@ class Nothing:
         return cls()
 
 
-KINDS = {"int": int, "float": float, "bool": lambda text: text == "True", "str": str, "object": str}
+KINDS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "bool": lambda text: text == "True",
+    "str": str,
+    "object": str,
+}
 GROUPS = {"int": "numbers", "float": "numbers", "bool": "truth values", "str": "text", "object": "text"}
 
 
@@ -109,7 +115,7 @@ class Labels:
         dtype = {"bool": bool, "float": np.float64, "object": object, "str": str}.get(self.kind, np.int64)
         if not self.coded:
             return labels.astype(dtype, copy=False)
-        known = list(self.values)
+        known: Any = list(self.values)
         if labels.size and not (
             0 <= labels.min() and labels.max() < len(known)
         ):  # classes the file does not name

@@ -43,7 +43,7 @@ def check_words(arguments: dict[str, Any]) -> None:
     device_of(arguments.get("device"))
 
 
-def text_of(name: str, value: object) -> str:
+def text_of(name: str, value: Any) -> str:
     """The value as the core reads it."""
     kind, valid = TABLE[name]["kind"], TABLE[name]["valid"] or ""
     if value is None and "none" in words_of(name):
@@ -66,7 +66,8 @@ def value_of(name: str, text: str) -> Any:
         return None
     if text in words_of(name):
         return text
-    return {"bool": lambda t: t == "true", "int": int, "real": float}[TABLE[name]["kind"]](text)
+    kind = TABLE[name]["kind"]
+    return text == "true" if kind == "bool" else int(text) if kind == "int" else float(text)
 
 
 def seed_of(random_state) -> int:

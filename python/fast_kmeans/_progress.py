@@ -23,7 +23,7 @@ class Watcher:
                 raise TypeError(f"callbacks holds {callback!r}, which cannot be called")
         self.what = what
         self.verbose = bool(verbose)
-        self.bar = None
+        self.bar: Any = None
 
     def __enter__(self):
         if self.verbose:

@@ -11,10 +11,11 @@ import numpy as np
 
 from . import _core
 from ._arrays import Kind, give, host_array
+from ._attributes import FittedAttributes
 from ._labels import lines_of, names_of
 from ._parameters import TABLE, context_of, value_of
 
-_classes: dict[str, type] = {}
+_classes: dict[str, Any] = {}
 
 
 def load(path):
@@ -52,7 +53,7 @@ def load(path):
     return _estimator_of(model, str(path))
 
 
-def _estimator_of(model: _core.Model, what: str, wanted: type | None = None):
+def _estimator_of(model: _core.Model, what: str, wanted: Any = None):
     params = model.describe()["params"]
     found = _classes[params["task"]]
     if wanted is not None and not issubclass(wanted, found):
@@ -66,7 +67,7 @@ def _estimator_of(model: _core.Model, what: str, wanted: type | None = None):
     return estimator
 
 
-class Storage:
+class Storage(FittedAttributes):
     """Files, bytes and state dicts of an estimator."""
 
     _task: str
@@ -98,7 +99,7 @@ class Storage:
             tags = seen.tolist()
         meaning = self._meaning_of.of(model.note, facts, tags)
         names = names_of(model.note("columns"))
-        state = vars(self)
+        state = self.__dict__
         for name in ("labels_", "inertia_", "feature_names_in_", "_searched_at"):
             state.pop(name, None)
         if len(names) == facts["dim"]:
@@ -186,14 +187,14 @@ class Storage:
                 f"the state dict has no entry 'model', only {', '.join(map(str, state_dict)) or 'nothing'}"
             )
         data = np.ascontiguousarray(host_array(state_dict["model"], "model"), np.uint8)
-        model = _core.Model.from_bytes(context_of(vars(self)["n_threads"]), data)
+        model = _core.Model.from_bytes(context_of(self.__dict__["n_threads"]), data)
         facts = model.describe()
         if facts["params"]["task"] != self._task:
             raise ValueError(f"the state dict holds a {facts['params']['task']}, this is a {self._task}")
         if not facts["fitted"]:
             raise ValueError("the state dict holds a model that was not fitted")
         restored = object.__new__(type(self))
-        vars(restored).update(vars(self))
+        restored.__dict__.update(self.__dict__)
         restored._take(model)
         entries = restored.state_dict()
         for name, value in state_dict.items():
@@ -201,8 +202,8 @@ class Storage:
                 raise ValueError(f"the state dict has the entry {name!r}; known: {', '.join(entries)}")
             if name != "model" and not _same(value, entries[name]):
                 raise ValueError(f"the state dict's {name} disagrees with its model")
-        vars(self).clear()
-        vars(self).update(vars(restored))
+        self.__dict__.clear()
+        self.__dict__.update(restored.__dict__)
 
     def __getstate__(self):
         state = dict(super().__getstate__())
@@ -216,7 +217,7 @@ class Storage:
         data = state.pop("_model", None)
         super().__setstate__(state)
         if data is not None:
-            self._model = _core.Model.from_bytes(context_of(vars(self)["n_threads"]), data)
+            self._model = _core.Model.from_bytes(context_of(self.__dict__["n_threads"]), data)
             self._cache = {}
 
 

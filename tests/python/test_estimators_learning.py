@@ -4,6 +4,10 @@ that a call that fails changes nothing."""
 
 import inspect
 import math
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -452,6 +456,49 @@ def test_an_exception_from_a_callback_comes_through_and_the_model_is_usable(erro
     with pytest.raises(error, match="stop"):
         model.finetune(X, NAMES, lr=0.01, callbacks=interrupt)
     assert model.optimizer.steps >= 1 and model.score(X, NAMES) > 0.9
+
+
+@pytest.mark.parametrize("method", ["fit", "finetune"])
+def test_ctrl_c_stops_and_leaves_a_usable_model(method):
+    rng = np.random.default_rng(0)
+    rows, y = rng.random((100_000, 64), np.float32), rng.integers(0, 40, 100_000).astype(str)
+    model = FastKMeansClassifier(k_init=80, n_threads=1, soft_type="softmax_scaled")
+    if method == "finetune":
+        model.fit(rows, y, max_iters=1)
+    call = {
+        "fit": lambda: model.fit(rows, y, max_iters=10**9, tol=0),
+        "finetune": lambda: model.finetune(rows, y, epochs=10**6, lr=0.01),
+    }[method]
+    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    timer.cancel()
+    assert time.monotonic() - started < 15
+    if hasattr(model, "centroids"):  # at least one pass was whole
+        assert len(model.classes_) == 40 and set(model.predict(rows[:100])) <= set(y)
+        model.fit_batch(rows[:1000], y[:1000])
+
+
+def test_any_number_of_threads_may_ask_while_one_learns():
+    model = FastKMeansClassifier(k_init=4, n_threads=1, distance="euclidean").fit(X, NAMES)
+    wrong = []
+
+    def ask():
+        for _ in range(100):
+            if not set(model.predict(X)) <= {"cat", "dog", "eel"} or model.predict_proba(X).shape != (90, 3):
+                wrong.append(1)
+            model.transform(X[:3])
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(50):
+        model.fit_batch(X, NAMES)
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_verbose_shows_a_bar(capfd):
