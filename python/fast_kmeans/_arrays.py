@@ -37,11 +37,9 @@ class Kind(enum.Enum):
 
 @dataclass
 class Rows:
-    """Borrowed rows, ready for the core: dense or csr."""
+    """Borrowed rows, ready for the core: dense (numpy's floats, or a tensor of bfloat16) or csr."""
 
-    dense: (
-        object | None
-    )  # n_rows x n_cols, columns adjacent: numpy float16, float32, float64, or torch bfloat16
+    dense: object | None  # n_rows x n_cols, columns adjacent
     csr: tuple | None  # (values, indptr int64, indices int32, n_cols); columns of a row ascend
     kind: Kind
     feature_names: list[str] | None
@@ -105,9 +103,7 @@ def host_array(value, name: str):
         raise ValueError(f"{name} is on a GPU; this build has no CUDA backend: copy it to CPU memory first")
     if hasattr(value, "__dlpack_device__") and not hasattr(value, "__arrow_c_array__"):
         if int(value.__dlpack_device__()[0]) not in DLPACK_ON_HOST:
-            raise ValueError(
-                f"{name} is not in CPU memory; this build has no other backend: copy it there first"
-            )
+            raise ValueError(f"{name} is not in CPU memory; this build has only a CPU backend: copy it there")
         if not hasattr(value, "__array__"):
             return np.from_dlpack(value)
     return value
@@ -234,9 +230,7 @@ def is_pandas_frame(X) -> bool:
 def rows_of_pandas(frame, name: str):
     """The frame's own memory where it is one block; empty cells of nullable columns become NaN."""
     types = list(frame.dtypes)
-    if types and all(
-        hasattr(dtype, "subtype") and getattr(dtype, "fill_value", None) == 0 for dtype in types
-    ):
+    if types and all(hasattr(t, "subtype") and getattr(t, "fill_value", None) == 0 for t in types):
         return frame.sparse.to_coo()
     common = None
     for column, dtype in zip(frame.columns, types, strict=True):
@@ -285,10 +279,7 @@ def _rows_of_arrow(table, allow_nan: bool):
             rows = np.empty((expected, x.shape[1]), dtype)
         if filled + len(x) > len(rows):
             rows.resize((2 * len(rows), x.shape[1]), refcheck=False)
-        place = rows[filled : filled + len(x)]
-        place[:] = x
-        if mask is not None:
-            place[np.asarray(mask) == 0] = np.nan
+        rows[filled : filled + len(x)] = x if mask is None else np.where(np.asarray(mask) == 0, np.nan, x)
         filled += len(x)
     return rows[:filled], _text_names(names)
 

@@ -144,9 +144,7 @@ def _plain(value, name: str):
             return rows_of_pandas(value, name)
         except ValueError:  # text: labels
             return np.asarray(value)
-    plain = (
-        None if isinstance(value, np.ndarray) else getattr(getattr(value, "dtype", None), "numpy_dtype", None)
-    )
+    plain = getattr(getattr(value, "dtype", None), "numpy_dtype", None)  # of a nullable column
     if plain is not None and plain.kind in "biuf":
         has_hole = value.isna().any()
         return value.to_numpy(np.float64, na_value=np.nan) if has_hole else value.to_numpy(plain)
