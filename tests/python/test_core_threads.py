@@ -29,18 +29,15 @@ def run_all(*functions, timeout=60):
 
 
 def test_eight_predict_while_one_fits():
-    """What anybody reads is the model before or after a whole call: the centroids that predict used are the ones of
-    some state that learning left."""
+    """What anybody is answered comes from a model before or after a whole call."""
     model, b = unfitted("clusterer", k_init="6", distance="euclidean"), batch("clusterer", 400)
     model.fit(b, max_iters=1)
-    states, answers = {array(model, "centroids").tobytes()}, set()
-    allowed = set()
+    answers, allowed = set(), set()
     done = threading.Event()
 
     def learn():
         for seed in range(40):
             model.fit_batch(_core.Batch(rows(50, seed=seed)))
-            states.add(array(model, "centroids").tobytes())
             twin = model.copy()
             allowed.add(answer(twin, b).tobytes())
         done.set()
@@ -48,7 +45,6 @@ def test_eight_predict_while_one_fits():
     def predict():
         while not done.is_set():
             answers.add(answer(model, b).tobytes())
-            assert array(model, "centroids").tobytes() in states or not done.is_set()
             model.describe(), model.history(), model.to_bytes()
 
     allowed.add(answer(model, b).tobytes())
@@ -58,15 +54,12 @@ def test_eight_predict_while_one_fits():
 
 
 def test_answers_run_side_by_side():
-    """Two answering calls are inside at once: each waits, in a signal of its own, for the other to have begun."""
+    """Two answering calls are inside at once: each waits for the other while it holds the model."""
     model, b = fitted("clusterer"), batch("clusterer")
     inside = threading.Barrier(2, timeout=30)
 
-    class Slow(np.ndarray):
-        pass
-
     class Meets:
-        """An output whose borrowing happens while the model is held."""
+        """An output; it is borrowed while the model is held."""
 
         def __init__(self):
             self.out = np.empty(60, np.int64)
