@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,17 @@ class FittedAttributes:
         phase ('fit', 'finetune', 'learning rate'), epoch, loss, shift, eval, lr, k; NaN where there is
         none."""
         return self._fitted().history()
+
+    @property
+    def standardize_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation of each feature, two arrays of shape (D,); only of files of ``fkm fit
+        --standardize``, whose
+        models expect rows (X - mean) / deviation."""
+        notes = [self._fitted().note(f"standardize.{name}") for name in ("mean", "std")]
+        if None in notes:
+            raise AttributeError("this model did not learn from rows that fkm standardized")
+        mean, deviation = (np.array(json.loads(str(note)), np.float64) for note in notes)
+        return mean, deviation
 
     @property
     def optimizer(self) -> Optimizer | None:

@@ -7,6 +7,7 @@ nothing. They live in the model file as notes, of which 'class_names' is shared 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,7 +142,7 @@ class Labels:
     @classmethod
     def of(cls, note: ReadNote, info: dict[str, Any], tags: list[int]) -> Labels:
         names = names_of(note("class_names"))
-        kind = note("python.label_kind") or ("str" if names else "int")
+        kind = note("python.label_kind") or _kind_of_names(names)
         if kind not in KINDS:
             raise ValueError(f"the file's note python.label_kind is {kind!r}; valid: {', '.join(KINDS)}")
         return cls.coding(kind, map(KINDS[kind], names)) if names else cls(kind)
@@ -164,6 +165,11 @@ def _kind_of(y: np.ndarray, name: str) -> str:
     if y.dtype.kind not in "biu":
         raise ValueError(f"{name} holds {y.dtype}; labels must be integers, text or truth values")
     return "bool" if y.dtype.kind == "b" else "int"
+
+
+def _kind_of_names(names: list[str]) -> str:
+    """Of names that the command fkm read from a file: whole numbers were numbers there."""
+    return "int" if all(re.fullmatch(r"0|-?[1-9]\d{0,17}", name) for name in names) else "str"
 
 
 def _whole(y: np.ndarray, name: str) -> np.ndarray:

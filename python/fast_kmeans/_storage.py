@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -64,6 +65,12 @@ def _estimator_of(model: _core.Model, what: str, wanted: Any = None):
     estimator = (wanted or found)(**{name: value_of(name, params[name]) for name in TABLE if name in known})
     if model.describe()["fitted"]:
         estimator._take(model)
+        if hasattr(estimator, "standardize_"):
+            warnings.warn(
+                f"{what} was learned from standardized rows: give it (X - mean) / deviation, "
+                "with mean, deviation = model.standardize_",
+                stacklevel=3,
+            )
     return estimator
 
 

@@ -266,6 +266,10 @@ def test_a_file_of_other_users_of_the_library(tmp_path):
     other = through_file(model, tmp_path / "model.fkm")
     assert other.classes_.tolist() == ["cat", "dog", "eel"]
     assert_same_answers(other, model)
+    model._model.set_note("class_names", "7\n-3\n10")
+    assert through_file(model, tmp_path / "model.fkm").classes_.tolist() == [-3, 7, 10]
+    model._model.set_note("class_names", "07\n-3\n10")
+    assert through_file(model, tmp_path / "model.fkm").classes_.tolist() == ["-3", "07", "10"]
     model._model.set_note("class_names", None)
     assert through_file(model, tmp_path / "model.fkm").classes_.tolist() == [0, 1, 2]
     model._model.set_note("class_names", "cat")
@@ -280,3 +284,15 @@ def test_a_file_of_other_users_of_the_library(tmp_path):
     numbers = fitted("regressor")
     numbers._model.set_note("python.target_dimensions", None)
     assert through_file(numbers, tmp_path / "numbers.fkm").predict(X).shape == (90,)
+
+
+def test_a_model_of_standardized_rows_says_so(tmp_path):
+    """fkm fit --standardize keeps means and deviations as notes, and scales rows by itself."""
+    model = fitted("classifier")
+    assert not hasattr(model, "standardize_")
+    model._model.set_note("standardize.mean", "[1, 2.5, -3, 0]")
+    model._model.set_note("standardize.std", "[1, 2, 0.5, 1e-05]")
+    with pytest.warns(UserWarning, match=r"standardized rows: give it \(X - mean\) / deviation"):
+        other = through_file(model, tmp_path / "model.fkm")
+    assert [values.tolist() for values in other.standardize_] == [[1, 2.5, -3, 0], [1, 2, 0.5, 1e-05]]
+    assert not hasattr(other.fit(X, CLASS), "standardize_")
