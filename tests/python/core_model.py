@@ -2,8 +2,9 @@
 """Models of the C core as the oracle tests use them: parameters by name, float64, arrays out."""
 
 import numpy as np
-import oracle
 from fast_kmeans import _core
+
+import oracle
 
 CONTEXT = _core.Context(n_threads=2)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The mathematics of the four models, written down once more: plain float64 formulas of whole matrices, for tests to
-compare with. Nothing here is fast and nothing here calls the library.
+"""The mathematics of the four models, written down once more: plain float64 formulas of whole matrices, for
+tests to compare with. Nothing here is fast and nothing here calls the library.
 
 Shapes: x n x D, c K x D, d n x K (distances), chosen n x K (bool: the set S), r n x K (shares, 0 outside S).
 Everything a gradient flows through is a torch tensor, so torch.autograd is the oracle of the derivatives.
@@ -25,7 +25,8 @@ def tensor(values, grad=False):
 
 
 def distances(metric, x, c, weights=None, mask=None):
-    """n x K. Active weight a = w m, A = sum a; what is masked is 0 before anything touches it. A = 0: distance 0."""
+    """n x K. Active weight a = w m, A = sum a; what is masked is 0 before anything touches it. A = 0:
+    distance 0."""
     n, dim = x.shape
     a = torch.ones(n, dim, dtype=torch.float64) if mask is None else tensor(mask)
     x = torch.where(a > 0, x, torch.zeros_like(x))
@@ -78,8 +79,8 @@ def power_of(metric, idw_power=None):
 
 
 def shares(soft, d, chosen, *, power=4, scale=1.0, tau=1.0, bias=0.0, shift=None):
-    """r of 'hard', 'mean', 'scaled' and 'softmax_scaled'. tau, bias: a number or one for each prototype; shift: added to
-    the logits (sampled classes)."""
+    """r of 'hard', 'mean', 'scaled' and 'softmax_scaled'. tau, bias: a number or one for each prototype;
+    shift: added to the logits (sampled classes)."""
     if soft == "hard":
         return nearest_of(d, chosen).to(torch.float64)
     if soft == "mean":
@@ -103,8 +104,8 @@ def weighted_mean(values, u=None):
 
 
 def cross_entropy(p, y, u=None, smoothing=0.0):
-    """-sum_c t_c log p_c, t the smoothed one-hot of y. A class without a candidate has p_c = 0 whatever prototypes do:
-    its share of the smoothing stays with y."""
+    """-sum_c t_c log p_c, t the smoothed one-hot of y. A class without a candidate has p_c = 0 whatever
+    prototypes do: its share of the smoothing stays with y."""
     n, n_classes = p.shape
     there = p > 0
     t = there * torch.tensor(smoothing / n_classes, dtype=torch.float64)
@@ -140,7 +141,10 @@ def diversity(metric, c, class_of, scale, weights=None):
     if not keep.any():
         return c.sum() * 0
     d = torch.stack(
-        [distances(metric, c[a : a + 1], c[b : b + 1], weights)[0, 0] for a, b in zip(i[keep], j[keep], strict=True)]
+        [
+            distances(metric, c[a : a + 1], c[b : b + 1], weights)[0, 0]
+            for a, b in zip(i[keep], j[keep], strict=True)
+        ]
     )
     return (similarity(metric, d, scale) ** 2).mean()
 
@@ -155,8 +159,8 @@ def unit_rows(x, a=None):
 
 
 def directions(x, weights=None, mask=None):
-    """What rows count as under cosine: unit rows; where a mask hides part of a row, what is left has its share of the
-    length, sqrt(A / D)."""
+    """What rows count as under cosine: unit rows; where a mask hides part of a row, what is left has its
+    share of the length, sqrt(A / D)."""
     m = np.ones_like(x) if mask is None else mask
     a = m if weights is None else weights * m
     return unit_rows(np.where(m > 0, x, 0), a) * np.sqrt(a.mean(1, keepdims=True))
@@ -191,13 +195,15 @@ def inside_window(own, other):
 
 
 def push(c, mass, weight, mean, factor):
-    """c_- += factor eta (c_- - mean of the pushing rows), eta = min(1/2, W_push / (W_- + W_push)); by prototype."""
+    """c_- += factor eta (c_- - mean of the pushing rows), eta = min(1/2, W_push / (W_- + W_push)); by
+    prototype."""
     eta = np.minimum(0.5, weight / np.where(mass + weight > 0, mass + weight, 1))[:, None]
     return c + np.where(weight[:, None] > 0, factor * eta * (c - mean), 0)
 
 
 def feature_importance(x, class_of, u=None, mask=None):
-    """ANOVA: w = max(1e-3, 1 - V_w / V_t), scaled to sum D; weights and masks count rows of a feature."""
+    """ANOVA: w = max(1e-3, 1 - V_w / V_t), scaled to sum D; weights and masks count rows of a feature. A
+    constant feature says nothing."""
     u = np.ones(len(x)) if u is None else np.asarray(u, dtype=np.float64)
     share = u[:, None] * (np.ones_like(x) if mask is None else mask)
     x = np.where(share > 0, x, 0)
@@ -209,7 +215,7 @@ def feature_importance(x, class_of, u=None, mask=None):
 
     total = scatter(np.full(len(x), True))
     within = sum(scatter(class_of == c) for c in np.unique(class_of))
-    w = np.maximum(1e-3, 1 - within / np.where(total > 0, total, 1))
+    w = np.maximum(1e-3, 1 - np.where(total > 0, within, 1) / np.where(total > 0, total, 1))
     return w * x.shape[1] / w.sum()
 
 
@@ -255,9 +261,3 @@ def tensors_of(data):
         flat = np.frombuffer(data[8 + size + begin : 8 + size + end], dtype=types[entry["dtype"]])
         out[name] = flat.reshape(entry["shape"]).copy()
     return out
-
-
-def numbers_of(data):
-    """The texts of a model file: parameters, counts and numbers of the state, notes."""
-    data = bytes(data)
-    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]

@@ -38,7 +38,9 @@ def data(seed, n=N):
 def queries(seed=99):
     rng, x, y = data(seed, 40)
     mask = rng.choice([0.0, 0.5, 1.0], x.shape)
-    mask[:, :2] += 0.5 * (mask[:, :2] == 0)  # of one feature alone, every cosine is 1 or -1: rounding would decide
+    mask[:, :2] += 0.5 * (
+        mask[:, :2] == 0
+    )  # of one feature alone, every cosine is 1 or -1: rounding would decide
     x[0], mask[1] = 0, 0  # an all-zero row, and one without any feature
     return x, mask, y
 
@@ -82,7 +84,9 @@ def test_classifier(metric, soft, top_k):
         rows = batch(x, mask=given)
         np.testing.assert_allclose(proba_of(model, rows), p, atol=1e-6)
         np.testing.assert_allclose(proba_of(model, rows).sum(1), 1, atol=1e-6)
-        sure = np.full(len(x), True) if soft == "mean" else clearly(p)  # equal shares are equal: the lower class
+        sure = (
+            np.full(len(x), True) if soft == "mean" else clearly(p)
+        )  # equal shares are equal: the lower class
         expected = classes[np.round(p, 9).argmax(1)]
         assert (labels_of(model, rows)[sure] == expected[sure]).all() and sure.mean() > 0.9
 
@@ -125,7 +129,9 @@ def test_nearest(metric, soft, top_k):
         d, r = shares_of(model, metric, soft, x, given, top_k)
         index, distance, routing = nearest_of(model, batch(x, mask=given), top_k)
         expected = oracle.order(d)[:, :top_k].numpy()
-        np.testing.assert_allclose(distance, np.take_along_axis(d.numpy(), expected, 1), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            distance, np.take_along_axis(d.numpy(), expected, 1), rtol=1e-9, atol=1e-12
+        )
         np.testing.assert_allclose(np.take_along_axis(d.numpy(), index, 1), distance, rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(routing, np.take_along_axis(r.numpy(), expected, 1), rtol=1e-7, atol=1e-9)
         if given is not None:
@@ -146,7 +152,9 @@ def test_similarities(metric):
     for given in (None, mask):
         d, _ = shares_of(model, metric, "scaled", x, given)
         expected = oracle.similarity(metric, d, model.describe()["scale"])
-        np.testing.assert_allclose(similarities_of(model, batch(x, mask=given)), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            similarities_of(model, batch(x, mask=given)), expected, rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -159,7 +167,9 @@ def test_clusterer_answers_the_nearest(metric):
         d, _ = shares_of(model, metric, "hard", x, given)
         assert (labels_of(model, batch(x, mask=given)) == oracle.order(d)[:, 0].numpy()).mean() > 0.97
         found = labels_of(model, batch(x, mask=given))
-        np.testing.assert_allclose(d.numpy()[np.arange(len(x)), found], d.numpy().min(1), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            d.numpy()[np.arange(len(x)), found], d.numpy().min(1), rtol=1e-9, atol=1e-12
+        )
 
 
 # ---- ties and rows without content -------------------------------------------------------------------------
@@ -175,7 +185,8 @@ def started(points, labels, **params):
 
 @pytest.mark.parametrize("metric, soft", product(("euclidean", "l1"), SOFT))
 def test_ties_go_to_the_lower_number(metric, soft):
-    """Of prototypes as near the lower number (by class, in order of appearance), of shares as large the lower class."""
+    """Of prototypes as near the lower number (by class, in order of appearance), of shares as large the lower
+    class."""
     model = started([[-1, 0], [1, 0], [0, 3]], [8, 5, 2], distance=metric, soft_type=soft, top_k=-1)
     assert get(model, "centroid_labels").tolist() == [8, 5, 2]
     middle = batch(np.array([[0.0, 0.0]]))
@@ -193,7 +204,8 @@ def test_ties_go_to_the_lower_number(metric, soft):
 @pytest.mark.parametrize("soft", SOFT)
 @pytest.mark.parametrize("metric", METRICS)
 def test_rows_without_content(metric, soft):
-    """An all-zero row has cosine 0 to everything, a fully masked one distance 0: all prototypes are as near."""
+    """An all-zero row has cosine 0 to everything, a fully masked one distance 0: all prototypes are as
+    near."""
     points = [[1, 0], [0, 1], [-1, 0], [0, -1]]
     model = started(points, [0, 1, 1, 1], distance=metric, soft_type=soft, top_k=-1)
     nothing = batch(np.array([[5.0, -3.0]]), mask=np.zeros((1, 2)))
@@ -217,7 +229,9 @@ def test_what_a_mask_hides_is_never_read():
     model = classifier("euclidean", "scaled")
     x, mask, _ = queries()
     spoiled = np.where(mask == 0, np.nan, x)
-    np.testing.assert_array_equal(proba_of(model, batch(spoiled, mask=mask)), proba_of(model, batch(x, mask=mask)))
+    np.testing.assert_array_equal(
+        proba_of(model, batch(spoiled, mask=mask)), proba_of(model, batch(x, mask=mask))
+    )
 
 
 # ---- regressor ---------------------------------------------------------------------------------------------
@@ -257,7 +271,8 @@ def test_regressor_after_gradients(metric, soft):
 
 @pytest.mark.parametrize("how", SOFT)
 def test_targets_of_prototypes(how):
-    """hard: the target of the nearest assigned row; mean; scaled, softmax_scaled: means weighted by similarity."""
+    """hard: the target of the nearest assigned row; mean; scaled, softmax_scaled: means weighted by
+    similarity."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(60, DIM))
     y = rng.normal(size=(60, 2))
@@ -332,7 +347,8 @@ def test_strategies(metric):
 
 
 def best_cuts(z, truth, give):
-    """Intervals (low, high] of thresholds whose F1 is within `give` of the best: the library counts in bins."""
+    """Intervals (low, high] of thresholds whose F1 is within `give` of the best: the library counts in
+    bins."""
     by_score = np.argsort(-z, axis=None)
     hits = np.cumsum(np.ravel(truth)[by_score])
     value = 2 * hits / (np.arange(1, z.size + 1) + truth.sum())
@@ -343,7 +359,8 @@ def best_cuts(z, truth, give):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_adaptive_thresholds_are_those_of_the_best_f1(metric):
-    """Each tag's own threshold of the best F1, leaning by n / (n + 1000) away from that of the best pooled micro-F1."""
+    """Each tag's own threshold of the best F1, leaning by n / (n + 1000) away from that of the best pooled
+    micro-F1."""
     model, x, tags = tagged(metric, n=3000)
     z, found = scores_of(model, metric, x), thresholds_of(model)
     pooled = best_cuts(z, tags, 0.001)

@@ -8,13 +8,14 @@ torch = pytest.importorskip("torch")
 sparse = pytest.importorskip("scipy.sparse")
 KMeans = pytest.importorskip("sklearn.cluster").KMeans
 
-import oracle  # noqa: E402
 from fast_kmeans import (  # noqa: E402
     FastKMeansClassifier,
     FastKMeansClusterer,
     FastKMeansRegressor,
     FastMultiLabelKMeansClassifier,
 )
+
+import oracle  # noqa: E402
 from oracle import tensor  # noqa: E402
 
 N, DIM = 150, 4
@@ -38,7 +39,9 @@ def test_clusterer_and_scikit_learn(passes, form):
     rng, x, _ = data()
     u = rng.choice([0.5, 1.0, 3.0], N)
     start = x[:5].astype(np.float32).astype(np.float64)
-    theirs = KMeans(5, init=start, n_init=1, max_iter=passes, tol=0, algorithm="lloyd").fit(x, sample_weight=u)
+    theirs = KMeans(5, init=start, n_init=1, max_iter=passes, tol=0, algorithm="lloyd").fit(
+        x, sample_weight=u
+    )
     ours = FastKMeansClusterer(5, distance="euclidean", dtype="float64", init_mode=start)
     ours.fit(form(x), sample_weight=u, max_iters=passes, tol=0)
     if form is np.asarray:
@@ -71,7 +74,9 @@ def test_grad_is_that_of_autograd():
     rng, x, y = data(2)
     u = rng.choice([0.5, 1.0, 3.0], N)
     mask = rng.choice([0.0, 1.0], x.shape, p=[0.2, 0.8])
-    model = FastKMeansClassifier(3, distance="euclidean", dtype="float64", soft_type="softmax_scaled", top_k=-1)
+    model = FastKMeansClassifier(
+        3, distance="euclidean", dtype="float64", soft_type="softmax_scaled", top_k=-1
+    )
     given = {"sample_weight": torch.tensor(u), "feature_mask": torch.tensor(mask)}
     model.fit_batch(torch.tensor(x), torch.tensor(y), **given)
     c = model.centroids.detach().clone().requires_grad_()

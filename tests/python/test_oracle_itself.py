@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The oracle checks itself: against scipy, by hand, and against the derivatives that are written down for it."""
+"""The oracle checks itself: against scipy, by hand, and against the derivatives that are written down for
+it."""
 
 import numpy as np
 import pytest
@@ -88,7 +89,9 @@ def test_the_derivative_by_feature_weights(metric):
 def test_a_moving_average_that_never_forgets_is_the_mean():
     c, age, mask = np.zeros((1, 4)), np.zeros((1, 4)), np.ones_like(X)
     for part in (slice(0, 3), slice(3, 9)):
-        n, mean = oracle.sums(X[part], np.ones(len(X[part])), mask[part], np.zeros(len(X[part]), dtype=int), 1)
+        n, mean = oracle.sums(
+            X[part], np.ones(len(X[part])), mask[part], np.zeros(len(X[part]), dtype=int), 1
+        )
         c, age = oracle.ema(c, age, n, mean)
     np.testing.assert_allclose(c[0], X.mean(0), rtol=1e-12)
     assert (age == 9).all()

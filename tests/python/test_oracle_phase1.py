@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phase 1 against scikit-learn's k-means and against moving averages, importances and seeds written down in numpy."""
+"""Phase 1 against scikit-learn's k-means and against moving averages, importances and seeds written down in
+numpy."""
 
 from itertools import product
 
@@ -11,7 +12,7 @@ KMeans = pytest.importorskip("sklearn.cluster").KMeans
 pytest.importorskip("torch")
 
 import oracle  # noqa: E402
-from core_model import batch, get, inside, labels_of, make  # noqa: E402
+from core_model import batch, get, labels_of, make  # noqa: E402
 
 METRICS = ("cosine", "euclidean", "l1")
 DIM = 5
@@ -44,7 +45,9 @@ def test_passes_are_those_of_scikit_learn(passes, weighted):
     x, k = blobs(rng), 6
     u = rng.choice([0.5, 1.0, 2.0], len(x)) if weighted else None
     start = x[rng.choice(len(x), k, replace=False)].astype(np.float32).astype(np.float64)
-    theirs = KMeans(k, init=start, n_init=1, max_iter=passes, tol=0, algorithm="lloyd").fit(x, sample_weight=u)
+    theirs = KMeans(k, init=start, n_init=1, max_iter=passes, tol=0, algorithm="lloyd").fit(
+        x, sample_weight=u
+    )
     model = started("clusterer", start, distance="euclidean", k_init=k)
     model.fit(batch(sparse.csr_array(x), weight=u), max_iters=passes, tol=0)
     found = get(model, "centroids")
@@ -67,7 +70,8 @@ def test_swaps_and_moves_never_end_above_lloyd(seed):
 
 
 def lloyd(metric, x, y, c, class_of, passes, u=None, mask=None, weights=None):
-    """Rows go to the nearest prototype of their own class; a coordinate without mass stays. (c, mass, scale)"""
+    """Rows go to the nearest prototype of their own class; a coordinate without mass stays. (c, mass,
+    scale)"""
     u = np.ones(len(x)) if u is None else u
     mask = np.ones_like(x) if mask is None else mask
     same = y[:, None] == class_of
@@ -92,7 +96,9 @@ def near(found, expected, tolerance=1e-6):
 
 
 def classes(rng, n=240, apart=2.0):
-    y = np.r_[0, 1, 2, rng.integers(0, 3, n - 3)]  # prototypes lie by class, in the order in which classes appear
+    y = np.r_[
+        0, 1, 2, rng.integers(0, 3, n - 3)
+    ]  # prototypes lie by class, in the order in which classes appear
     x = rng.normal(size=(n, DIM)) + apart * rng.normal(size=(3, DIM))[y]
     chosen = np.concatenate([np.flatnonzero(y == c)[:2] for c in range(3)])
     return x, y, x[chosen].astype(np.float32).astype(np.float64), y[chosen]
@@ -192,7 +198,9 @@ def follow(metric, seed=0, masked=False, weighted=False, features=False, batches
     if features:
         model.set_feature_weights(weights)
     start = unit(start, weights) if metric == "cosine" else start
-    stream = Stream(metric, start, class_of, params.get("decay", 1.0), params.get("repulsion_factor", 0), weights)
+    stream = Stream(
+        metric, start, class_of, params.get("decay", 1.0), params.get("repulsion_factor", 0), weights
+    )
     for part in np.array_split(np.arange(len(x)), batches):
         rows = x[part]
         u = rng.choice([0.0, 0.5, 1.0, 3.0], len(part)) if weighted else None
@@ -291,7 +299,8 @@ def test_a_clusterer_streams_too():
 
 @pytest.mark.parametrize("how, metric, weighted", product(("linear", "softmax"), METRICS, (False, True)))
 def test_every_prototype_takes_its_share(how, metric, weighted):
-    """Scores: similarity less lambda for prototypes of other classes; linear: what is above 0, softmax: exp(score / T)."""
+    """Scores: similarity less lambda for prototypes of other classes; linear: what is above 0, softmax:
+    exp(score / T)."""
     rng = np.random.default_rng(19)
     x, y, start, class_of = classes(rng)
     u = rng.choice([0.0, 0.5, 2.0], len(x)) if weighted else np.ones(len(x))
@@ -341,6 +350,17 @@ def test_importance_is_the_analysis_of_variance(metric, rows):
     np.testing.assert_array_equal(get(model, "feature_weights"), np.ones(DIM))
 
 
+def test_features_that_say_nothing_keep_a_thousandth():
+    rng = np.random.default_rng(20)
+    y = np.repeat([0, 1], 10)
+    x = np.c_[2 * y + rng.normal(size=20), np.tile([1.0, -1.0], 10), np.full(20, 3.0)]
+    model = make("classifier", distance="euclidean", auto_feature_weights=True)
+    model.fit(batch(x, labels=y), max_iters=1)
+    weights = get(model, "feature_weights")
+    near(weights, oracle.feature_importance(x, y), 1e-9)
+    assert weights[1] == weights[2] < 0.01
+
+
 def test_importance_of_a_clusterer_is_by_nearest_prototype():
     rng = np.random.default_rng(8)
     x, _ = graded(rng)
@@ -360,7 +380,9 @@ def test_importance_of_batches_is_that_of_all_rows(masked):
     model = make("classifier", distance="euclidean", auto_feature_weights=True)
     parts = [np.arange(0, 20), np.arange(20, 100), np.arange(100, 200)]
     for last, part in enumerate(parts):
-        model.fit_batch(batch(x[part], weight=u[part], mask=None if mask is None else mask[part], labels=y[part]))
+        model.fit_batch(
+            batch(x[part], weight=u[part], mask=None if mask is None else mask[part], labels=y[part])
+        )
         seen = np.concatenate(parts[: last + 1])
         expected = oracle.feature_importance(x[seen], y[seen], u[seen], None if mask is None else mask[seen])
         near(get(model, "feature_weights"), expected, 1e-9)
@@ -394,7 +416,8 @@ def test_as_many_seeds_as_distinct_rows(metric, init):
 
 
 def seeds_of(x, y, metric, **params):
-    """The points that seeding chose: a first batch moves a seed of mass 1 to the mean of itself and its rows."""
+    """The points that seeding chose: a first batch moves a seed of mass 1 to the mean of itself and its
+    rows."""
     model = make("classifier", distance=metric, repulsion_factor=0, **params)
     model.fit_batch(batch(x, weight=np.full(len(x), 1e-12), labels=y))
     return get(model, "centroids"), get(model, "centroid_labels")
@@ -480,7 +503,9 @@ def test_auto_k_is_the_dispersion_of_a_class(metric):
 def test_merged_prototypes_are_weighted_means():
     start = np.array([[0.0, 0.0], [0.5, 0.0], [10.0, 0.0], [0.1, 0.1]])
     labels = np.array([0, 0, 0, 1])
-    model = started("classifier", start, labels, distance="euclidean", merge_threshold=1.0, repulsion_factor=0)
+    model = started(
+        "classifier", start, labels, distance="euclidean", merge_threshold=1.0, repulsion_factor=0
+    )
     rng = np.random.default_rng(17)
     rows = np.repeat(start, [3, 1, 2, 4], axis=0) + rng.normal(size=(10, 2)) * 0.01
     y = np.repeat(labels, [3, 1, 2, 4])
@@ -517,7 +542,8 @@ def test_merging_keeps_the_mass(params):
 
 
 def test_percentile_threshold_lets_only_the_nearest_merge():
-    """Four prototypes on a line, pairs at 1, 3, 4, 7, 10, 11: a low quantile leaves the nearest pair alone."""
+    """Four prototypes on a line, pairs at 1, 3, 4, 7, 10, 11: a low quantile leaves the nearest pair
+    alone."""
     start = np.array([[0.0], [1.0], [4.0], [11.0]])
     model = started("clusterer", start, distance="l1", k_init=4, merge_threshold=5, percentile_threshold=0.1)
     model.fit_batch(batch(start))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows in CSR form teach and answer as the same rows dense do, and distances are those of scipy and scikit-learn."""
+"""Rows in CSR form teach and answer as the same rows dense do, and distances are those of scipy and scikit-
+learn."""
 
 from itertools import product
 
@@ -126,7 +127,11 @@ def test_gradients(task, metric, dtype, soft):
     weight = np.random.default_rng(2).choice([0.0, 0.5, 1.0, 2.0], N)
     dense, csr = pair(x, dtype, weight=weight, **targets_of(task, x, y))
     close(other.gradient_step(csr), model.gradient_step(dense))
-    close(get(other, "centroid_gradients"), get(model, "centroid_gradients"), 1e-5 if dtype == "float32" else 1e-9)
+    close(
+        get(other, "centroid_gradients"),
+        get(model, "centroid_gradients"),
+        1e-5 if dtype == "float32" else 1e-9,
+    )
     if dtype == "float64":
         a, b = inside(other), inside(model)
         for name in ("centroids", "adam.targets.m", "adam.theta.m", "adam.alpha.m", "adam.beta.m"):
