@@ -45,4 +45,4 @@ np.savetxt(folder / "digits.csv", np.column_stack([X_train, y_train]), delimiter
 model = FastKMeansClassifier(k_init=5, distance="euclidean", batch_size=256)
 model.fit_stream(str(folder / "digits.csv"), target="64", epochs=2, checkpoint=str(folder / "digits.fkm"), checkpoint_batches=2)
 again = fast_kmeans.load(folder / "digits.fkm")
-print(f"{len(again.centroids)} prototypes in the checkpoint, {again.score(X_test, y_test.astype(str)):.1%} right")
+print(f"{len(again.centroids)} prototypes in the checkpoint, {again.score(X_test, y_test):.1%} right")
