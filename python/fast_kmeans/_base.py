@@ -46,7 +46,7 @@ class BaseFastKMeans(Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     Rows ``X`` may be arrays of numpy, torch (CPU), scipy.sparse, pandas, polars or pyarrow; answers come back
     as tensors when the rows were a tensor, and as numpy arrays otherwise. A call that fails leaves the
-    estimator as it was.
+    estimator as it was. Arguments changed after a fit (``set_params``) count from the next ``fit`` on.
     """
 
     _task: str
