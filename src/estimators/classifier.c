@@ -22,8 +22,7 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
         }
         lesson->slot[i] = slot;
     }
-    FKMI_TRY(fkmi_copy(&lesson->owned_slots, lesson->slot, n, sizeof *lesson->slot));
-    lesson->targets.slot = lesson->owned_slots;
+    lesson->targets.slot = lesson->slot; /* until some rows are held out */
     return FKM_OK;
 }
 

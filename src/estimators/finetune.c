@@ -280,6 +280,7 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
                                 "eval or eval_fraction",
                                 (long long)options.early_stopping_rounds));
     }
+    fkmi_lesson_drop_view(&lesson);
     rate = options.lr > 0 ? options.lr : standard_rate(model);
     if (!(options.lr > 0) && options.search && !(model->params.learning_rate > 0) &&
         !(model->learning_rate > 0)) {

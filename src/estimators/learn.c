@@ -237,7 +237,8 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
         FKMI_TRY_GOTO(fkmi_fail(stopped, "interrupted before the first pass was over"));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
-    FKMI_TRY_GOTO(fkmi_model_calibrate_kept(model, watch.eval ? watch.eval : &lesson, watch.interrupts,
+    fkmi_lesson_drop_view(&lesson);
+    FKMI_TRY_GOTO(fkmi_model_calibrate_kept(model, watch.eval ? watch.eval : &lesson, interrupts,
                                             &fresh.state, &stopped));
 
     fkmi_learned_free(&model->learned);

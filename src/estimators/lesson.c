@@ -15,6 +15,23 @@ void fkmi_lesson_free(struct fkmi_lesson *lesson)
     memset(lesson, 0, sizeof *lesson);
 }
 
+/* Targets are by row of base, so they are read from slot only as long as no row is held out. */
+static bool slot_is_target(const struct fkmi_lesson *lesson)
+{
+    return lesson->slot == lesson->targets.slot || lesson->slot == lesson->targets.tag_slot;
+}
+
+void fkmi_lesson_drop_view(struct fkmi_lesson *lesson)
+{
+    fkmi_free(lesson->owned_view);
+    lesson->owned_view = NULL;
+    lesson->view = (struct fkmi_rows){0};
+    if (!slot_is_target(lesson)) {
+        fkmi_free(lesson->slot);
+        lesson->slot = NULL;
+    }
+}
+
 double fkmi_most_value(const fkm_params *params)
 {
     /* the means of rows are stored as they are, but unit vectors for cosine */
@@ -26,11 +43,13 @@ static fkm_status check_range(const fkm_model *model, const struct fkmi_rows *ro
 {
     const double most = fkmi_most_value(&model->params);
     const bool sparse = fkmi_rows_sparse(rows);
+    const int64_t rows_per_check = 1 + (1 << 18) / rows->dim;
 
     if (most >= FKMI_MOST_VALUE || rows->dtype == FKM_DTYPE_F16)
         return FKM_OK;
     for (int64_t i = 0; i < rows->n; i++) {
         const int64_t begin = sparse ? rows->indptr[i] : 0, end = sparse ? rows->indptr[i + 1] : rows->dim;
+        FKMI_TRY(fkmi_check_every(rows_per_check, i));
         for (int64_t e = begin; e < end; e++) {
             const double x = sparse ? fkmi_dtype_get(rows->values, rows->dtype, e)
                                     : fkmi_dtype_get(rows->x, rows->dtype, i * rows->stride + e);
@@ -96,6 +115,7 @@ fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, str
     const int64_t n = lesson->base.n;
     int64_t n_held = (int64_t)(fraction * (double)n + 0.5), n_view = 0;
     int64_t *order = NULL, *kept = NULL, *view = NULL;
+    int32_t *slot = NULL;
     uint8_t *is_held = NULL;
 
     memset(held, 0, sizeof *held);
@@ -107,6 +127,8 @@ fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, str
     FKMI_TRY_GOTO(fkmi_alloc(&order, n, sizeof *order));
     FKMI_TRY_GOTO(fkmi_alloc(&is_held, n, 1));
     FKMI_TRY_GOTO(fkmi_alloc(&view, lesson->view.n, sizeof *view));
+    if (lesson->slot)
+        FKMI_TRY_GOTO(fkmi_alloc(&slot, lesson->view.n, sizeof *slot));
     for (int64_t i = 0; i < n; i++)
         order[i] = i;
     fkmi_random_shuffle(&random, order, n);
@@ -129,8 +151,8 @@ fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, str
         const int64_t row = fkmi_row(&lesson->view, i);
         if (is_held[row])
             continue;
-        if (lesson->slot)
-            lesson->slot[n_view] = lesson->slot[i];
+        if (slot)
+            slot[n_view] = lesson->slot[i];
         view[n_view++] = row;
     }
     held->base = lesson->base;
@@ -143,13 +165,20 @@ fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, str
     fkmi_free(lesson->owned_view);
     lesson->owned_rows = kept;
     lesson->owned_view = view;
+    if (slot_is_target(lesson) && !lesson->owned_slots)
+        lesson->owned_slots = lesson->slot;
+    else
+        fkmi_free(lesson->slot);
+    lesson->slot = slot;
     lesson->rows = fkmi_rows_pick(&lesson->base, kept, n - n_held);
     lesson->view = fkmi_rows_pick(&lesson->base, view, n_view);
     kept = view = NULL;
+    slot = NULL;
 done:
     fkmi_free(order);
     fkmi_free(kept);
     fkmi_free(view);
+    fkmi_free(slot);
     fkmi_free(is_held);
     return status;
 }

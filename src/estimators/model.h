@@ -97,7 +97,7 @@ struct fkmi_lesson {
     int64_t n_strata;
     float *owned_mask;
     int64_t *owned_rows, *owned_view; /* orders */
-    int32_t *owned_slots;             /* targets.slot or targets.tag_slot */
+    int32_t *owned_slots;             /* of base, once some rows are held out; before, slot serves */
 };
 void fkmi_lesson_free(struct fkmi_lesson *lesson); /* and zeroes it */
 
@@ -152,6 +152,8 @@ double fkmi_most_value(const fkm_params *params);
 /* Checks rows (width, values) and reads targets. On failure the lesson is empty. */
 fkm_status fkmi_lesson_open(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
                             bool grow, struct fkmi_lesson *lesson);
+/* Frees what only phase 1 and holding out need: view, and slot unless the targets are read from it. */
+void fkmi_lesson_drop_view(struct fkmi_lesson *lesson);
 /* Moves a fraction of the rows (at least one, never all) from lesson into held, drawn by random. held borrows from
  * lesson and is freed first. */
 fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, struct fkmi_random random,

@@ -90,10 +90,9 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
             lesson->slot[t] = slot;
             lesson->owned_view[t] = i;
         }
-    FKMI_TRY(fkmi_copy(&lesson->owned_slots, lesson->slot, n_pairs, sizeof *lesson->slot));
     lesson->view = fkmi_rows_pick(&lesson->base, lesson->owned_view, n_pairs);
     lesson->targets.tag_indptr = batch->tag_indptr;
-    lesson->targets.tag_slot = lesson->owned_slots;
+    lesson->targets.tag_slot = lesson->slot; /* until some rows are held out */
     return FKM_OK;
 }
 
@@ -105,7 +104,8 @@ struct tally {
     double *low, *high; /* per thread and tag: range of z */
     double pooled_low, pooled_high;
     double unit;             /* what a weight of 1 counts: a power of two */
-    _Atomic int64_t *bins;   /* tag x n_bins x {negative, positive} */
+    size_t count_size;       /* bytes of a count in bins */
+    void *bins;              /* tag x n_bins x {negative, positive} */
     _Atomic int64_t *pooled; /* POOLED_BINS x {negative, positive} */
     uint8_t *positive;       /* per thread and tag; all 0 between rows */
 };
@@ -133,6 +133,26 @@ static int64_t bin_of(double z, double low, double high, int64_t n_bins)
                                   : (int64_t)at; /* NaN: low and high are too far apart */
 }
 
+static void count(const struct tally *tally, int64_t at, int64_t weight)
+{
+    if (tally->count_size == sizeof(int16_t))
+        atomic_fetch_add_explicit((_Atomic uint16_t *)tally->bins + at, (uint16_t)weight,
+                                  memory_order_relaxed);
+    else if (tally->count_size == sizeof(int32_t))
+        atomic_fetch_add_explicit((_Atomic uint32_t *)tally->bins + at, (uint32_t)weight,
+                                  memory_order_relaxed);
+    else
+        atomic_fetch_add_explicit((_Atomic int64_t *)tally->bins + at, weight, memory_order_relaxed);
+}
+
+static int64_t count_at(const void *bins, size_t count_size, int64_t at)
+{
+    if (count_size == sizeof(int16_t))
+        return ((const _Atomic uint16_t *)bins)[at];
+    return count_size == sizeof(int32_t) ? (int64_t)((const _Atomic uint32_t *)bins)[at]
+                                         : ((const _Atomic int64_t *)bins)[at];
+}
+
 static void count_row(void *argument, int64_t row, const double *z, int thread)
 {
     struct tally *tally = argument;
@@ -146,11 +166,10 @@ static void count_row(void *argument, int64_t row, const double *z, int thread)
     for (int64_t c = 0; c < tally->n_tags; c++) {
         if (!isfinite(z[c]))
             continue;
-        atomic_fetch_add_explicit(
-            &tally
-                 ->bins[2 * (c * tally->n_bins + bin_of(z[c], tally->low[c], tally->high[c], tally->n_bins)) +
-                        positive[c]],
-            weight, memory_order_relaxed);
+        count(tally,
+              2 * (c * tally->n_bins + bin_of(z[c], tally->low[c], tally->high[c], tally->n_bins)) +
+                  positive[c],
+              weight);
         atomic_fetch_add_explicit(
             &tally
                  ->pooled[2 * bin_of(z[c], tally->pooled_low, tally->pooled_high, POOLED_BINS) + positive[c]],
@@ -160,34 +179,38 @@ static void count_row(void *argument, int64_t row, const double *z, int thread)
         positive[targets->tag_slot[t]] = 0;
 }
 
-/* Weights of any size, counted so that their sums are exact. */
+/* Weights of any size, counted so that their sums are exact; rows without weights are counted themselves. */
 static double unit_of(const struct fkmi_rows *rows)
 {
     double largest = 0;
     int exponent;
 
+    if (!rows->weight)
+        return 1;
     for (int64_t i = 0; i < rows->n; i++)
         largest = fmax(largest, fkmi_row_weight(rows, i));
     (void)frexp(largest, &exponent);
     return ldexp(1.0, WEIGHT_BITS + 1 - exponent);
 }
 
-/* The z from which on a tag is answered so that F1 is largest, from counts per bin; *f1 and the positives counted
+/* The z from which on a tag is answered so that F1 is largest, from counts of n_bins bins from `first` on; *f1 and the positives counted
  * are told. Without positives the threshold is above every score. */
-static double best_threshold(const _Atomic int64_t *bins, int64_t n_bins, double low, double high, double *f1,
-                             double *n_positive)
+static double best_threshold(const void *bins, size_t count_size, int64_t first, int64_t n_bins, double low,
+                             double high, double *f1, double *n_positive)
 {
     const double width = (high - low) / (double)n_bins;
     double positives = 0, true_positive = 0, false_positive = 0, best = -1,
            at = high + (width > 0 ? width : 1.0);
 
     for (int64_t b = 0; b < n_bins; b++)
-        positives += (double)bins[2 * b + 1];
+        positives += (double)count_at(bins, count_size, 2 * (first + b) + 1);
     for (int64_t b = n_bins - 1; b >= 0; b--) {
-        if (bins[2 * b] == 0 && bins[2 * b + 1] == 0)
+        const int64_t negative = count_at(bins, count_size, 2 * (first + b)),
+                      positive = count_at(bins, count_size, 2 * (first + b) + 1);
+        if (negative == 0 && positive == 0)
             continue;
-        false_positive += (double)bins[2 * b];
-        true_positive += (double)bins[2 * b + 1];
+        false_positive += (double)negative;
+        true_positive += (double)positive;
         const double score = 2 * true_positive / (true_positive + false_positive + positives);
         if (positives > 0 && score > best) {
             best = score;
@@ -212,7 +235,10 @@ static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *orac
     FKMI_TRY(fkmi_alloc(&tally->low, n_threads * n_tags, sizeof(double)));
     FKMI_TRY(fkmi_alloc(&tally->high, n_threads * n_tags, sizeof(double)));
     FKMI_TRY(fkmi_alloc(&tally->positive, n_threads * n_tags, 1));
-    FKMI_TRY(fkmi_alloc(&tally->bins, 2 * n_tags * tally->n_bins, sizeof(int64_t)));
+    tally->count_size = lesson->rows.weight || lesson->rows.n > UINT32_MAX ? sizeof(int64_t)
+                        : lesson->rows.n > UINT16_MAX                      ? sizeof(int32_t)
+                                                                           : sizeof(int16_t);
+    FKMI_TRY(fkmi_alloc(&tally->bins, 2 * n_tags * tally->n_bins, tally->count_size));
     FKMI_TRY(fkmi_alloc(&tally->pooled, 2 * POOLED_BINS, sizeof(int64_t)));
     for (int64_t i = 0; i < n_threads * n_tags; i++) {
         tally->low[i] = INFINITY;
@@ -237,7 +263,7 @@ static void tally_free(struct tally *tally)
     fkmi_free(tally->low);
     fkmi_free(tally->high);
     fkmi_free(tally->positive);
-    fkmi_free((void *)tally->bins);
+    fkmi_free(tally->bins);
     fkmi_free((void *)tally->pooled);
 }
 
@@ -249,7 +275,8 @@ static fkm_status score(const struct fkmi_oracle *oracle, const struct fkmi_less
     double n_positive;
 
     FKMI_TRY_GOTO(tally_open(&tally, oracle, lesson));
-    best_threshold(tally.pooled, POOLED_BINS, tally.pooled_low, tally.pooled_high, out, &n_positive);
+    best_threshold(tally.pooled, sizeof *tally.pooled, 0, POOLED_BINS, tally.pooled_low, tally.pooled_high,
+                   out, &n_positive);
 done:
     tally_free(&tally);
     return status;
@@ -263,13 +290,14 @@ static fkm_status calibrate(const struct fkmi_oracle *oracle, const struct fkmi_
     double f1, n_positive, pooled;
 
     FKMI_TRY_GOTO(tally_open(&tally, oracle, lesson));
-    pooled = best_threshold(tally.pooled, POOLED_BINS, tally.pooled_low, tally.pooled_high, &f1, &n_positive);
+    pooled = best_threshold(tally.pooled, sizeof *tally.pooled, 0, POOLED_BINS, tally.pooled_low,
+                            tally.pooled_high, &f1, &n_positive);
     for (int64_t c = 0; c < tally.n_tags; c++) {
         double z, own;
         if (!(tally.high[c] >= tally.low[c]))
             continue;
-        z = best_threshold(tally.bins + 2 * c * tally.n_bins, tally.n_bins, tally.low[c], tally.high[c], &f1,
-                           &n_positive);
+        z = best_threshold(tally.bins, tally.count_size, c * tally.n_bins, tally.n_bins, tally.low[c],
+                           tally.high[c], &f1, &n_positive);
         own = n_positive / (n_positive + SHRINK * tally.unit);
         z = own * z + (1 - own) * pooled;
         if (!isfinite(z))
