@@ -137,8 +137,8 @@ class BaseFastKMeans(Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         )
 
     def _knows_columns(self, X, rows: Rows) -> bool:
-        """Whether scikit-learn's checks would find nothing: they take longer than the answer for a few rows."""
-        nameless = type(X) is np.ndarray or rows.kind is Kind.TORCH
+        """Whether scikit-learn's checks would find nothing: they take longer than the answer for a few
+        rows.""" nameless = type(X) is np.ndarray or rows.kind is Kind.TORCH
         return nameless and rows.n_cols == self.n_features_in_ and "feature_names_in_" not in self.__dict__
 
     def _lesson(self, X, y, sample_weight, feature_mask, *, anew: bool, grow: bool) -> Lesson:
@@ -356,7 +356,8 @@ class BaseFastKMeans(Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         callbacks=None,
         **file_options,
     ):
-        """Learn from more rows than memory holds, batch by batch: from a file, an Arrow stream or an iterable.
+        """Learn from more rows than memory holds, batch by batch: from a file, an Arrow stream or an
+        iterable.
 
         What was learned before is kept and goes on. Batches have at most ``batch_size`` rows, in phase 2
         ``finetune_batch_size``.
@@ -364,11 +365,13 @@ class BaseFastKMeans(Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Parameters
         ----------
         source : path, Arrow stream, iterable or callable
-            A path of a CSV, TSV, libsvm or .npy file, also .gz. Anything with ``__arrow_c_stream__``: tables and readers of
-            pyarrow, polars, DuckDB. An iterable of (X, y), (X, y, weight) or (X, y, weight, mask), for a clusterer also
-            of X; more than one epoch needs one that can be iterated again, or a function that returns an iterator.
+            A path of a CSV, TSV, libsvm or .npy file, also .gz. Anything with ``__arrow_c_stream__``: tables
+            and readers of pyarrow, polars, DuckDB. An iterable of (X, y), (X, y, weight) or (X, y, weight,
+            mask), for a clusterer also of X; more than one epoch needs one that can be iterated again, or a
+            function that returns an iterator.
         target : str, int or list of them, optional
-            Name or number of the column with the target, or of several; for .npy the path of the file with the targets.
+            Name or number of the column with the target, or of several; for .npy the path of the file with
+            the targets.
         weight : str or int, optional
             Name or number of the column with the rows' weights; for .npy a path.
         epochs : int, default 1
@@ -380,15 +383,15 @@ class BaseFastKMeans(Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         checkpoint_batches : int, default 0
             Save after every so many batches.
         resume : bool, default False
-            Begin where the checkpoint left the source: rows it has learned are not learned again, and the end is the same
-            bit for bit.
+            Begin where the checkpoint left the source: rows it has learned are not learned again, and the end
+            is the same bit for bit.
         verbose : bool, default False
             Show a progress bar.
         callbacks : callable or list of callables, optional
             As in ``fit``, called after each batch.
         **file_options
-            Of files: ``format`` ('csv', 'tsv', 'libsvm', 'npy'), ``header`` (1, 0, or -1 to look), ``index_base`` (of
-            libsvm: 0, 1, or -1 to look), ``n_cols`` (of libsvm).
+            Of files: ``format`` ('csv', 'tsv', 'libsvm', 'npy'), ``header`` (1, 0, or -1 to look),
+            ``index_base`` (of libsvm: 0, 1, or -1 to look), ``n_cols`` (of libsvm).
 
         Returns
         -------

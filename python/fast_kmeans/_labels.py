@@ -75,7 +75,7 @@ class Labels:
         return cls(kind, True, values, {value: number for number, value in enumerate(values)})
 
     def read(self, y, n_rows: int | None, grow: bool, name: str = "y") -> tuple[dict[str, Any], Labels]:
-        y = vector_of(y, name, n_rows)
+        y = vector_of(_one_column(y, name), name, n_rows)
         kind = _kind_of(y, name)
         known = self
         if not self.kind:
@@ -148,6 +148,18 @@ class Labels:
         return cls.coding(kind, map(KINDS[kind], names)) if names else cls(kind)
 
 
+def _one_column(y, name: str):
+    """y, unless it is one-hot or the like."""
+    if isinstance(y, np.ndarray) and y.dtype.kind == "T":
+        return y.astype(object)  # text of numpy's own kind, which scikit-learn does not take
+    shape = tuple(getattr(y, "shape", ()))
+    if len(shape) > 1 and shape[1:] != (1,):
+        raise ValueError(
+            f"{name} has shape {shape}; labels should be a 1d array, one per row: not one-hot, not shares"
+        )
+    return y
+
+
 def _kind_of(y: np.ndarray, name: str) -> str:
     if y.dtype.kind == "O":
         odd = next((label for label in y.tolist() if not isinstance(label, str)), None)
@@ -174,6 +186,7 @@ def _kind_of_names(names: list[str]) -> str:
 
 def _whole(y: np.ndarray, name: str) -> np.ndarray:
     most = 2**53 if y.dtype.kind == "f" else 2**63 - 1
+    y = y.astype(np.float64) if y.dtype.kind == "f" else y
     if y.dtype.kind in "fu" and y.size and np.abs(y).max() > most:
         raise ValueError(f"{name} has the label {y[np.argmax(np.abs(y))]}; at most {most} is possible")
     return np.ascontiguousarray(y, dtype=np.int64)

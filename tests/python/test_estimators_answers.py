@@ -51,10 +51,24 @@ def test_truth_values_are_labels():
     np.testing.assert_array_equal(model.decision_function(X) > 0, model.predict(X))
 
 
+def test_labels_of_any_container():
+    expected = FastKMeansClassifier(**EUCLIDEAN).fit(X, NAMES).predict(X).tolist()
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    for y in (
+        NAMES.astype(np.dtypes.StringDType()) if hasattr(np.dtypes, "StringDType") else NAMES,
+        *(pandas.Series(NAMES, dtype=dtype) for dtype in ("object", "string", "category")),
+        *(polars.Series(NAMES, dtype=dtype) for dtype in (polars.String, polars.Categorical)),
+        tuple(NAMES.tolist()),
+    ):
+        assert FastKMeansClassifier(**EUCLIDEAN).fit(X, y).predict(X).tolist() == expected
+    half = FastKMeansClassifier(**EUCLIDEAN).fit(X, CLASS.astype(np.float16))
+    assert half.classes_.tolist() == [0.0, 1.0, 2.0]
+
+
 @pytest.mark.parametrize(
     "y, message",
     [
-        (np.eye(3)[CLASS], "1d array"),
+        (np.eye(3)[CLASS], r"y has shape \(90, 3\); labels should be a 1d array, one per row: not one-hot"),
         (np.eye(3, dtype=int)[CLASS], "1d array"),
         (CLASS + 0.5, "Unknown label type: continuous"),
         (np.where(CLASS == 1, np.nan, 0), "NaN"),
