@@ -12,6 +12,11 @@
  * check themselves. On any thread: one that helps looks whether the call it helps has stopped. A clock read, or less
  * when nobody registered. */
 fkm_status fkmi_check_interrupt(void);
+/* In the i-th turn of a loop of which `period` turns take a moment. */
+static inline fkm_status fkmi_check_every(int64_t period, int64_t i)
+{
+    return i % period == 0 ? fkmi_check_interrupt() : FKM_OK;
+}
 /* How often this thread's user has said stop: a call that keeps what it has done so far must end soon after that. */
 int64_t fkmi_interrupts(void);
 /* True when this thread's user may be asked: where an interrupted call would need memory to undo what it did. */

@@ -247,7 +247,8 @@ static fkm_status write_model(const fkm_model *model, const struct target *targe
     int64_t *class_k = NULL;
     int n = 0;
 
-    fkmi_hold_interrupts();
+    if (target->path) /* a stream that is interrupted saves */
+        fkmi_hold_interrupts();
     list_fields((fkm_model *)(uintptr_t)model, &fields); /* only read from here on */
     for (int i = 0; i < fields.n; i++) {
         const struct field *field = &fields.items[i];
@@ -266,7 +267,8 @@ static fkm_status write_model(const fkm_model *model, const struct target *targe
     else
         FKMI_TRY_GOTO(fkmi_tensors_to_bytes(tensors, n, texts.items, texts.n, target->bytes, target->size));
 done:
-    fkmi_release_interrupts();
+    if (target->path)
+        fkmi_release_interrupts();
     texts_free(&texts);
     fkmi_free(history);
     fkmi_free(class_k);

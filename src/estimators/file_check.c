@@ -11,9 +11,11 @@ static const double MOST = 1e100;
 /* Doubles within [low, high]; NULL is fine. */
 static fkm_status check_range(const double *values, int64_t n, double low, double high, const char *name)
 {
-    for (int64_t i = 0; values && i < n; i++)
+    for (int64_t i = 0; values && i < n; i++) {
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!(values[i] >= low && values[i] <= high))
             return fkmi_fail(FKM_EDATA, "the model file has %g in '%s'", values[i], name);
+    }
     return FKM_OK;
 }
 
@@ -97,10 +99,12 @@ static fkm_status check_state(const fkm_model *model)
     FKMI_TRY(check_tensors(model));
     FKMI_TRY(check_classes(model));
     FKMI_TRY(check_labels(state));
-    for (int64_t i = 0; i < k * state->dim; i++)
+    for (int64_t i = 0; i < k * state->dim; i++) {
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!isfinite(fkmi_dtype_get(state->points, state->dtype, i)))
             return fkmi_fail(FKM_EDATA, "prototype %lld of the model file is not finite",
                              (long long)(i / state->dim));
+    }
     FKMI_TRY(check_range(state->mass, k, 0, MOST, "centroid_weights"));
     FKMI_TRY(check_range(state->ages, k * state->dim, 0, MOST, "centroid_ages"));
     FKMI_TRY(check_range(state->bias, k, -MOST, MOST, "bias"));
@@ -143,6 +147,7 @@ static fkm_status check_moments(const void *m, const void *v, fkm_dtype dtype, i
         return fkmi_fail(FKM_EDATA, "the model file has one of two moments of the %s", name);
     for (int64_t i = 0; m && i < n; i++) {
         const double mean = fkmi_dtype_get(m, dtype, i), square = fkmi_dtype_get(v, dtype, i);
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!(square >= 0 && isfinite(square) && fabs(mean) <= 8 * sqrt(square) + 1e-15))
             return fkmi_fail(FKM_EDATA, "the model file has moments %g and %g of the %s", mean, square, name);
     }
@@ -151,9 +156,11 @@ static fkm_status check_moments(const void *m, const void *v, fkm_dtype dtype, i
 
 static fkm_status check_finite(const void *reals, fkm_dtype dtype, int64_t n, const char *name)
 {
-    for (int64_t i = 0; reals && i < n; i++)
+    for (int64_t i = 0; reals && i < n; i++) {
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!isfinite(fkmi_dtype_get(reals, dtype, i)))
             return fkmi_fail(FKM_EDATA, "the model file's %s is not finite", name);
+    }
     return FKM_OK;
 }
 
@@ -219,10 +226,12 @@ static fkm_status check_settings(const fkm_model *model)
         return fkmi_fail(FKM_EDATA,
                          "the model file has %lld columns of starting prototypes, %lld feature weights",
                          (long long)start->dim, (long long)model->user_dim);
-    for (int64_t i = 0; i < start->k * start->dim; i++)
+    for (int64_t i = 0; i < start->k * start->dim; i++) {
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!(fabs((double)start->points[i]) <= most))
             return fkmi_fail(FKM_EDATA, "starting prototype %lld of the model file has %g",
                              (long long)(i / start->dim), (double)start->points[i]);
+    }
     return FKM_OK;
 }
 

@@ -42,10 +42,8 @@ struct watch {
     const fkm_fit_options *options;
     struct fkmi_history *history;
     struct fkmi_pack *pack;
-    int64_t passes, rows, interrupts; /* interrupts: before the first pass */
+    int64_t passes, rows;
 };
-
-static bool was_interrupted(const struct watch *watch) { return fkmi_interrupts() != watch->interrupts; }
 
 static fkm_status score_pass(struct watch *watch, double *score)
 {
@@ -61,15 +59,15 @@ static fkm_status after_pass(void *user, int64_t pass, const struct fkmi_moved *
 {
     struct watch *watch = user;
     const struct fkmi_state *state = &watch->learned->state;
+    fkm_status scored = FKM_OK;
     double score = NAN;
 
     (void)pass;
     watch->passes++;
-    if (watch->eval && !was_interrupted(watch)) {
-        const fkm_status scored = score_pass(watch, &score);
-        if (scored != FKM_OK && scored != FKM_EINTERRUPTED)
-            return scored;
-    }
+    if (watch->eval)
+        scored = score_pass(watch, &score);
+    if (scored != FKM_OK && scored != FKM_EINTERRUPTED)
+        return scored;
     FKMI_TRY(fkmi_history_add(watch->history, &(struct fkmi_history_line){.phase = FKMI_PHASE_FIT,
                                                                           .epoch = watch->passes,
                                                                           .k = state->k,
@@ -77,8 +75,8 @@ static fkm_status after_pass(void *user, int64_t pass, const struct fkmi_moved *
                                                                           .shift = moved->shift,
                                                                           .eval = score,
                                                                           .lr = NAN}));
-    if (was_interrupted(watch))
-        return fkmi_fail(FKM_EINTERRUPTED, "interrupted");
+    if (scored != FKM_OK)
+        return scored; /* the pass was whole, its score is not */
     if (watch->options->progress) {
         const fkm_progress progress = {.phase = "fit",
                                        .step = watch->passes,
@@ -205,6 +203,7 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     struct fkmi_lesson lesson = {0}, held = {0}, eval = {0};
     struct fkmi_history history = {0};
     struct watch watch = {0};
+    const int64_t interrupts = fkmi_interrupts();
 
     if (!model)
         return fkmi_fail(FKM_EINVAL, "model is NULL");
@@ -212,11 +211,7 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     fkmi_model_drop_packs(model);
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &fresh, batch, true, &lesson));
     FKMI_TRY_GOTO(begin_state(model, &lesson, &fresh.state));
-    watch = (struct watch){.model = model,
-                           .learned = &fresh,
-                           .options = &options,
-                           .history = &history,
-                           .interrupts = fkmi_interrupts()};
+    watch = (struct watch){.model = model, .learned = &fresh, .options = &options, .history = &history};
     if (options.eval_fraction > 0 && !options.eval) {
         FKMI_TRY_GOTO(fkmi_lesson_hold_out(&lesson, options.eval_fraction,
                                            fkmi_model_random(model, FKMI_STREAM_HOLD_OUT, 0), &held));

@@ -189,12 +189,18 @@ fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k,
                          (long long)dim, (long long)model->user_dim);
     if (labelled && !labels)
         return fkmi_fail(FKM_EINVAL, "starting prototypes of a %s need a label each", model->estimator->name);
-    for (int64_t i = 0; i < k * dim; i++)
+    for (int64_t i = 0; i < k * dim; i++) {
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!(fabs((double)points[i]) <= most))
             return fkmi_fail(FKM_EINVAL,
                              "starting prototype %lld has %g in column %lld; at most %g is possible",
                              (long long)(i / dim), (double)points[i], (long long)(i % dim), most);
-    FKMI_TRY_GOTO(fkmi_copy(&own_points, points, k * dim, sizeof(float)));
+    }
+    FKMI_TRY_GOTO(fkmi_alloc(&own_points, k * dim, sizeof *own_points));
+    for (int64_t j = 0; j < k; j++) {
+        FKMI_TRY_GOTO(fkmi_check_every(1 + (1 << 20) / dim, j));
+        memcpy(own_points + j * dim, points + j * dim, (size_t)dim * sizeof *points);
+    }
     FKMI_TRY_GOTO(fkmi_copy(&own_labels, labelled ? labels : NULL, k, sizeof(int64_t)));
     fkmi_free(model->start.points);
     fkmi_free(model->start.label);

@@ -21,18 +21,21 @@ static fkm_status check_targets(const struct fkmi_learned *learned, const fkm_ba
     if (batch->n_targets > PTRDIFF_MAX / (int64_t)sizeof(double) / n)
         return fkmi_fail(FKM_EINVAL, "targets of %lld x %lld are larger than memory", (long long)n,
                          (long long)batch->n_targets);
-    for (int64_t i = 0; i < n * batch->n_targets; i++)
+    for (int64_t i = 0; i < n * batch->n_targets; i++) {
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!isfinite(batch->targets[i]))
             return fkmi_fail(FKM_EINVAL, "target %lld of row %lld is %g", (long long)(i % batch->n_targets),
                              (long long)(i / batch->n_targets), batch->targets[i]);
+    }
     return FKM_OK;
 }
 
 /* Targets with mean 0 and variance 1 each; a constant target becomes 0. */
-static void standardise(const double *y, int64_t n, int64_t m, double *out)
+static fkm_status standardise(const double *y, int64_t n, int64_t m, double *out)
 {
     for (int64_t t = 0; t < m; t++) {
         double mean = 0, square = 0, scale;
+        FKMI_TRY(fkmi_check_interrupt());
         for (int64_t i = 0; i < n; i++)
             mean += y[i * m + t] / (double)n;
         for (int64_t i = 0; i < n; i++)
@@ -41,6 +44,7 @@ static void standardise(const double *y, int64_t n, int64_t m, double *out)
         for (int64_t i = 0; i < n; i++)
             out[i * m + t] = (y[i * m + t] - mean) * scale;
     }
+    return FKM_OK;
 }
 
 struct ranked {
@@ -142,6 +146,7 @@ static fkm_status number_strata(const double *y, int64_t n, int64_t m, int64_t k
     FKMI_TRY_GOTO(fkmi_alloc(&centre, n_strata * m, sizeof *centre));
     for (int64_t i = 0; i < n; i++) {
         const int32_t old = slot[i];
+        FKMI_TRY_GOTO(fkmi_check_every(4096, i));
         slot[i] = number[old];
         for (int64_t t = 0; t < m; t++)
             centre[slot[i] * m + t] += y[i * m + t] / count[old];
@@ -169,7 +174,7 @@ static fkm_status find_strata(const fkm_model *model, const fkm_batch *batch, st
     if (model->params.target_metric == FKM_METRIC_COSINE)
         memcpy(standard, batch->targets, (size_t)(n * m) * sizeof *standard);
     else
-        standardise(batch->targets, n, m, standard);
+        FKMI_TRY_GOTO(standardise(batch->targets, n, m, standard));
     if (k == 1)
         memset(lesson->slot, 0, (size_t)n * sizeof *lesson->slot);
     else if (automatic && m == 1)
@@ -187,6 +192,7 @@ static fkm_status nearest_strata(const struct fkmi_state *state, const fkm_batch
                                  int32_t *slot)
 {
     const int64_t m = state->n_targets, k = state->n_classes;
+    fkm_status status = FKM_OK;
     double *unit;
 
     FKMI_TRY(fkmi_alloc(&unit, m, sizeof *unit));
@@ -200,6 +206,7 @@ static fkm_status nearest_strata(const struct fkmi_state *state, const fkm_batch
     }
     for (int64_t i = 0; i < n; i++) {
         double best = INFINITY;
+        FKMI_TRY_GOTO(fkmi_check_every(64, i));
         for (int64_t c = 0; c < k; c++) {
             double d = 0;
             for (int64_t t = 0; t < m; t++) {
@@ -212,8 +219,9 @@ static fkm_status nearest_strata(const struct fkmi_state *state, const fkm_batch
             }
         }
     }
+done:
     fkmi_free(unit);
-    return FKM_OK;
+    return status;
 }
 
 static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, const fkm_batch *batch,
@@ -278,6 +286,7 @@ static fkm_status score(const struct fkmi_oracle *oracle, const struct fkmi_less
     FKMI_TRY_GOTO(fkmi_alloc(&job.error, n, sizeof *job.error));
     for (int64_t t = 0; t < m; t++) {
         double mean = 0, square = 0;
+        FKMI_TRY_GOTO(fkmi_check_interrupt());
         for (int64_t i = 0; i < n; i++)
             mean += lesson->targets.values[fkmi_row(&lesson->rows, i) * m + t] / (double)n;
         for (int64_t i = 0; i < n; i++) {

@@ -9,12 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/sha256.h"
 #include "io/safetensors_layout.h"
 
 #define PIECE_BYTES 65536
+#define READ_BYTES  (1 << 24) /* at a time: between two checks for an interrupt */
 
 struct fkmi_tensor_file {
     char *name;        /* for messages */
@@ -43,7 +45,7 @@ static fkm_status read_at(const struct fkmi_tensor_file *file, int64_t offset, v
         return FKM_OK;
     }
     while (n > 0) {
-        const ssize_t got = pread(file->fd, at, (size_t)(n < (1 << 30) ? n : 1 << 30), (off_t)offset);
+        const ssize_t got = pread(file->fd, at, (size_t)(n < READ_BYTES ? n : READ_BYTES), (off_t)offset);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -54,6 +56,7 @@ static fkm_status read_at(const struct fkmi_tensor_file *file, int64_t offset, v
         at += got;
         offset += got;
         n -= got;
+        FKMI_TRY(fkmi_check_interrupt());
     }
     return FKM_OK;
 }
@@ -74,6 +77,7 @@ static fkm_status make_checksum(const struct fkmi_tensor_file *file, char made[6
     for (at = 0; at < file->size; at += PIECE_BYTES) {
         const int64_t n = file->size - at < PIECE_BYTES ? file->size - at : PIECE_BYTES;
 
+        FKMI_TRY_GOTO(fkmi_check_interrupt());
         FKMI_TRY_GOTO(read_at(file, at, piece, n));
         if (at == 0) { /* the digits stand near the beginning */
             memcpy(written, piece + digits, 64);

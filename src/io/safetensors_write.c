@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/sha256.h"
@@ -134,7 +135,21 @@ static fkm_status frame_header(struct layout *layout, const struct fkmi_json_wri
     return FKM_OK;
 }
 
-static void put_checksum(struct layout *layout, const struct fkmi_tensor *tensors)
+/* May be interrupted: whoever saves decides. */
+static fkm_status add_tensor(struct fkmi_sha256 *hash, const struct fkmi_tensor *tensor)
+{
+    enum { BYTES_PER_CHECK = 1 << 20 };
+    const int64_t size = tensor_bytes(tensor);
+
+    for (int64_t at = 0; at < size; at += BYTES_PER_CHECK) {
+        FKMI_TRY(fkmi_check_interrupt());
+        fkmi_sha256_add(hash, (const char *)tensor->data + at,
+                        (size_t)(size - at < BYTES_PER_CHECK ? size - at : BYTES_PER_CHECK));
+    }
+    return FKM_OK;
+}
+
+static fkm_status put_checksum(struct layout *layout, const struct fkmi_tensor *tensors)
 {
     struct fkmi_sha256 hash;
     char hex[65];
@@ -142,14 +157,11 @@ static void put_checksum(struct layout *layout, const struct fkmi_tensor *tensor
 
     fkmi_sha256_begin(&hash);
     fkmi_sha256_add(&hash, layout->front, layout->front_size);
-    for (i = 0; i < layout->n; i++) {
-        const struct fkmi_tensor *tensor = &tensors[layout->order[i]];
-
-        if (tensor_bytes(tensor) > 0)
-            fkmi_sha256_add(&hash, tensor->data, (size_t)tensor_bytes(tensor));
-    }
+    for (i = 0; i < layout->n; i++)
+        FKMI_TRY(add_tensor(&hash, &tensors[layout->order[i]]));
     fkmi_sha256_end(&hash, hex);
     memcpy(layout->front + 8 + FKMI_TENSORS_FRONT_BYTES, hex, 64);
+    return FKM_OK;
 }
 
 static fkm_status lay_out(struct layout *layout, const struct fkmi_tensor *tensors, int n_tensors,
@@ -168,7 +180,7 @@ static fkm_status lay_out(struct layout *layout, const struct fkmi_tensor *tenso
     FKMI_TRY_GOTO(json.status);
     FKMI_TRY_GOTO(check_readable(&json));
     FKMI_TRY_GOTO(frame_header(layout, &json));
-    put_checksum(layout, tensors);
+    FKMI_TRY_GOTO(put_checksum(layout, tensors));
 done:
     fkmi_json_writer_free(&json);
     return status;

@@ -8,8 +8,11 @@
 #include <math.h>
 #include <string.h>
 
-#define LEAST_WEIGHT 1e-3
-#define COLUMNS      64 /* of one piece of work */
+#include "base/interrupt.h"
+
+#define LEAST_WEIGHT   1e-3
+#define COLUMNS        64   /* of one piece of work */
+#define ROWS_PER_CHECK 4096 /* for an interrupt */
 
 void fkmi_importance_free(struct fkmi_importance *importance)
 {
@@ -103,6 +106,7 @@ static fkm_status add_columns(void *job, int64_t begin, int64_t end, int thread)
         const char *x =
             (const char *)rows->x + (size_t)(r * rows->stride + begin) * fkmi_dtype_size(rows->dtype);
         const double weight = fkmi_row_weight(rows, i);
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, i));
         if (a->slot[i] < 0 || !(weight > 0))
             continue;
         a->kernels->vector[FKMI_REAL_F64].load[rows->dtype](value, x, end - begin);
@@ -125,8 +129,8 @@ static double entry(const struct fkmi_rows *rows, int64_t e)
     return fkmi_dtype_get(rows->values, rows->dtype, e);
 }
 
-static void add_class(struct fkmi_importance *importance, const struct fkmi_rows *rows,
-                      const struct moments *of, int64_t slot)
+static fkm_status add_class(struct fkmi_importance *importance, const struct fkmi_rows *rows,
+                            const struct moments *of, int64_t slot)
 {
     const int64_t dim = importance->dim, first = of->begin[slot], last = of->begin[slot + 1];
     double total = 0;
@@ -137,6 +141,7 @@ static void add_class(struct fkmi_importance *importance, const struct fkmi_rows
     for (int64_t p = first; p < last; p++) {
         const int64_t r = fkmi_row(rows, of->order[p]);
         const double u = fkmi_row_weight(rows, of->order[p]);
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, p - first));
         total += u;
         for (int64_t e = rows->indptr[r]; e < rows->indptr[r + 1]; e++) {
             of->present[rows->indices[e]] += u;
@@ -144,10 +149,11 @@ static void add_class(struct fkmi_importance *importance, const struct fkmi_rows
         }
     }
     if (!(total > 0))
-        return;
+        return FKM_OK;
     for (int64_t p = first; p < last; p++) { /* around the mean: sums of squares would cancel */
         const int64_t r = fkmi_row(rows, of->order[p]);
         const double u = fkmi_row_weight(rows, of->order[p]);
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, p - first));
         for (int64_t e = rows->indptr[r]; e < rows->indptr[r + 1]; e++) {
             const double delta = entry(rows, e) - of->sum[rows->indices[e]] / total;
             of->m2[rows->indices[e]] += u * delta * delta;
@@ -158,6 +164,7 @@ static void add_class(struct fkmi_importance *importance, const struct fkmi_rows
         join(&importance->count[slot * dim + d], &importance->mean[slot * dim + d],
              &importance->m2[slot * dim + d], total, mean, of->m2[d] + zeros * mean * mean);
     }
+    return FKM_OK;
 }
 
 static fkm_status take_moments(struct moments *of, const struct fkmi_rows *rows, int64_t n_classes)
@@ -214,7 +221,7 @@ fkm_status fkmi_importance_add(struct fkm_context *context, struct fkmi_importan
     else {
         sort_by_class(&of, rows, slot, n);
         for (int64_t c = 0; c < n; c++)
-            add_class(importance, rows, &of, c);
+            FKMI_TRY_GOTO(add_class(importance, rows, &of, c));
     }
 done:
     free_moments(&of);

@@ -31,15 +31,15 @@ struct lloyd {
     double *means;              /* k x dim in pushing passes: the means before the push; else NULL */
     struct fkmi_sums push_room; /* where pushing passes gather; means_room likewise */
     double *means_room;
-    /* Of an unfinished pass the cells are nobody's: where they are needed after the passes, those of the pass
-     * before wait here. */
-    int32_t *held_index;   /* n, or NULL */
-    double *held_distance; /* n, or NULL */
+    /* Where passes may be interrupted: what the last whole one left, to come back to. */
+    void *kept_points;     /* k x dim, or NULL */
+    int32_t *kept_index;   /* n, or NULL: nobody asks for cells after the passes */
+    double *kept_distance; /* n, or NULL */
     double *scratch;       /* threads x 2 dim */
     double *shift;         /* k */
 };
 
-static fkm_status take_memory(struct lloyd *l, bool keep_cells)
+static fkm_status take_memory(struct lloyd *l, bool keep, bool needs_cells)
 {
     struct fkmi_arena *arena = &l->work->arena;
     const int64_t k = l->state->k, dim = l->state->dim;
@@ -51,9 +51,11 @@ static fkm_status take_memory(struct lloyd *l, bool keep_cells)
     FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, push));
     if (push)
         FKMI_TRY(fkmi_arena_take(arena, &l->means_room, k * dim, sizeof(double)));
-    if (keep_cells) {
-        FKMI_TRY(fkmi_arena_take(arena, &l->held_index, l->rows->n, sizeof *l->held_index));
-        FKMI_TRY(fkmi_arena_take(arena, &l->held_distance, l->rows->n, sizeof *l->held_distance));
+    if (keep)
+        FKMI_TRY(fkmi_arena_take(arena, &l->kept_points, k * dim, fkmi_dtype_size(l->state->dtype)));
+    if (keep && needs_cells) {
+        FKMI_TRY(fkmi_arena_take(arena, &l->kept_index, l->rows->n, sizeof *l->kept_index));
+        FKMI_TRY(fkmi_arena_take(arena, &l->kept_distance, l->rows->n, sizeof *l->kept_distance));
     }
     l->push_room = l->cells.push;
     l->cells.push = (struct fkmi_sums){0};
@@ -128,19 +130,36 @@ static void exchange_cells(struct lloyd *l)
     int32_t *index = l->cells.index;
     double *distance = l->cells.distance;
 
-    if (!l->held_index)
+    if (!l->kept_index)
         return;
-    l->cells.index = l->held_index;
-    l->cells.distance = l->held_distance;
-    l->held_index = index;
-    l->held_distance = distance;
+    l->cells.index = l->kept_index;
+    l->cells.distance = l->kept_distance;
+    l->kept_index = index;
+    l->kept_distance = distance;
 }
 
-/* Masses and ages as the pass found them. */
-static fkm_status keep_masses(const struct lloyd *l)
+static void keep_points(const struct lloyd *l)
+{
+    const struct fkmi_state *state = l->state;
+
+    if (l->kept_points)
+        memcpy(l->kept_points, state->points,
+               (size_t)(state->k * state->dim) * fkmi_dtype_size(state->dtype));
+}
+
+static void put_points_back(const struct lloyd *l)
 {
     struct fkmi_state *state = l->state;
 
+    memcpy(state->points, l->kept_points, (size_t)(state->k * state->dim) * fkmi_dtype_size(state->dtype));
+}
+
+/* What a whole pass leaves: masses and ages as it found them, its points. */
+static fkm_status keep_pass(const struct lloyd *l)
+{
+    struct fkmi_state *state = l->state;
+
+    keep_points(l);
     if (l->rows->mask)
         FKMI_TRY(fkmi_state_need_ages(state));
     memcpy(state->mass, l->cells.pull.mass, (size_t)state->k * sizeof(double));
@@ -150,16 +169,12 @@ static fkm_status keep_masses(const struct lloyd *l)
     return FKM_OK;
 }
 
-/* *whole: the prototypes have moved, whatever followed. */
-static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved, bool *whole)
+static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
 {
     *moved = (struct fkmi_moved){0};
-    *whole = false;
     FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
     FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
-    FKMI_TRY(fkmi_parallel_whole(l->context->pool, l->state->k, 16, move_to_means, l));
-    FKMI_TRY(keep_masses(l));
-    *whole = true;
+    FKMI_TRY(fkmi_parallel(l->context->pool, l->state->k, 16, move_to_means, l));
     fkmi_cells_moved(&l->cells, moved);
     for (int64_t j = 0; j < l->state->k; j++)
         moved->shift = fmax(moved->shift, l->shift[j]);
@@ -177,38 +192,40 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
     struct fkmi_swaps *swaps = NULL;
     int64_t pushes_left = l->means_room ? PUSHING_PASSES : 0;
 
+    keep_points(l);
     if (fkmi_swaps_possible(l->params, l->state, l->rows))
         FKMI_TRY_GOTO(
             fkmi_swaps_create(l->context, l->params, l->state, l->rows, &l->work->pack, max_iters, &swaps));
     while (*n_passes < max_iters) {
         struct fkmi_moved moved;
-        bool settled, whole, over = swaps == NULL;
+        bool settled, over = swaps == NULL;
 
         if (max_iters - *n_passes <= pushes_left)
             begin_pushing(l);
         exchange_cells(l);
-        status = pass(l, *n_passes + 1 == max_iters || (l->means && pushes_left == 1), &moved, &whole);
-        if (status == FKM_EINTERRUPTED && !whole && *n_passes > 0) {
+        status = pass(l, *n_passes + 1 == max_iters || (l->means && pushes_left == 1), &moved);
+        if (status == FKM_EINTERRUPTED) {
             exchange_cells(l);
+            put_points_back(l);
+        }
+        if (status == FKM_EINTERRUPTED && *n_passes > 0) {
             *stopped = status;
             status = FKM_OK;
             break;
         }
-        if (status == FKM_EINTERRUPTED && whole) {
-            *stopped = status;
-            status = FKM_OK;
-        }
         FKMI_TRY_GOTO(status);
         ++*n_passes;
+        FKMI_TRY_GOTO(keep_pass(l));
         if (l->cells.weight > 0)
             l->state->scale = moved.mean_distance > 0 ? moved.mean_distance : 1;
-        if (after_pass) {
-            const fkm_status told = after_pass(user, *n_passes, &moved);
-            *stopped = *stopped != FKM_OK ? *stopped : told;
-        }
+        if (after_pass)
+            *stopped = after_pass(user, *n_passes, &moved);
         settled = moved.shift < tol || moved.shift == 0;
-        if (swaps && *stopped == FKM_OK && *n_passes < max_iters)
+        if (swaps && *stopped == FKM_OK && *n_passes < max_iters) {
             *stopped = fkmi_swaps_after_pass(swaps, &l->cells, settled, max_iters - *n_passes, &over);
+            if (*stopped == FKM_EINTERRUPTED)
+                put_points_back(l);
+        }
         if (*stopped != FKM_OK || (settled && over && pushes_left == 0) || (l->means && --pushes_left == 0))
             break;
         if (settled)
@@ -256,6 +273,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
                       fkmi_pass_fn *after_pass, void *user, int64_t *n_passes)
 {
     const int64_t interrupts = fkmi_interrupts();
+    const bool uninterruptible = !fkmi_interruptible(); /* and so it stays: nothing is kept to come back to */
     fkm_status status = FKM_OK, stopped = FKM_OK;
     struct lloyd l = {.context = context,
                       .params = params,
@@ -266,7 +284,9 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
                       .space = fkmi_state_space(state, params->metric)};
 
     *n_passes = 0;
-    FKMI_TRY_GOTO(take_memory(&l, values && state->targets && fkmi_interruptible()));
+    if (uninterruptible)
+        fkmi_hold_interrupts();
+    FKMI_TRY_GOTO(take_memory(&l, !uninterruptible, values && state->targets));
     FKMI_TRY_GOTO(run_passes(&l, max_iters, tol, after_pass, user, n_passes, &stopped));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
@@ -279,6 +299,8 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
     if (status == FKM_OK)
         status = stopped;
 done:
+    if (uninterruptible)
+        fkmi_release_interrupts();
     fkmi_phase1_free(work, context->backend); /* a model keeps no memory of the size of its rows */
     return status;
 }

@@ -26,8 +26,7 @@ struct fkmi_moved {
     double weight;        /* total weight of the rows */
     int64_t merged;       /* prototypes merged or pruned */
 };
-/* Called after each pass; a status other than FKM_OK stops (FKM_EINTERRUPTED keeps what was learned). Also after a pass
- * that the user has interrupted when its prototypes had moved. */
+/* Called after each pass; a status other than FKM_OK stops (FKM_EINTERRUPTED keeps what was learned). */
 typedef fkm_status fkmi_pass_fn(void *user, int64_t pass, const struct fkmi_moved *moved);
 
 /* Targets of regression (params->task == FKM_TASK_REGRESS) travel with phase 1: after the last pass (or in

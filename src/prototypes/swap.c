@@ -6,19 +6,21 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "prototypes/polish.h"
 
-#define SLOW_PASS     1e-3 /* relative gain of a pass below which passes have nearly settled */
-#define SETTLING_PASS 1e-4 /* the same for the rows that may change sides at the end, */
-#define IDLE_PASS     1e-7 /* and for the end of that, so many times in a row: */
-#define MOST_IDLE     4
-#define LEAST_GAIN    1e-4 /* relative gain that makes a try a success */
-#define PASSES_AHEAD  4    /* a try ends when so many passes of the present gain would not save it */
-#define MOST_FAILURES 8
-#define LEAST_CELLS   16 /* cells looked into: at least so many, */
-#define CELLS_SHARE   8  /* and one in so many */
-#define SPLIT_PASSES  6
-#define PAIRS_BLOCK   4096 /* rows whose scan for two finds room in what the passes' scan for one has left */
+#define SLOW_PASS      1e-3 /* relative gain of a pass below which passes have nearly settled */
+#define SETTLING_PASS  1e-4 /* the same for the rows that may change sides at the end, */
+#define IDLE_PASS      1e-7 /* and for the end of that, so many times in a row: */
+#define MOST_IDLE      4
+#define LEAST_GAIN     1e-4 /* relative gain that makes a try a success */
+#define PASSES_AHEAD   4    /* a try ends when so many passes of the present gain would not save it */
+#define MOST_FAILURES  8
+#define LEAST_CELLS    16 /* cells looked into: at least so many, */
+#define CELLS_SHARE    8  /* and one in so many */
+#define SPLIT_PASSES   6
+#define ROWS_PER_CHECK 1024 /* for an interrupt */
+#define PAIRS_BLOCK    4096 /* rows whose scan for two finds room in what the passes' scan for one has left */
 
 enum { SCRATCH_VECTORS = 7 }; /* of a thread that halves cells */
 
@@ -235,12 +237,13 @@ static void take_mean(const struct fkmi_swaps *s, const struct half *half)
     (void)fkmi_point_normalise(&s->space, half->mean);
 }
 
-/* One pass of two means over a cell; returns the sum of distances to the means before it. */
-static double halve_pass(const struct fkmi_swaps *s, int64_t cell, struct half half[2], double *row,
-                         void *real)
+/* One pass of two means over a cell; *sum receives the distances to the means before it. */
+static fkm_status halve_pass(const struct fkmi_swaps *s, int64_t cell, struct half half[2], double *row,
+                             void *real, double *sum)
 {
     const int64_t dim = s->state->dim;
-    double sum = 0;
+
+    *sum = 0;
 
     for (int h = 0; h < 2; h++) {
         half[h].weight = 0;
@@ -251,16 +254,17 @@ static double halve_pass(const struct fkmi_swaps *s, int64_t cell, struct half h
         double d0, d1;
         struct half *nearer;
 
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, p - s->cell_begin[cell]));
         load_row(s, s->cell_row[p], real, row);
         d0 = distance_to(s, row, half[0].mean);
         d1 = distance_to(s, row, half[1].mean);
         nearer = &half[d1 < d0];
-        sum += u * (d1 < d0 ? d1 : d0);
+        *sum += u * (d1 < d0 ? d1 : d0);
         nearer->weight += u;
         for (int64_t d = 0; d < dim; d++)
             nearer->sum[d] += u * row[d];
     }
-    return sum;
+    return FKM_OK;
 }
 
 static void *half_of(const struct fkmi_swaps *s, int64_t c, int h)
@@ -286,6 +290,7 @@ static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
         memcpy(half[0].mean, centre, (size_t)dim * sizeof(double));
         for (int64_t p = s->cell_begin[cell]; p < s->cell_begin[cell + 1]; p++) {
             double distance;
+            FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, p - s->cell_begin[cell]));
             load_row(s, s->cell_row[p], real, row);
             distance = distance_to(s, row, centre);
             if (distance > farthest && fkmi_row_weight(s->rows, s->cell_row[p]) > 0) {
@@ -296,7 +301,7 @@ static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
         for (int64_t d = 0; d < dim; d++)
             half[1].mean[d] = 2 * centre[d] - half[0].mean[d];
         for (int turn = 0; turn < SPLIT_PASSES; turn++) {
-            sum = halve_pass(s, cell, half, row, real);
+            FKMI_TRY(halve_pass(s, cell, half, row, real, &sum));
             if (turn + 1 < SPLIT_PASSES)
                 for (int h = 0; h < 2; h++)
                     take_mean(s, &half[h]);
@@ -351,12 +356,13 @@ static int64_t best_swap(const struct fkmi_swaps *s, int64_t *r)
 }
 
 /* All swaps that promise a gain, best first, each prototype in one of them at most; the single best, when
- * none does or `single`. False when nothing is left to try. */
-static bool try_swaps(struct fkmi_swaps *s, bool single)
+ * none does or `single`. *any is false when nothing is left to try. */
+static fkm_status try_swaps(struct fkmi_swaps *s, bool single, bool *any)
 {
     int64_t n = 0, c, h = 0;
 
     while ((c = best_swap(s, &h)) >= 0) {
+        FKMI_TRY(fkmi_check_interrupt());
         const int64_t removed = s->cheap[h], split = s->full[c];
         const bool promising = s->gain[c] > s->loss[removed];
         if (n > 0 && (single || !promising))
@@ -373,7 +379,8 @@ static bool try_swaps(struct fkmi_swaps *s, bool single)
     }
     for (int64_t i = 0; i < s->n_cells * s->n_cells; i++)
         s->tried[i] &= n > 1 ? 0 : 1; /* single swaps of a failed group deserve a try of their own */
-    return n > 0;
+    *any = n > 0;
+    return FKM_OK;
 }
 
 static void go_back(struct fkmi_swaps *s)
@@ -402,7 +409,8 @@ static fkm_status polish(struct fkmi_swaps *s, struct fkmi_cells *cells, double 
 }
 
 /* A try has succeeded, failed, or goes on. */
-static void judge_try(struct fkmi_swaps *s, double gained, double sum, bool settled, int64_t passes_left)
+static fkm_status judge_try(struct fkmi_swaps *s, double gained, double sum, bool settled,
+                            int64_t passes_left)
 {
     const bool late = 3 * passes_left < s->most_passes; /* the last third is for settling */
 
@@ -412,9 +420,12 @@ static void judge_try(struct fkmi_swaps *s, double gained, double sum, bool sett
     } else if (settled || passes_left == 1 ||
                (isfinite(gained) && sum - PASSES_AHEAD * gained > s->held_sum)) {
         go_back(s);
-        s->tired = late || ++s->failures >= MOST_FAILURES || !try_swaps(s, true);
-        s->trying = !s->tired;
+        s->tired = late || ++s->failures >= MOST_FAILURES;
+        if (!s->tired)
+            FKMI_TRY(try_swaps(s, true, &s->trying));
+        s->tired = !s->trying;
     }
+    return FKM_OK;
 }
 
 fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, struct fkmi_cells *cells, bool settled,
@@ -425,7 +436,7 @@ fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, struct fkmi_cells *cells,
     s->last_sum = sum;
     *over = false;
     if (s->trying) {
-        judge_try(s, gained, sum, settled, passes_left);
+        FKMI_TRY(judge_try(s, gained, sum, settled, passes_left));
     } else if (s->tired) {
         free_tries(s);
         FKMI_TRY(polish(s, cells, gained, settled));
@@ -434,7 +445,7 @@ fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, struct fkmi_cells *cells,
         s->tired = 3 * passes_left < s->most_passes;
         if (!s->tired) {
             FKMI_TRY(look(s, cells));
-            s->trying = try_swaps(s, false);
+            FKMI_TRY(try_swaps(s, false, &s->trying));
             s->tired = !s->trying;
             s->last_sum = INFINITY;
         }

@@ -196,10 +196,12 @@ double fkmi_loss_asl(double p, bool positive, double gamma_pos, double gamma_neg
 
 static fkm_status check_probabilities(int64_t n, const double *probability)
 {
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
+        FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!(probability[i] >= 0 && probability[i] <= 1))
             return fkmi_fail(FKM_EINVAL, "probability %lld is %g; it must be in [0, 1]", (long long)i,
                              probability[i]);
+    }
     return FKM_OK;
 }
 
@@ -207,7 +209,6 @@ fkm_status fkm_asymmetric_loss(int64_t n, const double *probability, const uint8
                                double gamma_pos, double gamma_neg, double clip, double *loss,
                                double *gradient)
 {
-    enum { BETWEEN_CHECKS = 1 << 16 };
     fkm_params params = FKM_PARAMS_INIT;
 
     params.task = FKM_TASK_MULTILABEL;
@@ -221,15 +222,14 @@ fkm_status fkm_asymmetric_loss(int64_t n, const double *probability, const uint8
         return fkmi_fail(FKM_EINVAL, "%s is NULL", probability ? "positive" : "probability");
     FKMI_TRY(check_probabilities(n, probability));
     for (int64_t i = 0; i < n; i++) {
-        double slope;
-        const double l = fkmi_loss_asl(probability[i], positive[i] != 0, gamma_pos, gamma_neg, clip, &slope);
+        double slope, l;
 
+        FKMI_TRY(fkmi_check_every(1 << 16, i));
+        l = fkmi_loss_asl(probability[i], positive[i] != 0, gamma_pos, gamma_neg, clip, &slope);
         if (loss)
             loss[i] = l;
         if (gradient)
             gradient[i] = slope;
-        if (i % BETWEEN_CHECKS == 0)
-            FKMI_TRY(fkmi_check_interrupt());
     }
     return FKM_OK;
 }

@@ -12,7 +12,7 @@ enum {
     CANDIDATES_AT_ONCE = 1 << 20, /* of a chunk: bounds its memory whatever the batch */
     VALUES_AT_ONCE = 1 << 24      /* of rows that must be copied */
 };
-static const double LONG_WORK = 1 << 28; /* coordinates of candidates: a tenth of a second or more */
+static const double LONG_WORK = 1 << 25; /* coordinates of candidates: from a tenth of a second on */
 
 void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backend *backend)
 {

@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
+#include "base/interrupt.h"
 
 #define COLUMNS_AT_LEAST   64   /* dense columns worth a piece of their own */
 #define BYTES_AHEAD        8192 /* of rows fetched while one is added: what memory's latency asks for */
 #define ROWS_TOGETHER      4    /* added in one pass over a sum */
 #define COLUMNS_PER_SQUARE 256
+#define VALUES_PER_CHECK   ((int64_t)1 << 22) /* added between two checks for an interrupt */
 
 struct accumulate_job {
     const struct fkmi_rows *rows;
@@ -48,7 +50,9 @@ static void fetch_row(const struct fkmi_rows *rows, int64_t i, int64_t column, i
         __builtin_prefetch(at);
 }
 
-static void add_dense(const struct accumulate_job *job, int64_t j, int64_t column, int64_t n, char *scratch)
+/* Rows job->row[first .. last) to sum j; first lies whole groups of ROWS_TOGETHER behind begin[j]. */
+static void add_dense(const struct accumulate_job *job, int64_t j, int64_t first, int64_t last,
+                      int64_t column, int64_t n, char *scratch)
 {
     const struct fkmi_rows *rows = job->rows;
     const bool wide = rows->dtype == FKM_DTYPE_F64;
@@ -56,18 +60,18 @@ static void add_dense(const struct accumulate_job *job, int64_t j, int64_t colum
     const bool in_place = wide ? job->space->real == FKMI_REAL_F64 : rows->dtype == FKM_DTYPE_F32;
     const struct fkmi_vector *vector =
         &job->kernels->vector[in_place && !wide ? FKMI_REAL_F32 : job->space->real];
-    const int64_t row_bytes = n * (int64_t)fkmi_dtype_size(rows->dtype), end = job->begin[j + 1];
+    const int64_t row_bytes = n * (int64_t)fkmi_dtype_size(rows->dtype);
     const int64_t ahead = row_bytes * 32 < BYTES_AHEAD ? 32 : BYTES_AHEAD / row_bytes + 1;
     const void *x[ROWS_TOGETHER];
     double scale[ROWS_TOGETHER];
 
-    for (int64_t at = job->begin[j]; at < end;) {
+    for (int64_t at = first; at < last;) {
         int n_rows = 0;
 
-        for (; n_rows < ROWS_TOGETHER && at < end; n_rows++, at++) {
+        for (; n_rows < ROWS_TOGETHER && at < last; n_rows++, at++) {
             const int64_t i = job->row[at];
 
-            if (at + ahead < end)
+            if (at + ahead < last)
                 fetch_row(rows, job->row[at + ahead], column, n);
             x[n_rows] = dense_row(rows, i, column);
             scale[n_rows] = weight_of(job, i) * (job->scale ? job->scale[i] : 1.0);
@@ -82,13 +86,14 @@ static void add_dense(const struct accumulate_job *job, int64_t j, int64_t colum
     }
 }
 
-static void add_masked(const struct accumulate_job *job, int64_t j, char *scratch)
+static void add_masked(const struct accumulate_job *job, int64_t j, int64_t first, int64_t last,
+                       char *scratch)
 {
     const struct fkmi_rows *rows = job->rows;
     const struct fkmi_vector *vector = &job->kernels->vector[job->space->real];
     char *x = scratch, *m = scratch + job->scratch_per_thread / 2;
 
-    for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++) {
+    for (int64_t at = first; at < last; at++) {
         const int64_t i = job->row[at];
         const double u = weight_of(job, i);
 
@@ -101,13 +106,13 @@ static void add_masked(const struct accumulate_job *job, int64_t j, char *scratc
     }
 }
 
-static void add_sparse(const struct accumulate_job *job, int64_t j)
+static void add_sparse(const struct accumulate_job *job, int64_t j, int64_t first, int64_t last)
 {
     const struct fkmi_rows *rows = job->rows;
     const bool narrow = job->space->real == FKMI_REAL_F32 && rows->dtype == FKM_DTYPE_F64;
     double *sum = job->sum + j * rows->dim;
 
-    for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++) {
+    for (int64_t at = first; at < last; at++) {
         const int64_t i = job->row[at], row = fkmi_row(rows, i);
         const double scale = weight_of(job, i) * fkmi_row_scale(rows, job->space, i);
 
@@ -122,19 +127,24 @@ static void add_sparse(const struct accumulate_job *job, int64_t j)
 static fkm_status add_items(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct accumulate_job *job = argument;
-    const int64_t dim = job->rows->dim;
+    const int64_t dim = job->rows->dim, rows = (VALUES_PER_CHECK / dim / ROWS_TOGETHER + 1) * ROWS_TOGETHER;
     char *scratch = job->scratch + (size_t)thread * job->scratch_per_thread;
 
     for (int64_t item = begin; item < end; item++) {
         const int64_t j = item / job->n_chunks, column = item % job->n_chunks * job->columns_per_item;
         const int64_t n = dim - column < job->columns_per_item ? dim - column : job->columns_per_item;
 
-        if (fkmi_rows_sparse(job->rows))
-            add_sparse(job, j);
-        else if (job->rows->mask)
-            add_masked(job, j, scratch);
-        else
-            add_dense(job, j, column, n, scratch);
+        for (int64_t first = job->begin[j]; first < job->begin[j + 1]; first += rows) {
+            const int64_t left = job->begin[j + 1] - first, last = first + (left < rows ? left : rows);
+
+            FKMI_TRY(fkmi_check_interrupt());
+            if (fkmi_rows_sparse(job->rows))
+                add_sparse(job, j, first, last);
+            else if (job->rows->mask)
+                add_masked(job, j, first, last, scratch);
+            else
+                add_dense(job, j, first, last, column, n, scratch);
+        }
         if (job->ages && !job->rows->mask) {
             double aged = 0;
             for (int64_t at = job->begin[j]; at < job->begin[j + 1]; at++)

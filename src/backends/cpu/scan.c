@@ -12,6 +12,7 @@
 
 #include "backends/cpu/cpu.h"
 #include "base/cpu.h"
+#include "base/interrupt.h"
 
 #define FEW_PROTOTYPES      12 /* up to here, direct distances cost no more than a tile */
 #define FEW_ROWS            3
@@ -345,9 +346,9 @@ static void replace_row(const struct scan_job *job, struct fkmi_direct *direct, 
     }
 }
 
-static void scan_tiles(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
-                       int64_t list_stride, int64_t first, int64_t panel_begin, int64_t panel_end,
-                       const struct fkmi_range *range)
+static fkm_status scan_tiles(const struct scan_job *job, struct cell_scratch *scratch,
+                             struct fkmi_shortlist *lists, int64_t list_stride, int64_t first,
+                             int64_t panel_begin, int64_t panel_end, const struct fkmi_range *range)
 {
     const struct fkmi_pack *pack = job->pack;
     int64_t first_class = 0;
@@ -355,6 +356,7 @@ static void scan_tiles(const struct scan_job *job, struct cell_scratch *scratch,
     for (int64_t panel = panel_begin; panel < panel_end; panel++) {
         const uint32_t allowed = lanes_between(panel, pack->tile->cols, range->begin, range->end);
 
+        FKMI_TRY(fkmi_check_interrupt());
         while (job->epilogue == CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
             first_class++;
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
@@ -367,6 +369,7 @@ static void scan_tiles(const struct scan_job *job, struct cell_scratch *scratch,
                 all_of_tile(job, scratch, first, t, panel);
         }
     }
+    return FKM_OK;
 }
 
 static void write_list(const struct scan_job *job, struct fkmi_shortlist *list, int64_t row)
@@ -377,8 +380,9 @@ static void write_list(const struct scan_job *job, struct fkmi_shortlist *list, 
 
 /* Lists for rows first .. first + n against panels [panel_begin, panel_end), every row by direct
  * distances. */
-static void judge_cell(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
-                       int64_t list_stride, int64_t first, int64_t n, int64_t panel_begin, int64_t panel_end)
+static fkm_status judge_cell(const struct scan_job *job, struct cell_scratch *scratch,
+                             struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t n,
+                             int64_t panel_begin, int64_t panel_end)
 {
     const int64_t cols = job->pack->tile->cols;
 
@@ -386,12 +390,14 @@ static void judge_cell(const struct scan_job *job, struct cell_scratch *scratch,
         const int64_t row = row_at(job, first, i);
         struct fkmi_range range = range_of(job, row);
 
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, i));
         range.begin = range.begin > panel_begin * cols ? range.begin : panel_begin * cols;
         range.end = range.end < panel_end * cols ? range.end : panel_end * cols;
         if (range.begin < range.end)
             fkmi_direct_row(&scratch->direct, row);
         fkmi_shortlist_judge_range(&lists[i * list_stride], job->most, &scratch->direct, &range);
     }
+    return FKM_OK;
 }
 
 static void start_lists(const struct scan_job *job, struct cell_scratch *scratch, int64_t n)
@@ -416,8 +422,8 @@ static bool few_prototypes(const struct scan_job *job, const struct fkmi_range *
 }
 
 /* What is left to do once a cell has seen its panels. */
-static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch,
-                        struct fkmi_shortlist *lists, int64_t first, int64_t n, int64_t part)
+static fkm_status finish_rows(const struct scan_job *job, struct cell_scratch *scratch,
+                              struct fkmi_shortlist *lists, int64_t first, int64_t n, int64_t part)
 {
     if (job->epilogue == CLASSES)
         finish_classes(job, scratch->block.facts, first, n);
@@ -425,6 +431,7 @@ static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch
         const int64_t row = row_at(job, first, i);
         const struct fkmi_row_facts *facts = &scratch->block.facts[i];
 
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, i));
         if (job->epilogue != LISTS) {
             if (facts->unusual)
                 replace_row(job, &scratch->direct, row);
@@ -441,9 +448,10 @@ static void finish_rows(const struct scan_job *job, struct cell_scratch *scratch
             write_list(job, &lists[i], row);
         }
     }
+    return FKM_OK;
 }
 
-static void run_cell(const struct scan_job *job, struct cell_scratch *scratch, int64_t cell)
+static fkm_status run_cell(const struct scan_job *job, struct cell_scratch *scratch, int64_t cell)
 {
     const int64_t part = cell % job->n_parts, block = cell / job->n_parts, cols = job->pack->tile->cols;
     const int64_t first = job->groups ? job->groups[block].begin : block * job->rows_per_cell;
@@ -464,15 +472,15 @@ static void run_cell(const struct scan_job *job, struct cell_scratch *scratch, i
     if (job->epilogue == CLASSES)
         start_classes(job, first, n);
     if (job->direct || (job->groups && few_prototypes(job, &range, n))) {
-        judge_cell(job, scratch, lists, job->n_parts, first, n, begin, end);
+        FKMI_TRY(judge_cell(job, scratch, lists, job->n_parts, first, n, begin, end));
         for (int64_t i = 0; !shared && i < n; i++)
             write_list(job, &lists[i], row_at(job, first, i));
-        return;
+        return FKM_OK;
     }
     fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first,
                     n);
-    scan_tiles(job, scratch, lists, job->n_parts, first, begin, end, &range);
-    finish_rows(job, scratch, lists, first, n, part);
+    FKMI_TRY(scan_tiles(job, scratch, lists, job->n_parts, first, begin, end, &range));
+    return finish_rows(job, scratch, lists, first, n, part);
 }
 
 static fkm_status run_cells(void *argument, int64_t begin, int64_t end, int thread)
@@ -481,7 +489,7 @@ static fkm_status run_cells(void *argument, int64_t begin, int64_t end, int thre
     struct cell_scratch scratch = scratch_of(job, thread);
 
     for (int64_t cell = begin; cell < end; cell++)
-        run_cell(job, &scratch, cell);
+        FKMI_TRY(run_cell(job, &scratch, cell));
     return FKM_OK;
 }
 
