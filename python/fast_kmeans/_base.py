@@ -137,7 +137,7 @@ class BaseFastKMeans(Storage, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         )
 
     def _knows_columns(self, X, rows: Rows) -> bool:
-        """Whether scikit-learn\'s checks would find nothing; they take longer than short answers."""
+        """Whether scikit-learn's checks would find nothing; they take longer than short answers."""
         nameless = type(X) is np.ndarray or rows.kind is Kind.TORCH
         return nameless and rows.n_cols == self.n_features_in_ and "feature_names_in_" not in self.__dict__
 
