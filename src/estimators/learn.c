@@ -233,7 +233,7 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
     fkmi_lesson_drop_view(&lesson);
-    FKMI_TRY_GOTO(fkmi_model_calibrate_kept(model, watch.eval ? watch.eval : &lesson, watch.interrupts,
+    FKMI_TRY_GOTO(fkmi_model_calibrate_kept(model, watch.eval ? watch.eval : &lesson, interrupts,
                                             &fresh.state, &stopped));
 
     fkmi_learned_free(&model->learned);
