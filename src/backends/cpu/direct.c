@@ -11,6 +11,8 @@
 /* Sums of squares between these are accurate in floats. */
 #define LEAST_SQUARE 1e-24
 #define MOST_SQUARE  1e30
+/* 1 - cos in floats is off by about 1e-7: below this, by more than a hundred-thousandth of itself. */
+#define LEAST_COSINE_DISTANCE 1e-2
 
 void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, const struct fkmi_pack *pack,
                        const struct fkmi_rows *rows, int64_t most_entries)
@@ -192,6 +194,9 @@ double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
     }
     distance = vector->distance[pack->space.metric](direct->x, c, direct->a, pack->dim);
     if (pack->space.metric == FKM_METRIC_EUCLIDEAN ? !is_ordinary(distance) : !isfinite(distance))
+        return wide_distance(direct, j);
+    if (pack->space.metric == FKM_METRIC_COSINE && pack->space.real == FKMI_REAL_F32 &&
+        distance < LEAST_COSINE_DISTANCE)
         return wide_distance(direct, j);
     return distance * direct->factor;
 }
