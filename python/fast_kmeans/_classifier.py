@@ -67,7 +67,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     missing : {'error', 'mask'}, default 'error'
         What a NaN in X means: an error, or a value that is not there.
     top_k_train : int or 'auto', default 'auto'
-        Prototypes routed in training; 'auto': ``top_k``, at least 8.
+        Prototypes routed in training; 'auto': ``top_k``, for classes and tags at least 8.
     idw_power : float or 'auto', default 'auto'
         Exponent of 'scaled'; 'auto': 4, or 8 for 'l1'.
     finetune_batch_size : int, default 256
@@ -90,7 +90,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     relative_merge : bool, default False
         ``merge_threshold`` counts in mean distances between prototypes.
     percentile_threshold : float or None, default None
-        Merge distance as a quantile of the distances between prototypes.
+        Merging and truncation act only below this quantile too.
     decay : float, default 1.0
         Masses are multiplied by this before each batch.
     noise : float, default 0.0
