@@ -86,9 +86,10 @@ static void unlist(struct fkmpy_lock *lock, const struct fkmpy_hold *hold)
 /* A moment, without the GIL; then signals. */
 static bool wait_a_while(struct fkmpy_lock *lock, const struct fkmpy_hold *hold)
 {
+    PyThreadState *thread = PyEval_SaveThread();
     struct timespec until;
 
-    Py_BEGIN_ALLOW_THREADS clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += WAIT_NANOSECONDS;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
@@ -96,7 +97,8 @@ static bool wait_a_while(struct fkmpy_lock *lock, const struct fkmpy_hold *hold)
     if (judge(lock, hold) == WAITS)
         pthread_cond_timedwait(&lock->freed, &lock->mutex, &until);
     pthread_mutex_unlock(&lock->mutex);
-    Py_END_ALLOW_THREADS return PyErr_CheckSignals() == 0;
+    PyEval_RestoreThread(thread);
+    return PyErr_CheckSignals() == 0;
 }
 
 /* ---- entry points */

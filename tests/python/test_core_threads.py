@@ -76,6 +76,40 @@ def test_answers_run_side_by_side():
     np.testing.assert_array_equal(first.out, second.out)
 
 
+@pytest.mark.parametrize("method", ["fit", "fit_batch", "predict_labels", "transform", "scores"])
+def test_other_threads_run_while_the_library_works(method):
+    """Somebody who wants to wake every few milliseconds can, in the middle of one long call."""
+    x = rows(4000, 16)
+    while True:
+        b = _core.Batch(x)
+        model = unfitted("clusterer", k_init="400", distance="l1")
+        model.set_start(x[:400])
+        model.fit_batch(_core.Batch(x[:400]))
+        between = {
+            "predict_labels": [np.empty(len(x), np.int64)],
+            "transform": [np.empty((len(x), 400), np.float32)],
+        }.get(method, [])
+        ticks, done = [], threading.Event()
+
+        def tick():
+            while not done.is_set():
+                ticks.append(time.monotonic())
+                time.sleep(0.002)
+
+        ticker = threading.Thread(target=tick)
+        ticker.start()
+        begin = time.monotonic()
+        getattr(model, method)(b, *between)
+        end = time.monotonic()
+        done.set()
+        ticker.join()
+        if end - begin > 0.3:
+            break
+        x = np.concatenate([x, x])
+    third = (end - begin) / 3
+    assert sum(begin + third < when < end - third for when in ticks) >= 5
+
+
 class Gate:
     """A callback that holds a learning call until told."""
 
