@@ -179,6 +179,24 @@ def test_a_mask_hides_values_and_gives_ages_by_coordinate(task):
         one.predict(spoiled)
 
 
+def test_an_empty_cell_is_a_mask_or_an_error():
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = X.T.tolist()
+    columns[1][4] = None
+    table = pyarrow.table(dict(zip("abcd", columns)))
+    mask = np.ones_like(X)
+    mask[4, 1] = 0
+    with pytest.raises(ValueError):
+        unfitted("clusterer").fit(table)
+    expected = unfitted("clusterer").fit(X, feature_mask=mask).centroids
+    for model in (
+        unfitted("clusterer").fit(table, feature_mask=mask),
+        unfitted("clusterer", missing="mask").fit(table),
+    ):
+        np.testing.assert_allclose(model.centroids, expected, rtol=1e-6)
+        assert model.feature_names_in_.tolist() == list("abcd")
+
+
 def test_a_mask_of_one_row_stands_for_all():
     hidden = np.array([1, 0, 1, 1])
     model = FastKMeansClusterer(**EUCLIDEAN).fit(X, feature_mask=hidden)
@@ -232,6 +250,12 @@ def test_tags_nobody_has_seen():
     assert model.predict(X).shape == model.predict_proba(X).shape == (90, 4)
     with pytest.raises(ValueError, match="y has 2 tags, the model learned 4"):
         model.fit_batch(X, TAGS[:, :2])
+    front = FastMultiLabelKMeansClassifier(k_init=1, **EUCLIDEAN).fit(X, np.pad(TAGS, ((0, 0), (2, 0))))
+    plain = FastMultiLabelKMeansClassifier(k_init=1, **EUCLIDEAN).fit(X, TAGS)
+    np.testing.assert_allclose(
+        front.predict_proba(X)[:, 2:].mean(0), plain.predict_proba(X).mean(0), rtol=0.05
+    )
+    assert not front.predict_proba(X)[:, :2].any()
     rare = np.pad(TAGS, ((0, 0), (0, 3)))  # tags 4 to 6 never come
     model = FastMultiLabelKMeansClassifier(k_init=1, **EUCLIDEAN).fit(X, rare)
     assert model.classes_.tolist() == list(range(7))
