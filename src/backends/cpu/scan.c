@@ -20,8 +20,11 @@
 #define TILES_OF_SMALL_CELL 12 /* against prototypes that stay in L2: more would save nothing */
 #define LIST_BYTES_PER_CELL ((int64_t)4 << 20)
 #define CELLS_WANTED        8
-#define ROWS_PER_CHECK      16                 /* for an interrupt, where a row may take long */
 #define WORK_PER_CELL       ((int64_t)1 << 18) /* multiplications that are worth another thread */
+
+/* Between two checks for an interrupt. */
+#define PANELS_PER_CHECK 16
+#define ROWS_PER_CHECK   16
 
 enum epilogue { LISTS, CLASSES, ALL };
 
@@ -356,7 +359,7 @@ static fkm_status scan_tiles(const struct scan_job *job, struct cell_scratch *sc
     for (int64_t panel = panel_begin; panel < panel_end; panel++) {
         const uint32_t allowed = lanes_between(panel, pack->tile->cols, range->begin, range->end);
 
-        FKMI_TRY(fkmi_check_interrupt());
+        FKMI_TRY(fkmi_check_every(PANELS_PER_CHECK, panel - panel_begin));
         while (job->epilogue == CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
             first_class++;
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
