@@ -12,8 +12,9 @@ from sklearn.metrics import accuracy_score
 
 from . import _core
 from ._arrays import give
-from ._base import BaseFastKMeans, Lesson
+from ._base import BaseFastKMeans
 from ._labels import Labels
+from ._lessons import Lesson
 from ._targets import vector_of, weight_of
 
 

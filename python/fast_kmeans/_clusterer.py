@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.base import ClusterMixin
 
 from ._arrays import give
-from ._base import BaseFastKMeans, Lesson
+from ._base import BaseFastKMeans
 from ._labels import Nothing
+from ._lessons import Lesson
 
 
 class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):

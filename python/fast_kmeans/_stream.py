@@ -111,7 +111,7 @@ class _Stream:
         raise NotImplementedError
 
     def lesson(self, columns: dict[str, Any]):
-        from ._base import Lesson
+        from ._lessons import Lesson
 
         return Lesson(None, {}, None, self.kind, self.meaning, columns)
 

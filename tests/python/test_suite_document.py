@@ -81,7 +81,7 @@ def quick_start(monkeypatch, X, y):
 
 
 def test_the_quick_start_as_it_stands(monkeypatch, capsys):
-    import torch
+    torch = pytest.importorskip("torch")
 
     X, y = california_housing()
     names = quick_start(monkeypatch, X, y)
