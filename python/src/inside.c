@@ -25,6 +25,16 @@ static PyObject *params_dict(const struct fkmpy_state *state, const fkm_params *
     return dict;
 }
 
+/* A copy of what the model keeps: its parameters never change. */
+static PyObject *params_of(const struct fkmpy_use *use, const fkm_params *params)
+{
+    struct fkmpy_model *self = use->self;
+
+    if (!self->params)
+        self->params = params_dict(use->state, params);
+    return self->params ? PyDict_Copy(self->params) : NULL;
+}
+
 PyObject *fkmpy_model_describe(PyObject *self, PyObject *unused)
 {
     struct fkmpy_use use;
@@ -37,7 +47,7 @@ PyObject *fkmpy_model_describe(PyObject *self, PyObject *unused)
         return NULL;
     is_fine = fkmpy_use_describe(&use, &info);
     fkmpy_use_abandon(&use);
-    params = is_fine ? params_dict(use.state, &info.params) : NULL;
+    params = is_fine ? params_of(&use, &info.params) : NULL;
     if (!params)
         return NULL;
     out = Py_BuildValue("{s:N,s:N,s:N,s:N}", "params", params, "fitted", PyBool_FromLong(info.fitted),

@@ -1,4 +1,5 @@
-/* lock.c — who may use a model: any number of answering calls, or one that learns.
+/* lock.c — who may use a model: any number of answering calls, or one that learns; first come, first served. A thread
+ * that calls in a loop has the GIL when its call ends, so without turns it would always be first again.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "lock.h"
 
@@ -48,24 +49,28 @@ static void notice_fork(struct fkmpy_lock *lock)
         }
 }
 
+/* A hold stands in the way of one that came later, and once granted of any, where either of the two learns. */
+static bool is_in_the_way(const struct fkmpy_hold *hold, const struct fkmpy_hold *asking)
+{
+    return (hold->learns || asking->learns) && (hold->granted || hold->turn < asking->turn);
+}
+
 static enum verdict judge(const struct fkmpy_lock *lock, const struct fkmpy_hold *asking)
 {
     bool is_inside = false, must_wait = false;
 
     if (lock->lost)
         return LOST;
-    for (const struct fkmpy_hold *hold = lock->holds; hold; hold = hold->next)
-        if (hold->thread == asking->thread && hold->granted) {
-            if (hold->learns || asking->learns)
-                return OWN;
-            is_inside = true;
-        }
-    if (is_inside) /* it answers already: letting a waiting learner pass would never end */
-        return GRANTED;
-    for (const struct fkmpy_hold *hold = lock->holds; hold; hold = hold->next)
-        if (hold->thread != asking->thread)
-            must_wait = must_wait || (asking->learns ? hold->granted : hold->learns);
-    return must_wait ? WAITS : GRANTED;
+    for (const struct fkmpy_hold *hold = lock->holds; hold; hold = hold->next) {
+        const bool is_own = hold->thread == asking->thread;
+
+        if (is_own && hold->granted && (hold->learns || asking->learns))
+            return OWN;
+        is_inside = is_inside || (is_own && hold->granted);
+        must_wait = must_wait || (!is_own && is_in_the_way(hold, asking));
+    }
+    /* Who answers already and asks once more does not wait for those who wait for it. */
+    return must_wait && !is_inside ? WAITS : GRANTED;
 }
 
 static void list(struct fkmpy_lock *lock, struct fkmpy_hold *hold)
@@ -81,6 +86,36 @@ static void unlist(struct fkmpy_lock *lock, const struct fkmpy_hold *hold)
             *at = hold->next;
             return;
         }
+}
+
+/* A signal handler that asks while its thread waits comes with that turn: those behind it wait for both. */
+static uint64_t turn_of(struct fkmpy_lock *lock, const struct fkmpy_hold *asking)
+{
+    for (const struct fkmpy_hold *hold = lock->holds; hold; hold = hold->next)
+        if (hold->thread == asking->thread)
+            return hold->turn;
+    return ++lock->next_turn;
+}
+
+/* Listed from the first look on, until it is refused or gives up. */
+static enum verdict look(struct fkmpy_lock *lock, struct fkmpy_hold *hold, bool gives_up)
+{
+    enum verdict verdict;
+
+    notice_fork(lock);
+    pthread_mutex_lock(&lock->mutex);
+    if (hold->turn == 0) {
+        hold->turn = turn_of(lock, hold);
+        list(lock, hold);
+    }
+    verdict = judge(lock, hold);
+    hold->granted = verdict == GRANTED && !gives_up;
+    if (!hold->granted && (verdict != WAITS || gives_up)) {
+        unlist(lock, hold);
+        pthread_cond_broadcast(&lock->freed);
+    }
+    pthread_mutex_unlock(&lock->mutex);
+    return verdict;
 }
 
 /* A moment, without the GIL; then signals. */
@@ -119,27 +154,13 @@ void fkmpy_lock_close(struct fkmpy_lock *lock)
 bool fkmpy_lock_take(struct fkmpy_lock *lock, struct fkmpy_hold *hold, bool learns)
 {
     enum verdict verdict;
-    bool is_listed = false, is_interrupted = false;
+    bool gives_up = false;
 
     *hold = (struct fkmpy_hold){.thread = PyThread_get_thread_ident(), .learns = learns};
-    for (;;) {
-        notice_fork(lock);
-        pthread_mutex_lock(&lock->mutex);
-        verdict = is_interrupted ? WAITS : judge(lock, hold);
-        hold->granted = verdict == GRANTED;
-        if (!is_listed && (hold->granted || (verdict == WAITS && learns))) {
-            list(lock, hold);
-            is_listed = true;
-        }
-        if (is_listed && !hold->granted && (verdict != WAITS || is_interrupted)) {
-            unlist(lock, hold);
-            pthread_cond_broadcast(&lock->freed);
-        }
-        pthread_mutex_unlock(&lock->mutex);
-        if (verdict != WAITS || is_interrupted)
-            break;
-        is_interrupted = !wait_a_while(lock, hold);
-    }
+    while ((verdict = look(lock, hold, gives_up)) == WAITS && !gives_up)
+        gives_up = !wait_a_while(lock, hold);
+    if (gives_up)
+        return false;
     if (verdict == OWN)
         PyErr_SetString(PyExc_RuntimeError,
                         "this thread is inside another call of the same model, which must end "
@@ -148,7 +169,7 @@ bool fkmpy_lock_take(struct fkmpy_lock *lock, struct fkmpy_hold *hold, bool lear
         PyErr_SetString(PyExc_RuntimeError,
                         "the process was forked while another thread was teaching this model; "
                         "its state is unknown here: load the model again");
-    return hold->granted;
+    return verdict == GRANTED;
 }
 
 void fkmpy_lock_give(struct fkmpy_lock *lock, struct fkmpy_hold *hold)

@@ -1,6 +1,6 @@
-/* lock.h — who may use a model: any number of answering calls, or one that learns.
+/* lock.h — who may use a model: any number of answering calls, or one that learns; first come, first served.
  *
- * Holds are listed, so that a thread that comes again is recognised (it would wait for itself), and so that a
+ * Holds and waits are listed, so that a thread that comes again is recognised (it would wait for itself), and so that a
  * forked child can drop those of threads it does not have.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMPY_LOCK_H
@@ -14,13 +14,15 @@
 struct fkmpy_hold { /* lives on the stack of the call */
     struct fkmpy_hold *next;
     unsigned long thread;
-    bool learns, granted; /* a call that learns is listed while it waits: answering ones let it pass */
+    uint64_t turn; /* of arrival; 0: not listed yet */
+    bool learns, granted;
 };
 
 struct fkmpy_lock {
     pthread_mutex_t mutex; /* held for moments, never while waiting for the GIL */
     pthread_cond_t freed;
     struct fkmpy_hold *holds;
+    uint64_t next_turn;
     atomic_int process; /* whose holds these are; negative while a thread of it clears away */
     bool lost;          /* forked while another thread was learning: nobody knows what the model is now */
 };

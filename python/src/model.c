@@ -396,7 +396,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-/* There is no tp_clear: a context refers to nothing, so no cycle passes through a model. */
+/* There is no tp_clear: neither a context nor a dict of text refers to more, so no cycle passes through a model. */
 static void destroy(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
@@ -408,6 +408,7 @@ static void destroy(PyObject *object)
         if (!self->lock.lost) /* else its memory may be in any state: better left to the end of the process */
             fkm_model_free(self->model);
     }
+    Py_XDECREF(self->params);
     Py_XDECREF(self->context);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);

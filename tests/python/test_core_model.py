@@ -20,6 +20,8 @@ def test_a_life(task):
     info = model.describe()
     assert not info["fitted"] and info["k"] == info["dim"] == info["batches"] == 0 and model.history() == []
     assert info["params"]["task"] == task and info["params"]["temperature"] == "1"
+    info["params"].clear()
+    assert set(model.describe()["params"]) == {row["name"] for row in _core.parameters()}
 
     assert model.fit(b, max_iters=7, tol=0.0) is None
     info = model.describe()

@@ -160,6 +160,29 @@ def test_learning_waits_for_answers_and_is_not_starved():
     run_all(predict, predict, predict, learn)
 
 
+def test_answers_are_not_starved_by_learning():
+    """A learner that never pauses lets those pass who came before its next call."""
+    model, b = fitted("clusterer", k_init="20"), batch("clusterer", 20000)
+    few = batch("clusterer", 10)
+    done, taught = threading.Event(), []
+
+    def learn():
+        while not done.is_set():
+            model.fit_batch(b)
+            taught.append(1)
+
+    def predict():
+        counts = []
+        for _ in range(10):
+            before = len(taught)
+            answer(model, few)  # two calls, each behind at most one of the learner's
+            counts.append(len(taught) - before)
+        done.set()
+        assert sorted(counts)[5] <= 4, counts
+
+    run_all(learn, predict)
+
+
 def test_two_learners_take_turns():
     model, b = fitted("clusterer"), batch("clusterer")
     before = model.describe()["batches"]
