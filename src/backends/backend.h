@@ -70,6 +70,7 @@ struct fkmi_backend {
     fkm_status (*accumulate)(struct fkm_context *context, const struct fkmi_rows *rows,
                              const struct fkmi_space *space, const int32_t *index, const double *factor,
                              int64_t k, double *sum, double *mass, double *ages);
+    const struct fkmi_minima_family *minima; /* minima.h */
 };
 extern const struct fkmi_backend fkmi_backend_cpu;
 

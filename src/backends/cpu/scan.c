@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
+#include "backends/minima.h"
 #include "base/cpu.h"
 #include "base/interrupt.h"
 
@@ -735,4 +736,5 @@ const struct fkmi_backend fkmi_backend_cpu = {
     .rows_together = rows_together,
     .scan = fkmi_cpu_scan,
     .accumulate = fkmi_cpu_accumulate,
+    .minima = &fkmi_minima_cpu,
 };

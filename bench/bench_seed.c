@@ -1,0 +1,231 @@
+/* bench_seed.c — greedy k-means++: seconds, and the potential it leaves. One JSON line per case and seed.
+ *
+ * bench_seed [--data mixture|isotropic|clusters|heavy|equal] [--metric cosine|euclidean|l1] [--rows N] [--dim D] [--k K]
+ *            [--threads N] [--seeds N] [--every 1: measure every distance] [--write FILE.npy] [--quick]
+ *
+ * mixture: 50 x 20 Gaussians in two levels, with a power-law spectrum, unequal sizes and a random rotation; clusters: 1,000
+ * round ones; heavy: exp of a normal number; equal: 500 different rows. --write keeps the rows for another program.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+#include "prototypes/seed.h"
+
+struct wish {
+    const char *data, *write;
+    fkm_metric metric;
+    int64_t n, dim, k, threads, seeds;
+    bool every;
+};
+
+static double *normals(int64_t n, struct fkmi_random *random)
+{
+    double *values = malloc((size_t)n * sizeof *values);
+
+    for (int64_t i = 0; values && i < n; i++)
+        values[i] = fkmi_random_normal(random);
+    return values;
+}
+
+/* A product of reflections turns the rows. */
+static void rotate(float *x, int64_t n, int64_t dim, struct fkmi_random *random)
+{
+    for (int turn = 0; turn < 8; turn++) {
+        double *mirror = normals(dim, random), norm2 = 0;
+
+        for (int64_t d = 0; d < dim; d++)
+            norm2 += mirror[d] * mirror[d];
+        for (int64_t i = 0; i < n; i++) {
+            float *row = x + i * dim;
+            double dot = 0;
+
+            for (int64_t d = 0; d < dim; d++)
+                dot += mirror[d] * (double)row[d];
+            for (int64_t d = 0; d < dim; d++)
+                row[d] -= (float)(2 * dot / norm2 * mirror[d]);
+        }
+        free(mirror);
+    }
+}
+
+static void fill_mixture(float *x, int64_t n, int64_t dim, struct fkmi_random *random)
+{
+    enum { GROUPS = 50, PARTS = 20 };
+    double *group = normals(GROUPS * dim, random), *part = normals(GROUPS * PARTS * dim, random);
+    double share[GROUPS * PARTS], total = 0;
+
+    for (int c = 0; c < GROUPS * PARTS; c++)
+        total += share[c] = pow(fkmi_random_uniform(random), 3);
+    for (int64_t i = 0; i < n; i++) {
+        double place = fkmi_random_uniform(random) * total;
+        int c = 0;
+
+        while (c + 1 < GROUPS * PARTS && place >= share[c])
+            place -= share[c++];
+        for (int64_t d = 0; d < dim; d++)
+            x[i * dim + d] = (float)((4 * group[c / PARTS * dim + d] + 1.5 * part[c * dim + d] +
+                                      fkmi_random_normal(random)) /
+                                     sqrt((double)(d + 1)));
+    }
+    free(group);
+    free(part);
+    rotate(x, n, dim, random);
+}
+
+static void fill(const struct wish *wish, float *x)
+{
+    struct fkmi_random random = fkmi_random_from(7);
+    const int64_t dim = wish->dim, n_centres = strcmp(wish->data, "equal") == 0 ? 500 : 1000;
+    double *centres = normals(n_centres * dim, &random);
+
+    if (strcmp(wish->data, "mixture") == 0)
+        fill_mixture(x, wish->n, dim, &random);
+    else
+        for (int64_t i = 0; i < wish->n; i++) {
+            const double *centre = centres + fkmi_random_below(&random, n_centres) * dim;
+
+            for (int64_t d = 0; d < dim; d++)
+                x[i * dim + d] =
+                    (float)(strcmp(wish->data, "equal") == 0   ? centre[d]
+                            : strcmp(wish->data, "heavy") == 0 ? exp(1.5 * fkmi_random_normal(&random))
+                            : strcmp(wish->data, "clusters") == 0
+                                ? 3 * centre[d] + fkmi_random_normal(&random)
+                                : fkmi_random_normal(&random));
+        }
+    free(centres);
+}
+
+static void write_npy(const char *path, const float *x, int64_t n, int64_t dim)
+{
+    FILE *file = fopen(path, "wb");
+    char header[129];
+
+    if (!file)
+        return;
+    snprintf(header, sizeof header,
+             "%cNUMPY%c%c%c%c{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }", 0x93, 1, 0,
+             118, 0, (long long)n, (long long)dim);
+    memset(header + 10 + strlen(header + 10), ' ', 118 - strlen(header + 10));
+    memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10);
+    header[127] = '\n';
+    fwrite(header, 1, 128, file);
+    fwrite(x, sizeof *x, (size_t)(n * dim), file);
+    fclose(file);
+}
+
+static double potential(struct fkm_context *context, const struct fkmi_space *space,
+                        const struct fkmi_rows *rows, const void *points, int64_t k)
+{
+    double *distance = malloc((size_t)rows->n * sizeof *distance), sum = 0;
+    const struct fkmi_scan scan = {.kind = FKMI_SCAN_NEAREST, .distance = distance};
+    struct fkmi_pack *pack = NULL;
+
+    bench_check(context->backend->pack(context, space, FKM_DTYPE_F32, points, k, false, &pack));
+    bench_check(context->backend->scan(context, rows, pack, &scan));
+    for (int64_t i = 0; i < rows->n; i++)
+        sum += space->metric == FKM_METRIC_L1 ? distance[i] * distance[i] : distance[i];
+    context->backend->pack_free(pack);
+    free(distance);
+    return sum;
+}
+
+static void run(const struct wish *wish)
+{
+    static const char *const metrics[] = {
+        [FKM_METRIC_COSINE] = "cosine", [FKM_METRIC_EUCLIDEAN] = "euclidean", [FKM_METRIC_L1] = "l1"};
+    float *x = malloc((size_t)(wish->n * wish->dim) * sizeof *x);
+    float *points = malloc((size_t)(wish->k * wish->dim) * sizeof *points);
+    const struct fkmi_space space = {.metric = wish->metric, .dim = wish->dim, .real = FKMI_REAL_F32};
+    const struct fkmi_rows rows = {
+        .n = wish->n, .dim = wish->dim, .dtype = FKM_DTYPE_F32, .x = x, .stride = wish->dim};
+    fkm_context_options options = FKM_CONTEXT_OPTIONS_INIT;
+    fkm_context *context;
+
+    options.n_threads = (int32_t)wish->threads;
+    bench_check(fkm_context_create(&options, &context));
+    fill(wish, x);
+    if (wish->write)
+        write_npy(wish->write, x, wish->n, wish->dim);
+    for (int64_t seed = 0; seed < wish->seeds; seed++) {
+        int64_t found;
+        double start, seconds;
+        clock_t cpu;
+
+        fkmi_memory_reset_peak();
+        cpu = clock();
+        start = bench_now();
+#ifdef BENCH_SEED_PLAIN /* the signature of all versions */
+        bench_check(fkmi_seed(context, &space, &rows, FKM_INIT_KMEANSPP, wish->k,
+                              fkmi_random_from((uint64_t)seed), points, &found));
+#else
+        bench_check(fkmi_seed_screened(
+            context, &space, &rows, FKM_INIT_KMEANSPP, wish->k, fkmi_random_from((uint64_t)seed),
+            wish->every ? FKMI_SCREEN_NEVER : FKMI_SCREEN_IF_WORTH, points, &found));
+#endif
+        seconds = bench_now() - start;
+        cpu = clock() - cpu;
+        printf("{\"bench\": \"seed\", \"data\": \"%s\", \"metric\": \"%s\", \"n\": %lld, \"dim\": %lld, "
+               "\"k\": %lld, "
+               "\"threads\": %d, \"every\": %s, \"seed\": %lld, \"seconds\": %.4f, \"cpu_s\": %.4f, "
+               "\"found\": %lld, "
+               "\"potential\": %.9g, \"peak_mb\": %.2f}\n",
+               wish->data, metrics[wish->metric], (long long)wish->n, (long long)wish->dim,
+               (long long)wish->k, (int)fkm_context_threads(context), wish->every ? "true" : "false",
+               (long long)seed, seconds, (double)cpu / CLOCKS_PER_SEC, (long long)found,
+               potential(context, &space, &rows, points, found), (double)fkmi_memory_peak() / 1e6);
+        fflush(stdout);
+    }
+    fkm_context_free(context);
+    free(x);
+    free(points);
+}
+
+int main(int argc, char **argv)
+{
+    struct wish wish = {.data = "mixture",
+                        .metric = FKM_METRIC_EUCLIDEAN,
+                        .n = 100000,
+                        .dim = 128,
+                        .k = 1000,
+                        .threads = 2,
+                        .seeds = 1};
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "0";
+        struct {
+            const char *name;
+            int64_t *number;
+        } numbers[] = {{"--rows", &wish.n},
+                       {"--dim", &wish.dim},
+                       {"--k", &wish.k},
+                       {"--threads", &wish.threads},
+                       {"--seeds", &wish.seeds}};
+
+        if (strcmp(argv[i], "--quick") == 0) {
+            wish.n = 3000;
+            wish.dim = 16;
+            wish.k = 40;
+            continue;
+        }
+        for (size_t a = 0; a < sizeof numbers / sizeof *numbers; a++)
+            if (strcmp(argv[i], numbers[a].name) == 0)
+                *numbers[a].number = strtoll(value, NULL, 10);
+        if (strcmp(argv[i], "--data") == 0)
+            wish.data = value;
+        if (strcmp(argv[i], "--write") == 0)
+            wish.write = value;
+        if (strcmp(argv[i], "--every") == 0)
+            wish.every = value[0] == '1';
+        if (strcmp(argv[i], "--metric") == 0)
+            wish.metric = value[0] == 'c'   ? FKM_METRIC_COSINE
+                          : value[0] == 'l' ? FKM_METRIC_L1
+                                            : FKM_METRIC_EUCLIDEAN;
+        i++;
+    }
+    run(&wish);
+    return EXIT_SUCCESS;
+}
