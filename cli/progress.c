@@ -58,13 +58,13 @@ static void add_left(struct text *line, double seconds)
         text_printf(line, "  %d:%02d left", whole / 60, whole % 60);
 }
 
-/* How much of all epochs is done, in [0, 1]; NaN when unknown. */
+/* How much of the call is done, in [0, 1]; NaN when unknown. */
 static double part_done(const fkm_progress *now)
 {
-    if (now->epochs <= 0)
+    if (now->steps <= 0 && now->epochs <= 0)
         return NAN;
-    const double within = now->steps > 0 ? (double)now->step / (double)now->steps : 0.0;
-    const double part = ((double)(now->epoch > 0 ? now->epoch - 1 : 0) + within) / (double)now->epochs;
+    const double part = now->steps > 0 ? (double)now->step / (double)now->steps
+                                       : (double)(now->epoch > 0 ? now->epoch - 1 : 0) / (double)now->epochs;
     return part < 0 ? 0 : part > 1 ? 1 : part;
 }
 

@@ -258,7 +258,7 @@ FKM_API const char *fkm_model_note(const fkm_model *model, const char *name);
 /** What a progress callback sees. */
 typedef struct fkm_progress {
     const char *phase;     /* "fit", "finetune", "learning rate" */
-    int64_t step, steps;   /* steps 0: unknown */
+    int64_t step, steps;   /* of the whole call; steps 0: unknown */
     int64_t epoch, epochs; /* 1-based */
     int64_t rows;          /* rows seen in this call */
     double loss;           /* phase 2: mean loss; phase 1: mean distance to the nearest prototype */
