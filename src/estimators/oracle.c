@@ -80,7 +80,7 @@ static void size_blocks(struct asking *asking, int64_t row_bytes, int n_threads)
     int64_t rows = BLOCK_BYTES / row_bytes;
 
     rows = rows > MOST_BLOCK_ROWS ? MOST_BLOCK_ROWS : rows < least ? least : rows;
-    asking->block = (rows + together - 1) / together * together;
+    asking->block = rows > together ? rows / together * together : together;
     asking->room = asking->block * n_threads;
     asking->alone = asking->rows->n >= 4 * asking->room;
     if (asking->room > MOST_BYTES / row_bytes) {

@@ -109,7 +109,6 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
     params.min_weight = 0;
     space = fkmi_state_space(&state, params.metric);
     FKMI_TRY_GOTO(fkmi_alloc(&points, k * m, sizeof *points));
-    FKMI_TRY_GOTO(fkmi_alloc(&distance, n, sizeof *distance));
     FKMI_TRY_GOTO(fkmi_seed(context, &space, &rows, FKM_INIT_KMEANSPP, k, random, points, &k));
     FKMI_TRY_GOTO(fkmi_state_add_class(&state, context->kernels, 0, points, NULL, k));
     memset(slot, 0, (size_t)n * sizeof *slot);
@@ -117,6 +116,7 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
                              NULL, NULL, &n_passes));
     space = fkmi_state_space(&state, params.metric);
     FKMI_TRY_GOTO(context->backend->pack(context, &space, state.dtype, state.points, state.k, false, &pack));
+    FKMI_TRY_GOTO(fkmi_alloc(&distance, n, sizeof *distance));
     FKMI_TRY_GOTO(context->backend->scan(
         context, &rows, pack,
         &(struct fkmi_scan){.kind = FKMI_SCAN_NEAREST, .index = slot, .distance = distance}));

@@ -10,6 +10,7 @@
 
 enum {
     CANDIDATES_AT_ONCE = 1 << 20, /* of a chunk: bounds its memory whatever the batch */
+    TAGS_AT_ONCE = 1 << 15,       /* the same where a chunk's end cannot be seen in the sums */
     VALUES_AT_ONCE = 1 << 24      /* of rows that must be copied */
 };
 static const double LONG_WORK = 1 << 25; /* coordinates of candidates: from a tenth of a second on */
@@ -40,13 +41,22 @@ static int64_t chunk_end(const struct fkmi_step *step, int64_t begin)
     return step->rows->n - begin < step->chunk_rows ? step->rows->n : begin + step->chunk_rows;
 }
 
+/* Whether rows in several chunks give the same bits as in one: then nothing is added up by chunk. Of multi-label
+ * batches alone, which have a candidate for each tag. */
+static bool chunks_are_free(const struct fkmi_step *step)
+{
+    return step->params->task == FKM_TASK_MULTILABEL && step->space.metric != FKM_METRIC_COSINE &&
+           !fkmi_rows_sparse(step->rows) && !(step->params->noise > 0) && !step->params->auto_feature_weights;
+}
+
 static void size_chunks(struct fkmi_step *step)
 {
     const struct fkmi_rows *rows = step->rows;
     const int64_t n_targets = step->params->task == FKM_TASK_REGRESS ? step->state->n_targets : 1;
+    const int64_t at_once = chunks_are_free(step) ? TAGS_AT_ONCE : CANDIDATES_AT_ONCE;
     int64_t copied = rows->dim;
 
-    step->chunk_rows = at_most(CANDIDATES_AT_ONCE / (step->width * n_targets), rows->n);
+    step->chunk_rows = at_most(at_once / (step->width * n_targets), rows->n);
     if (fkmi_rows_sparse(rows))
         copied = entries_of_chunk(rows, 0, rows->n) / rows->n + 1;
     if (!step->direct || step->params->noise > 0)

@@ -28,19 +28,26 @@ struct pack_job {
 };
 
 struct thread_scratch {
-    char *staged;     /* cols x DIMS_PER_CHUNK reals */
-    char *transposed; /* DIMS_PER_CHUNK x cols reals */
-    double *wide;     /* DIMS_PER_CHUNK */
+    char *staged;     /* cols x at most DIMS_PER_CHUNK reals */
+    char *transposed; /* the same by dimension, for halves */
+    double *wide;     /* at most DIMS_PER_CHUNK */
 };
+
+static int64_t dims_at_once(const struct fkmi_pack *pack)
+{
+    return pack->dim < DIMS_PER_CHUNK ? pack->dim : DIMS_PER_CHUNK;
+}
 
 static void carve_thread(struct thread_scratch *scratch, struct fkmi_carve *carve,
                          const struct fkmi_pack *pack)
 {
     const size_t real = fkmi_real_size(pack->space.real);
+    const int64_t dims = dims_at_once(pack);
+    const bool half = fkmi_dtype_size(pack->dtype) == 2;
 
-    scratch->staged = fkmi_carve(carve, (int64_t)pack->tile->cols * DIMS_PER_CHUNK, real);
-    scratch->transposed = fkmi_carve(carve, (int64_t)pack->tile->cols * DIMS_PER_CHUNK, real);
-    scratch->wide = fkmi_carve(carve, DIMS_PER_CHUNK, sizeof(double));
+    scratch->staged = fkmi_carve(carve, pack->tile->cols * dims, real);
+    scratch->transposed = fkmi_carve(carve, half ? pack->tile->cols * dims : 0, real);
+    scratch->wide = fkmi_carve(carve, dims, sizeof(double));
 }
 
 static struct thread_scratch scratch_of(const struct pack_job *job, int thread)
@@ -246,7 +253,7 @@ static void pack_panel(const struct pack_job *job, const struct thread_scratch *
 
     assert(cols <= 64);
     for (int j = 0; j < n_points; j++) {
-        row[j] = scratch->staged + (size_t)(j * DIMS_PER_CHUNK) * real_size;
+        row[j] = scratch->staged + (size_t)(j * dims_at_once(pack)) * real_size;
         pack->size[first + j] = measure_point(job, scratch, first + j);
     }
     for (int64_t d = 0; d < pack->dim; d += DIMS_PER_CHUNK) {
@@ -254,7 +261,7 @@ static void pack_panel(const struct pack_job *job, const struct thread_scratch *
         const size_t at = (size_t)((panel * pack->dim + d) * cols);
 
         for (int j = 0; j < n_points; j++) {
-            char *staged = scratch->staged + (size_t)(j * DIMS_PER_CHUNK) * real_size;
+            char *staged = scratch->staged + (size_t)(j * dims_at_once(pack)) * real_size;
 
             stage_point(job, first + j, d, n, staged);
             norm2[j] += vector->dot(staged, staged, NULL, n);
@@ -271,7 +278,7 @@ static void pack_panel(const struct pack_job *job, const struct thread_scratch *
             pack->tile->pack(row, n_points, n, cols, pack->panels + at * stored_size);
         if (pack->squares) {
             for (int j = 0; j < n_points; j++)
-                square_reals(real, scratch->staged + (size_t)(j * DIMS_PER_CHUNK) * real_size, n);
+                square_reals(real, scratch->staged + (size_t)(j * dims_at_once(pack)) * real_size, n);
             pack->tile->pack(row, n_points, n, cols, pack->squares + at * real_size);
         }
     }
