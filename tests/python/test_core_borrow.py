@@ -9,7 +9,8 @@ import weakref
 
 import numpy as np
 import pytest
-from core_objects import CONTEXT, TASKS, answer, array as array_of, batch, fitted, rows, targets, unfitted
+from core_objects import CONTEXT, TASKS, answer, batch, fitted, rows, targets, unfitted
+from core_objects import array as array_of
 from fast_kmeans import _core
 
 NAMES = {"f2": "float16", "f4": "float32", "f8": "float64"}
@@ -74,7 +75,11 @@ def test_plain_buffers(clusterer):
         (rows().astype("c8"), TypeError, "x has dtype 'Zf'"),
         (rows() > 0, TypeError, "x has dtype bool"),
         (np.empty((3, 4), object), TypeError, "x has dtype 'O'"),
-        (np.empty((3, 4), "M8[s]"), TypeError, "x is <class 'numpy.ndarray'> of a dtype that cannot be borrowed"),
+        (
+            np.empty((3, 4), "M8[s]"),
+            TypeError,
+            "x is <class 'numpy.ndarray'> of a dtype that cannot be borrowed",
+        ),
         (b"12345678", TypeError, "x has dtype uint8"),
         (rows()[0], ValueError, r"x has shape \(4,\); expected \(any, any\)"),
         (np.float32(3), ValueError, "x has 0 dimensions"),
@@ -86,7 +91,11 @@ def test_plain_buffers(clusterer):
         (np.broadcast_to(rows()[0], (9, 4)), ValueError, "x has rows of 4 values that lie 0 apart"),
         (np.lib.stride_tricks.sliding_window_view(np.arange(9, dtype="f4"), 4), ValueError, "lie 1 apart"),
         (np.zeros(3, [("a", "i2"), ("b", "f4", (4,))])["b"], ValueError, "stride of 18 bytes"),
-        (np.frombuffer(bytes(81), "f4", 20, offset=1).reshape(5, 4), ValueError, "x is not aligned to its 4-byte"),
+        (
+            np.frombuffer(bytes(81), "f4", 20, offset=1).reshape(5, 4),
+            ValueError,
+            "x is not aligned to its 4-byte",
+        ),
     ],
     ids=lambda value: "" if not isinstance(value, str) else value[:24],
 )
@@ -113,9 +122,24 @@ def test_rows_refused(x, error, words):
         ("targets", np.ones((60, 1), "f4"), TypeError, "targets has dtype float32; expected float64"),
         ("tags", [1], TypeError, "tags must be a tuple"),
         ("tags", (1, 2), TypeError, "tags must be"),
-        ("tags", (np.zeros(61, "i8"), np.zeros(0, "i8"), 3), TypeError, "tags has dtype int64; expected int32"),
-        ("tags", (np.zeros(60, "i8"), np.zeros(0, "i4"), 3), ValueError, r"tags indptr has shape \(60,\); expected \(61,\)"),
-        ("tags", (np.full(61, 7), np.zeros(6, "i4"), 3), ValueError, "tags indptr ends at 7, but there are 6 entries"),
+        (
+            "tags",
+            (np.zeros(61, "i8"), np.zeros(0, "i8"), 3),
+            TypeError,
+            "tags has dtype int64; expected int32",
+        ),
+        (
+            "tags",
+            (np.zeros(60, "i8"), np.zeros(0, "i4"), 3),
+            ValueError,
+            r"tags indptr has shape \(60,\); expected \(61,\)",
+        ),
+        (
+            "tags",
+            (np.full(61, 7), np.zeros(6, "i4"), 3),
+            ValueError,
+            "tags indptr ends at 7, but there are 6 entries",
+        ),
     ],
 )
 def test_what_lies_beside_rows_is_refused(name, value, error, words):
@@ -126,7 +150,12 @@ def test_what_lies_beside_rows_is_refused(name, value, error, words):
 def csr(dtype="f4", n=60, dim=4):
     """All values stored."""
     x = rows(n, dim).astype(dtype)
-    return x, (x.ravel(), np.arange(n + 1, dtype=np.int64) * dim, np.tile(np.arange(dim, dtype=np.int32), n), dim)
+    return x, (
+        x.ravel(),
+        np.arange(n + 1, dtype=np.int64) * dim,
+        np.tile(np.arange(dim, dtype=np.int32), n),
+        dim,
+    )
 
 
 @pytest.mark.parametrize("dtype", NAMES)
@@ -141,7 +170,9 @@ def test_csr(clusterer, dtype):
 
 def test_csr_without_values(clusterer):
     out = np.empty(3, np.int64)
-    clusterer.predict_labels(_core.Batch(csr=(np.empty(0, "f4"), np.zeros(4, "i8"), np.empty(0, "i4"), 4)), out)
+    clusterer.predict_labels(
+        _core.Batch(csr=(np.empty(0, "f4"), np.zeros(4, "i8"), np.empty(0, "i4"), 4)), out
+    )
     np.testing.assert_array_equal(out, labels_of(clusterer, np.zeros((3, 4), "f4")))
 
 
@@ -372,7 +403,21 @@ def test_every_reference_is_given_back():
     indptr, tags, _ = targets("multilabel")["tags"]
     values, offsets, indices, _ = csr()[1]
     out = np.empty(60, np.int64)
-    everything = [x, mask, weight, labels, numbers, indptr, tags, values, offsets, indices, out, None, CONTEXT]
+    everything = [
+        x,
+        mask,
+        weight,
+        labels,
+        numbers,
+        indptr,
+        tags,
+        values,
+        offsets,
+        indices,
+        out,
+        None,
+        CONTEXT,
+    ]
     everything += [_core.Batch, _core.Model]
     model = fitted("classifier")
 
@@ -475,14 +520,35 @@ class Versioned(ctypes.Structure):
 class Maker:
     """An array that speaks DLPack only."""
 
-    def __init__(self, x, versioned=True, device=(1, 0), version=(1, 0), flags=0, code=2, strides="given", lanes=1, offset=0):
+    def __init__(
+        self,
+        x,
+        versioned=True,
+        device=(1, 0),
+        version=(1, 0),
+        flags=0,
+        code=2,
+        strides="given",
+        lanes=1,
+        offset=0,
+    ):
         self.x, self.versioned, self.device, self.released = x, versioned, device, 0
         self.asked = []
         self.on_release = RELEASE(self.count)
         numbers = ctypes.c_int64 * x.ndim
         self.shape = numbers(*x.shape)
         self.strides = None if strides is None else numbers(*[s // x.itemsize for s in x.strides])
-        tensor = Tensor(x.ctypes.data - offset, device, x.ndim, code, 8 * x.itemsize, lanes, self.shape, self.strides, offset)
+        tensor = Tensor(
+            x.ctypes.data - offset,
+            device,
+            x.ndim,
+            code,
+            8 * x.itemsize,
+            lanes,
+            self.shape,
+            self.strides,
+            offset,
+        )
         self.managed = (
             Versioned(version, None, self.on_release, flags, tensor)
             if versioned
@@ -557,7 +623,9 @@ def test_dlpack_layouts(clusterer):
     np.testing.assert_array_equal(labels_of_maker(clusterer, Maker(x, strides=None)), expected)
     np.testing.assert_array_equal(labels_of_maker(clusterer, Maker(x, offset=64)), expected)
     np.testing.assert_array_equal(labels_of_maker(clusterer, Maker(x[::2])), expected[::2])
-    np.testing.assert_array_equal(labels_of_maker(clusterer, Maker(x, device=(3, 0))), expected)  # pinned memory
+    np.testing.assert_array_equal(
+        labels_of_maker(clusterer, Maker(x, device=(3, 0))), expected
+    )  # pinned memory
 
 
 @pytest.mark.parametrize("versioned", [False, True])
@@ -653,12 +721,18 @@ def test_torch(clusterer):
     with pytest.raises(BufferError):
         _core.Batch(x.requires_grad_())
     model = fitted("classifier")
-    b = _core.Batch(torch.from_numpy(rows()), labels=torch.arange(60), weight=torch.ones(60), mask=torch.ones(60, 4))
+    b = _core.Batch(
+        torch.from_numpy(rows()), labels=torch.arange(60), weight=torch.ones(60), mask=torch.ones(60, 4)
+    )
     model.fit_batch(b)
     empty = torch.empty(0, dtype=torch.int32)
-    fitted("multilabel").fit_batch(_core.Batch(rows(2), tags=(torch.tensor([0, 0, 1]), torch.tensor([3], dtype=torch.int32), 4)))
+    fitted("multilabel").fit_batch(
+        _core.Batch(rows(2), tags=(torch.tensor([0, 0, 1]), torch.tensor([3], dtype=torch.int32), 4))
+    )
     with pytest.raises(ValueError):
-        fitted("classifier").fit_batch(_core.Batch(torch.empty(0, 4), labels=torch.empty(0, dtype=torch.int64)))
+        fitted("classifier").fit_batch(
+            _core.Batch(torch.empty(0, 4), labels=torch.empty(0, dtype=torch.int64))
+        )
     csr_parts = (torch.empty(0), torch.zeros(4, dtype=torch.int64), empty, 4)
     out = np.empty(3, np.int64)
     clusterer.predict_labels(_core.Batch(csr=csr_parts), out)

@@ -140,7 +140,9 @@ interrupted(lambda: model.fit(b, max_iters=10**9, tol=0.0, progress=progress), l
 @pytest.mark.parametrize("case", CASES)
 def test_ctrl_c(case):
     program = f"import sys; sys.path[:0] = {sys.path!r}\n" + PROGRAM + CASES[case]
-    child = subprocess.Popen([sys.executable, "-c", program, str(LONG)], stdout=subprocess.PIPE, text=True, cwd=HERE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(LONG)], stdout=subprocess.PIPE, text=True, cwd=HERE
+    )
     try:
         assert child.stdout.readline() == "begun\n"
         time.sleep(0.7)  # well inside the call
@@ -159,7 +161,9 @@ def test_ctrl_c(case):
 
 def run_signals(text):
     program = f"import sys; sys.path[:0] = {sys.path!r}\n" + PROGRAM + textwrap.dedent(text)
-    done = subprocess.run([sys.executable, "-c", program, "2"], capture_output=True, text=True, timeout=120, cwd=HERE)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "2"], capture_output=True, text=True, timeout=120, cwd=HERE
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

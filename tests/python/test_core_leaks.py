@@ -60,34 +60,50 @@ def raises(p):
 CALLS = {
     "context": (lambda: _core.Context(2), 2000),
     "batch": (lambda: batch("classifier", 4000, 16, mask=np.ones((4000, 16), "f4")), 300),
-    "batch refused": (lambda: swallow(lambda: _core.Batch(BIG.copy(), weight=np.ones(3, "f4")), ValueError), 300),
+    "batch refused": (
+        lambda: swallow(lambda: _core.Batch(BIG.copy(), weight=np.ones(3, "f4")), ValueError),
+        300,
+    ),
     "capsule": (lambda: _core.Batch(BIG.copy().__dlpack__()), 300),
     "capsule refused": (lambda: swallow(lambda: _core.Batch(BIG.T.__dlpack__()), ValueError), 2000),
     "model": (make_and_drop, 60),
     "copy": (lambda: big_model()[0].copy(), 400),
     "to_bytes": (lambda: big_model()[0].to_bytes(), 400),
     "from_bytes": (lambda: _core.Model.from_bytes(CONTEXT, big_model()[1]), 400),
-    "from_bytes refused": (lambda: swallow(lambda: _core.Model.from_bytes(CONTEXT, big_model()[1][:-1]), ValueError), 400),
+    "from_bytes refused": (
+        lambda: swallow(lambda: _core.Model.from_bytes(CONTEXT, big_model()[1][:-1]), ValueError),
+        400,
+    ),
     "pickle": (lambda: pickle.loads(big_model()[2]), 400),
     "predict": (lambda: big_model()[0].predict_labels(_core.Batch(BIG), np.empty(4000, np.int64)), 100),
     "predict refused": (
-        lambda: swallow(lambda: big_model()[0].predict_labels(bad_rows(), np.empty(4000, np.int64)), ValueError),
+        lambda: swallow(
+            lambda: big_model()[0].predict_labels(bad_rows(), np.empty(4000, np.int64)), ValueError
+        ),
         150,
     ),
     "fit_batch": (lambda: big_model()[0].fit_batch(_core.Batch(BIG)), 60),
     "fit_batch refused": (lambda: swallow(lambda: big_model()[0].fit_batch(bad_rows()), ValueError), 150),
     "callback raises": (
-        lambda: swallow(lambda: unfitted("clusterer", k_init="50").fit(_core.Batch(BIG), progress=raises), LookupError),
+        lambda: swallow(
+            lambda: unfitted("clusterer", k_init="50").fit(_core.Batch(BIG), progress=raises), LookupError
+        ),
         60,
     ),
-    "callback": (lambda: unfitted("clusterer").fit(_core.Batch(BIG[:500]), progress=lambda p: dict(p)["k"] < 0), 100),
+    "callback": (
+        lambda: unfitted("clusterer").fit(_core.Batch(BIG[:500]), progress=lambda p: dict(p)["k"] < 0),
+        100,
+    ),
     "describe": (lambda: big_model()[0].describe(), 5000),
     "history": (lambda: big_model()[0].history(), 3000),
     "parameters": (lambda: _core.parameters(), 1000),
     "notes": (lambda: (big_model()[0].set_note("a", "x" * 100_000), big_model()[0].note("a")), 400),
     "get": (lambda: big_model()[0].get("centroids", np.empty((300, 16))), 2000),
     "scores": (lambda: big_model()[0].scores(_core.Batch(BIG[:200])), 300),
-    "params refused": (lambda: swallow(lambda: _core.Model(CONTEXT, {"tmp": "x" * 100_000}), ValueError), 1000),
+    "params refused": (
+        lambda: swallow(lambda: _core.Model(CONTEXT, {"tmp": "x" * 100_000}), ValueError),
+        1000,
+    ),
 }
 
 

@@ -25,7 +25,13 @@ def test_a_life(task):
 
     assert model.fit(b, max_iters=7, tol=0.0) is None
     info = model.describe()
-    assert info["fitted"] and info["dim"] == 4 and info["k"] > 1 and info["iterations"] >= 1 and info["bytes"] > 0
+    assert (
+        info["fitted"]
+        and info["dim"] == 4
+        and info["k"] > 1
+        and info["iterations"] >= 1
+        and info["bytes"] > 0
+    )
     assert not info["has_ages"] and not info["has_optimizer"] and info["scale"] > 0
     lines = model.history()
     assert len(lines) == info["n_history"] and {line["phase"] for line in lines} == {"fit"}
@@ -159,7 +165,8 @@ def test_options_reach_the_library():
 
 
 @pytest.mark.parametrize(
-    "method", ["fit", "fit_batch", "gradient_step", "finetune", "find_learning_rate", "scores", "predict_labels"]
+    "method",
+    ["fit", "fit_batch", "gradient_step", "finetune", "find_learning_rate", "scores", "predict_labels"],
 )
 def test_batches_are_batches(method):
     model = fitted("classifier")
@@ -371,7 +378,9 @@ def test_pickles(protocol):
     model.gradient_step(batch("classifier"))
     twin = pickle.loads(pickle.dumps(model, protocol))
     same(model, twin, "classifier")
-    assert model.gradient_step(batch("classifier")) == twin.gradient_step(batch("classifier"))  # Adam's moments too
+    assert model.gradient_step(batch("classifier")) == twin.gradient_step(
+        batch("classifier")
+    )  # Adam's moments too
     empty = pickle.loads(pickle.dumps(unfitted("regressor", k_targets="7"), protocol))
     assert empty.describe()["params"]["k_targets"] == "7" and not empty.describe()["fitted"]
 

@@ -32,7 +32,9 @@ def test_parameters_say_what_a_model_takes():
     assert table["temperature"]["kind"] == "real" and table["temperature"]["valid"] == "> 0"
     assert table["repulsion_factor"]["tasks"] == ("classifier",)
     assert table["random_state"]["tasks"] == TASKS
-    assert all(set(row) == {"name", "kind", "choices", "default", "valid", "help", "tasks"} for row in table.values())
+    assert all(
+        set(row) == {"name", "kind", "choices", "default", "valid", "help", "tasks"} for row in table.values()
+    )
     assert {row["kind"] for row in table.values()} == {"choice", "int", "real", "bool"}
     for name, row in table.items():  # every default is a value that the library takes
         _core.Model(_core.Context(1), {"task": "classifier", name: row["default"]})
@@ -42,7 +44,9 @@ def asymmetric_loss(p, positive, gamma_pos, gamma_neg, clip):
     """Ridnik et al. 2021, eq. 3-5."""
     shifted = np.maximum(p - clip, 0)
     return np.where(
-        positive, -((1 - p) ** gamma_pos) * np.log(np.maximum(p, 1e-12)), -(shifted**gamma_neg) * np.log(1 - shifted)
+        positive,
+        -((1 - p) ** gamma_pos) * np.log(np.maximum(p, 1e-12)),
+        -(shifted**gamma_neg) * np.log(1 - shifted),
     )
 
 
@@ -53,7 +57,9 @@ def test_asymmetric_loss_and_its_gradient():
     _core.asymmetric_loss(p, positive, 1.0, 4.0, 0.05, loss, gradient)
     np.testing.assert_allclose(loss, asymmetric_loss(p, positive, 1.0, 4.0, 0.05), rtol=1e-12)
     h = 1e-6
-    slope = (asymmetric_loss(p + h, positive, 1, 4, 0.05) - asymmetric_loss(p - h, positive, 1, 4, 0.05)) / (2 * h)
+    slope = (asymmetric_loss(p + h, positive, 1, 4, 0.05) - asymmetric_loss(p - h, positive, 1, 4, 0.05)) / (
+        2 * h
+    )
     np.testing.assert_allclose(gradient, slope, rtol=1e-6, atol=1e-9)
     alone = np.empty(200)
     _core.asymmetric_loss(p, positive.astype(bool), 1.0, 4.0, 0.05, gradient=alone)
@@ -97,7 +103,9 @@ def stub_functions():
     for node in ast.parse(STUB.read_text()).body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, node
-        if isinstance(node, ast.ClassDef) and not any(getattr(base, "id", "") == "Protocol" for base in node.bases):
+        if isinstance(node, ast.ClassDef) and not any(
+            getattr(base, "id", "") == "Protocol" for base in node.bases
+        ):
             for inner in node.body:
                 if isinstance(inner, ast.FunctionDef):
                     yield f"{node.name}.{inner.name}", inner
@@ -107,9 +115,13 @@ def stub_signature(node):
     """[(name, kind, default)] without self and cls."""
     arguments = node.args
     positional = arguments.posonlyargs + arguments.args
-    defaults = [None] * (len(positional) - len(arguments.defaults)) + [ast.unparse(d) for d in arguments.defaults]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + [
+        ast.unparse(d) for d in arguments.defaults
+    ]
     found = [(a.arg, "positional", d) for a, d in zip(positional, defaults)]
-    found += [(a.arg, "keyword", d and ast.unparse(d)) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults)]
+    found += [
+        (a.arg, "keyword", d and ast.unparse(d)) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults)
+    ]
     return [one for one in found if one[0] not in ("self", "cls")]
 
 
@@ -121,7 +133,9 @@ def real_signature(thing):
     return [one for one in found if one[0] not in ("self", "type")]
 
 
-@pytest.mark.parametrize("name, node", list(stub_functions()), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    "name, node", list(stub_functions()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_stub_is_what_is_there(name, node):
     owner, _, last = name.rpartition(".")
     thing = getattr(_core, owner) if owner else _core

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may use a model when: answers side by side, learning alone, callbacks never their own model, forked children."""
 
-import os
 import threading
 import time
 
 import numpy as np
 import pytest
-from core_objects import CONTEXT, answer, array, batch, fitted, rows, run_python, unfitted
+from core_objects import answer, array, batch, fitted, rows, run_python, unfitted
 from fast_kmeans import _core
 
 
