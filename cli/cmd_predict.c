@@ -195,8 +195,11 @@ static int answer_rows(struct predict *job)
         batch.targets = NULL;
         batch.weight = NULL;
         TRY(fail_status(answer(job, &batch), BLAME_ROWS, job->input.path));
-        for (int64_t i = 0; i < batch.n_rows; i++)
+        for (int64_t i = 0; i < batch.n_rows; i++) {
+            if (interrupted())
+                return interrupted_code();
             print_row(job, i);
+        }
         TRY(output_check(&job->output)); /* answers leave batch by batch */
         progress_rows(&progress, "predicting", job->input.n_rows);
     }

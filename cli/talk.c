@@ -129,6 +129,12 @@ static void on_signal(int signal_number)
     signal(SIGTERM, SIG_DFL);
 }
 
+static int asked_by_library(void *unused)
+{
+    (void)unused;
+    return interrupted();
+}
+
 void watch_signals(void)
 {
     /* Without SA_RESTART: waiting for a pipe ends, too. */
@@ -144,6 +150,7 @@ void watch_signals(void)
 #ifdef SIGXFSZ
     sigaction(SIGXFSZ, &ignore, NULL); /* a file too large comes back as EFBIG */
 #endif
+    fkm_set_interrupt(asked_by_library, NULL); /* ends calls of many seconds */
 }
 
 bool interrupted(void) { return caught != 0; }

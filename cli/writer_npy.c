@@ -125,6 +125,8 @@ static void put_targets(struct writing *writing, const fkm_batch *batch, int64_t
 static int npy_rows(struct writing *writing, const fkm_batch *batch)
 {
     for (int64_t i = 0; i < batch->n_rows; i++) {
+        if (interrupted())
+            return interrupted_code();
         for (int64_t j = 0; j < writing->n_cols; j++)
             writing->row[j] = !batch->x                    ? 0
                               : value_present(batch, i, j) ? value_of(batch, i, j)

@@ -109,6 +109,8 @@ static int table_rows(struct writing *writing, const fkm_batch *batch)
     const char separator[] = {separator_of(writing), '\0'};
     for (int64_t i = 0; i < batch->n_rows; i++) {
         int64_t at = batch->x ? 0 : batch->indptr[i];
+        if (interrupted())
+            return interrupted_code();
         for (int64_t j = 0; j < writing->n_cols; j++) {
             output_puts(&writing->output, j ? separator : "");
             if (batch->x && value_present(batch, i, j))
@@ -178,6 +180,8 @@ static void put_entry(struct writing *writing, int64_t j, double value, fkm_dtyp
 static int libsvm_rows(struct writing *writing, const fkm_batch *batch)
 {
     for (int64_t i = 0; i < batch->n_rows; i++) {
+        if (interrupted())
+            return interrupted_code();
         TRY(put_label(writing, batch, i));
         for (int64_t j = 0; batch->x && j < batch->n_cols; j++) {
             if (!value_present(batch, i, j))

@@ -90,6 +90,19 @@ code=$?
 if [ $code = 130 ]; then pass; else fail "SIGINT while rows are in memory: exit code $code instead of 130" "$err"; fi
 absent "SIGINT while rows are in memory" never.fkm
 absent "SIGINT while rows are in memory" never.fkm.partial
+# inside one long call: seeding alone would take a minute or more
+awk 'BEGIN { srand(7); for (i = 0; i < 20000; i++) { for (j = 0; j < 20; j++) printf "%s%.3f", j ? "," : "", rand(); print "" } }' \
+    >many.csv
+"$fkm" fit --task clusterer --data many.csv --k-init 15000 --model never.fkm 2>"$err" &
+job=$!
+sleep 2
+before=$SECONDS
+kill -INT $job
+wait $job
+code=$?
+if [ $code = 130 ]; then pass; else fail "SIGINT while seeding: exit code $code instead of 130" "$err"; fi
+if [ $((SECONDS - before)) -lt 15 ]; then pass; else fail "SIGINT while seeding: $((SECONDS - before)) s" "$err"; fi
+absent "SIGINT while seeding" never.fkm
 # a pipe that says nothing
 mkfifo silent
 sleep 60 >silent &
