@@ -40,7 +40,7 @@ typedef enum fkm_status {
     FKM_EDATA = 4,        /* a file is malformed or damaged */
     FKM_ESTATE = 5,       /* the call does not fit the model's state: not fitted, hard routing, ... */
     FKM_EUNSUPPORTED = 6, /* valid, but not in this build or not for this kind of input */
-    FKM_EINTERRUPTED = 7, /* the progress callback asked to stop; the model is usable */
+    FKM_EINTERRUPTED = 7, /* a callback asked to stop (progress, fkm_set_interrupt); the model is usable */
     FKM_EINTERNAL = 8     /* our fault */
 } fkm_status;
 
@@ -53,11 +53,13 @@ FKM_API const char *fkm_version(void);
 /** The instruction set the kernels of this process use: "avx512", "avx2" or "scalar" (FKM_ISA overrides). */
 FKM_API const char *fkm_isa(void);
 
-/** Asked about every tenth of a second while a call of this thread works, on this thread; non-zero stops that call
- *  with FKM_EINTERRUPTED. The model is then what it was before the call; fit and finetune keep the passes that
- *  were whole. */
+/** Asked now and then, at most 20 times a second, while a call of this thread works, on this thread; non-zero stops
+ *  that call with FKM_EINTERRUPTED, within a tenth of a second or so. The model is then what it was before the call;
+ *  fit keeps the passes that were whole, finetune its steps, fit_source its batches. What follows the passes (GLVQ,
+ *  merging) is left out then, and thresholds come from a sample of the rows. Saving to a file is not interrupted. The
+ *  function may use other models; about what it calls nobody is asked. */
 typedef int fkm_interrupt_fn(void *user);
-/** Each thread has its own; NULL: nobody is asked. */
+/** Each thread has its own, until it sets another; NULL: nobody is asked. */
 FKM_API void fkm_set_interrupt(fkm_interrupt_fn *ask, void *user);
 
 /* ---- settings -------------------------------------------------------------------------------------- */

@@ -158,7 +158,7 @@ done:
 static fkm_status sample_rows(const struct fkmi_lesson *lesson, const struct fkmi_state *state,
                               struct fkmi_lesson *some, int64_t **owned)
 {
-    const int64_t n = lesson->rows.n, moment = 1 << 28, least = 256;
+    const int64_t n = lesson->rows.n, moment = 1 << 27, least = 256;
     int64_t n_some = moment / (state->k * state->dim);
 
     n_some = n_some < least ? least : n_some;

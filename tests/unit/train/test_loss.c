@@ -298,7 +298,7 @@ TEST(the_asymmetric_loss_is_its_formula_and_its_gradient_the_slope)
 
         for (int i = 0; i < ALL; i++) {
             p[i] = 0.013 + 0.0241 * (i % PLACES); /* no place within h of a clip */
-            positive[i] = i < PLACES ? 0 : (uint8_t)(1 + i % 255);
+            positive[i] = (uint8_t)(i < PLACES ? 0 : 1 + i % 255);
         }
         CHECK_OK(fkm_asymmetric_loss(ALL, p, positive, pos, neg, clip, loss, gradient));
         for (int i = 0; i < ALL; i++)
