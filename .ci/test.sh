@@ -80,6 +80,7 @@ fi
 if step build-python .ci/python.sh install; then
     step tests-python .ci/python.sh tests
     step tests-oldest-scikit-learn .ci/python.sh oldest
+    step python-extension-asan-ubsan .ci/python_asan.sh
     step python-wheel .ci/python.sh wheel
     step python-docs .ci/python.sh docs
 fi
