@@ -32,6 +32,12 @@ enum fkmi_scan_kind {
     FKMI_SCAN_CLASSES,   /* width n_classes: the nearest of each class */
     FKMI_SCAN_ALL        /* width k: distances only, index is not written */
 };
+/* NEAREST, TOP_K, OTHER and OWN_OTHER may look at prototypes as bytes first; the answer has the same bits. */
+enum fkmi_scan_bytes {
+    FKMI_BYTES_IF_WORTH,
+    FKMI_BYTES_ALWAYS, /* wherever they can be used; this and the next are for tests and benchmarks */
+    FKMI_BYTES_NEVER,
+};
 /* Outputs hold n x width entries; index may be NULL. Where there is no candidate (an empty class, fewer than
  * top_k prototypes, slot -1 for OWN) the index is -1 and the distance +inf. Ties go to the lower index.
  * Distances carry the factor D/A of masks, are never negative, and for every kind but CLASSES and ALL are
@@ -44,6 +50,7 @@ struct fkmi_scan {
     const int64_t
         *class_begin; /* n_classes + 1: prototypes of slot c are [class_begin[c], class_begin[c+1]) */
     int64_t n_classes;
+    enum fkmi_scan_bytes bytes;
     int32_t *index;
     double *distance;
 };

@@ -26,9 +26,12 @@ bool fkmi_cpu_has_avx512(void)
     return fkmi_cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+bool fkmi_cpu_has_avx512_vnni(void) { return fkmi_cpu_has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #else
 bool fkmi_cpu_has_avx2(void) { return false; }
 bool fkmi_cpu_has_avx512(void) { return false; }
+bool fkmi_cpu_has_avx512_vnni(void) { return false; }
 #endif
 
 size_t fkmi_cpu_l2_bytes(void)

@@ -30,6 +30,7 @@ typedef double real_64;
 
 #define BITS 32
 #include "kernels/metrics.inl.h"
+#include "kernels/screen.inl.h"
 #include "kernels/vector.inl.h"
 #define DTYPE  f32
 #define STORED float
@@ -107,4 +108,13 @@ const struct fkmi_kernels
                             VECTOR(64),
                         },
                 },
+            .bytes = {.runs_here = bytes_run_here,
+                      .pays = BYTES_PAY,
+                      .rows = V32_ROWS,
+                      .cols = 2 * V32_LANES,
+                      .stride = BYTE_STRIDE,
+                      .most = BYTE_MOST,
+                      .offset = BYTE_OFFSET,
+                      .quantise = NAME(quantise),
+                      .screen = NAME(screen)},
 };

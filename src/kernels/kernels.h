@@ -64,11 +64,47 @@ struct fkmi_vector {
                  double fix1, double fix2);
 };
 
+/* What bytes q stand for: x = scale q + e. */
+struct fkmi_quantised {
+    float scale;
+    double square, rest2; /* sum x^2, sum e^2, by floats */
+    int64_t sum;          /* sum q */
+};
+/* A panel of bytes. */
+struct fkmi_byte_panel {
+    const int8_t *bytes;
+    const int32_t *start;      /* cols: minus offset times the sum of the bytes */
+    const float *scale, *bias; /* cols */
+    float rest, size, slack;   /* the largest of its prototypes */
+};
+/* Floats by row of a tile, `stride` of them. */
+struct fkmi_byte_rows {
+    const float *scale, *threshold, *reach, *rest;
+};
+
+/* Tiles of bytes: dot products that cost a fraction of those of floats, and are as exact as the bytes are. A row's
+ * bytes stand in -most .. most and are packed as unsigned ones, `offset` higher, prototypes' in -127 .. 127 as they
+ * are; both four dimensions at a time, zeros behind the last: x[(d / 4 * rows + r) * 4 + d % 4], panels with cols. */
+struct fkmi_byte_tile {
+    bool (*runs_here)(void);
+    bool pays;              /* by far fewer cycles than those of floats */
+    int rows, cols, stride; /* stride: floats by row come in groups of this many, of which `rows` count */
+    int most, offset;
+    /* Nearest integers of x most / max |x|, and what they stand for */
+    void (*quantise)(const float *x, int64_t n, int most, int8_t *bytes, struct fkmi_quantised *facts);
+    /* s = row_scale (scale sum_d x p) + bias for every row and lane. bit j of lanes[r] says that
+     * s >= threshold[r] - reach[r] panel->rest - rest[r] panel->size - panel->slack, about; returns bit r for the rows
+     * that have any, whose scores are in scores[r * cols + j] */
+    uint32_t (*screen)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads,
+                       const struct fkmi_byte_rows *rows, float *scores, uint32_t *lanes);
+};
+
 struct fkmi_kernels {
     const char *isa; /* "avx512", "avx2", "scalar" */
     bool (*runs_here)(void);
     struct fkmi_tile tile[FKMI_N_DTYPES]; /* by the panel's storage type; rows are its real type */
     struct fkmi_vector vector[FKMI_N_REALS];
+    struct fkmi_byte_tile bytes;
 };
 
 /* The best table that runs here, or the one that FKM_ISA names. Every table is whole. Never NULL. */

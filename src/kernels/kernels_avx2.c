@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 
 static bool runs_here(void) { return fkmi_cpu_has_avx2(); }
+static bool bytes_run_here(void) { return true; }
 
 #define ISA avx2
 #include "kernels/family.inl.h"

@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 
 static bool runs_here(void) { return fkmi_cpu_has_avx512(); }
+static bool bytes_run_here(void) { return fkmi_cpu_has_avx512_vnni(); }
 
 #define ISA avx512
 #include "kernels/family.inl.h"

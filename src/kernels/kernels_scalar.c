@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 static bool runs_here(void) { return true; }
+static bool bytes_run_here(void) { return true; }
 
 #define ISA scalar
 #include "kernels/family.inl.h"

@@ -95,6 +95,24 @@ FKMI_INLINE void v32_transpose(v32 r[8])
     }
 }
 
+/* Bytes, four to a lane. Pairs of products meet in 16 bits: 2 x 127 x 127 fits, so rows have seven bits. */
+typedef __m256i v8;
+#define BYTE_MOST   63
+#define BYTES_PAY   true
+#define BYTE_OFFSET 64
+FKMI_INLINE v8 v8_load(const void *p) { return _mm256_loadu_si256(p); }
+FKMI_INLINE v8 v8_set1(const void *quad)
+{
+    int32_t bits;
+    memcpy(&bits, quad, sizeof bits);
+    return _mm256_set1_epi32(bits);
+}
+FKMI_INLINE v8 v8_dot(v8 sum, v8 x, v8 p) /* 32-bit sums of unsigned x times signed p */
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, p), _mm256_set1_epi16(1)));
+}
+FKMI_INLINE v32 v32_of_v8(v8 sum) { return _mm256_cvtepi32_ps(sum); }
+
 FKMI_INLINE v64 v64_zero(void) { return _mm256_setzero_pd(); }
 FKMI_INLINE v64 v64_set1(double x) { return _mm256_set1_pd(x); }
 FKMI_INLINE v64 v64_load(const double *p) { return _mm256_loadu_pd(p); }

@@ -24,6 +24,7 @@
 typedef float v32 __attribute__((vector_size(16)));
 typedef double v64 __attribute__((vector_size(16)));
 typedef int32_t v32_bits __attribute__((vector_size(16)));
+typedef uint32_t v32_unsigned __attribute__((vector_size(16)));
 typedef int64_t v64_bits __attribute__((vector_size(16)));
 #define V32_LANES 4
 #define V64_LANES 2
@@ -101,6 +102,37 @@ FKMI_INLINE void v32_transpose(v32 r[4])
     r[1] = SHUFFLE32(a, c, 2, 3, 6, 7);
     r[2] = SHUFFLE32(b, d, 0, 1, 4, 5);
     r[3] = SHUFFLE32(b, d, 2, 3, 6, 7);
+}
+
+/* Bytes, four to a lane; sums wrap. */
+typedef uint8_t v8 __attribute__((vector_size(16)));
+#define BYTE_MOST   127
+#define BYTES_PAY   false
+#define BYTE_OFFSET 128
+FKMI_INLINE v8 v8_load(const void *p)
+{
+    v8 x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+FKMI_INLINE v8 v8_set1(const void *quad)
+{
+    uint32_t bits;
+    memcpy(&bits, quad, sizeof bits);
+    return (v8)(v32_unsigned){bits, bits, bits, bits};
+}
+FKMI_INLINE v8 v8_dot(v8 sum, v8 x, v8 p) /* 32-bit sums of unsigned x times signed p */
+{
+    v32_unsigned s = (v32_unsigned)sum;
+    for (int i = 0; i < 4; i++)
+        for (int b = 0; b < 4; b++)
+            s[i] += (uint32_t)(x[4 * i + b] * (int8_t)p[4 * i + b]);
+    return (v8)s;
+}
+FKMI_INLINE v32 v32_of_v8(v8 sum)
+{
+    const v32_bits s = (v32_bits)sum;
+    return (v32){(float)s[0], (float)s[1], (float)s[2], (float)s[3]};
 }
 
 FKMI_INLINE v64 v64_zero(void) { return (v64){0}; }

@@ -37,6 +37,7 @@ struct fkmi_pack {
     double *feature_weights, *wide_centre; /* dim, or NULL */
     void *memory;                          /* holds all of the above */
     size_t capacity;
+    struct fkmi_screen *screen; /* the same prototypes as bytes, from the first scan on that they pay for */
 };
 fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
                          const void *points, int64_t k, bool masked, struct fkmi_pack **pack);
@@ -161,6 +162,8 @@ struct fkmi_shortlist {
 void fkmi_shortlist_start(struct fkmi_shortlist *list, struct fkmi_candidate *best);
 void fkmi_shortlist_offer(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
                           const struct fkmi_row_facts *facts, double score, int64_t index);
+/* A candidate of direct distances: score is minus the distance. Keeps the `most` best, nothing else. */
+void fkmi_shortlist_keep(struct fkmi_shortlist *list, int64_t most, struct fkmi_candidate candidate);
 /* Offers what another list of the same row kept. */
 void fkmi_shortlist_merge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
                           const struct fkmi_row_facts *facts, const struct fkmi_shortlist *other);

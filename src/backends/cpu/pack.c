@@ -7,7 +7,7 @@
  * Panels are in the storage type where that is exact: no weights, no centre, no normalising; else they are
  * reals.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/screen.h"
 
 #include <assert.h>
 #include <math.h>
@@ -335,11 +335,13 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
                              .masked = masked,
                              .kernels = kernels,
                              .memory = *pack ? (*pack)->memory : NULL,
-                             .capacity = *pack ? (*pack)->capacity : 0};
+                             .capacity = *pack ? (*pack)->capacity : 0,
+                             .screen = *pack ? (*pack)->screen : NULL};
     struct pack_job job = {.pack = &next};
     struct thread_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_pack *fresh = NULL;
+    struct fkmi_screen *screen = NULL;
     void *memory = NULL, *grown = NULL;
     fkm_status status = FKM_OK;
 
@@ -367,6 +369,8 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     carve_pack(&next, &carve, space->feature_weights != NULL);
     if (!*pack)
         FKMI_TRY_GOTO(fkmi_alloc(&fresh, 1, sizeof *fresh));
+    if (!*pack)
+        FKMI_TRY_GOTO(fkmi_screen_create(&screen));
     if (carve.used > next.capacity || !next.memory) {
         FKMI_TRY_GOTO(fkmi_alloc(&grown, (int64_t)carve.used, 1));
         next.memory = grown;
@@ -383,14 +387,19 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     find_norm(&next);
     if (grown && *pack)
         fkmi_free((*pack)->memory);
-    if (fresh)
+    if (fresh) {
         *pack = fresh;
+        next.screen = screen;
+    }
+    fkmi_screen_renew(next.screen);
     **pack = next;
     fresh = NULL;
+    screen = NULL;
     grown = NULL;
 done:
     fkmi_free(grown);
     fkmi_free(fresh);
+    fkmi_screen_free(screen);
     fkmi_scratch_give(context, memory);
     return status;
 }
@@ -399,6 +408,7 @@ void fkmi_cpu_pack_free(struct fkmi_pack *pack)
 {
     if (!pack)
         return;
+    fkmi_screen_free(pack->screen);
     fkmi_free(pack->memory);
     fkmi_free(pack);
 }

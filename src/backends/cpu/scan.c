@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/screen.h"
 #include "backends/minima.h"
 #include "base/cpu.h"
 #include "base/interrupt.h"
@@ -49,6 +49,8 @@ struct scan_job {
     const struct group *groups;
     int64_t rows_per_cell, n_parts;
     bool direct;
+    bool own_only;         /* rows are picked by class, and meet their own prototypes */
+    bool screened, always; /* most prototypes are ruled out as bytes; even where that does not pay */
     int64_t most_entries, most_cell_entries; /* sparse: of a row, of a cell */
     char *scratch;
     size_t scratch_per_thread;
@@ -61,6 +63,7 @@ struct scan_job {
 struct cell_scratch {
     struct fkmi_block block;
     struct fkmi_direct direct;
+    struct fkmi_screen_cell screen;
     struct fkmi_shortlist *lists;
     struct fkmi_candidate *candidates;
     char *threshold; /* reals by row */
@@ -80,6 +83,8 @@ static void carve_cell(struct cell_scratch *scratch, struct fkmi_carve *carve, c
     scratch->candidates = fkmi_carve(carve, own_lists * job->most, sizeof *scratch->candidates);
     if (job->direct)
         return;
+    if (job->screened && job->n_parts == 1)
+        fkmi_screen_carve(&scratch->screen, carve, pack, n);
     fkmi_block_carve(&scratch->block, carve, pack, job->rows, n, job->most_cell_entries);
     scratch->threshold = fkmi_carve(carve, ((n - 1) / tile->rows + 1) * tile->rows, real);
     scratch->scores = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, real);
@@ -106,7 +111,7 @@ static struct fkmi_range range_of(const struct scan_job *job, int64_t row)
 
     if (!job->class_begin || job->epilogue != LISTS)
         return range;
-    if (job->picked) {
+    if (job->own_only) {
         const int32_t slot = job->slot[row];
         return (struct fkmi_range){slot < 0 ? 0 : job->class_begin[slot],
                                    slot < 0 ? 0 : job->class_begin[slot + 1], 0, 0};
@@ -162,7 +167,7 @@ static void offer_lane(const struct scan_job *job, const struct fkmi_row_facts *
 static uint32_t lanes_allowed(const struct scan_job *job, int64_t first, int64_t i, int64_t panel,
                               uint32_t allowed)
 {
-    if (job->class_begin && !job->picked) {
+    if (job->class_begin && !job->own_only) {
         const struct fkmi_range range = range_of(job, row_at(job, first, i));
         allowed &= ~lanes_between(panel, job->pack->tile->cols, range.skip_begin, range.skip_end);
     }
@@ -455,6 +460,36 @@ static fkm_status finish_rows(const struct scan_job *job, struct cell_scratch *s
     return FKM_OK;
 }
 
+/* Answers what bytes can answer; the rows that are left go through tiles of floats. */
+static fkm_status run_screened(const struct scan_job *job, struct cell_scratch *scratch, int64_t first,
+                               int64_t n)
+{
+    const struct fkmi_range range = {0, job->pack->k, 0, 0};
+    struct fkmi_screen_cell *screen = &scratch->screen;
+    struct scan_job rest = *job;
+
+    screen->rows = job->rows;
+    screen->first = first;
+    screen->n = n;
+    screen->most = job->most;
+    screen->always = job->always;
+    screen->slot = job->slot;
+    screen->class_begin = job->class_begin;
+    screen->direct = &scratch->direct;
+    screen->lists = scratch->lists;
+    FKMI_TRY(fkmi_screen_run(screen, job->pack));
+    for (int64_t i = 0; i < n; i++)
+        if (!screen->screened[i].left)
+            write_list(job, &scratch->lists[i], first + i);
+    if (screen->n_left == 0)
+        return FKM_OK;
+    rest.picked = screen->left;
+    start_lists(&rest, scratch, screen->n_left);
+    fkmi_block_load(&scratch->block, job->pack, job->rows, screen->left, 0, screen->n_left);
+    FKMI_TRY(scan_tiles(&rest, scratch, scratch->lists, 1, 0, 0, job->pack->n_panels, &range));
+    return finish_rows(&rest, scratch, scratch->lists, 0, screen->n_left, 0);
+}
+
 static fkm_status run_cell(const struct scan_job *job, struct cell_scratch *scratch, int64_t cell)
 {
     const int64_t part = cell % job->n_parts, block = cell / job->n_parts, cols = job->pack->tile->cols;
@@ -481,6 +516,8 @@ static fkm_status run_cell(const struct scan_job *job, struct cell_scratch *scra
             write_list(job, &lists[i], row_at(job, first, i));
         return FKM_OK;
     }
+    if (job->screened && !shared)
+        return run_screened(job, scratch, first, n);
     fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first,
                     n);
     FKMI_TRY(scan_tiles(job, scratch, lists, job->n_parts, first, begin, end, &range));
@@ -658,6 +695,7 @@ static fkm_status scan_own(struct fkm_context *context, struct scan_job *job)
         picked[start[job->slot[i] < 0 ? job->n_classes : job->slot[i]]++] = i;
     assert(n_groups <= most_groups);
     job->picked = picked;
+    job->own_only = true;
     job->groups = groups;
     FKMI_TRY_GOTO(run(context, job, n_groups));
 done:
@@ -724,6 +762,9 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         job.index = job.index ? job.index + 1 : NULL;
         FKMI_TRY(scan_own(context, &own));
     }
+    if (job.epilogue == LISTS && !job.direct)
+        FKMI_TRY(fkmi_screen_ready(context, pack, rows, scan->bytes, job.most, &job.screened));
+    job.always = scan->bytes == FKMI_BYTES_ALWAYS;
     return run(context, &job, 0);
 }
 

@@ -48,8 +48,7 @@ static void sort_heap(struct fkmi_candidate *heap, int64_t n)
     }
 }
 
-/* Keeps the `most` best, nothing else. */
-static void keep_best(struct fkmi_shortlist *list, int64_t most, struct fkmi_candidate candidate)
+void fkmi_shortlist_keep(struct fkmi_shortlist *list, int64_t most, struct fkmi_candidate candidate)
 {
     if (list->n < most)
         push(list->best, list->n++, candidate);
@@ -184,9 +183,9 @@ static void judge_kept(struct fkmi_shortlist *list, int64_t most, struct fkmi_di
     for (int64_t i = list->n / 2 - 1; i >= 0; i--)
         sift_down(list->best, list->n, i);
     for (int i = 0; i < list->n_rivals; i++)
-        keep_best(list, most,
-                  (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index),
-                                          list->rival[i].index});
+        fkmi_shortlist_keep(list, most,
+                            (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index),
+                                                    list->rival[i].index});
 }
 
 void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct,
@@ -195,7 +194,8 @@ void fkmi_shortlist_judge_range(struct fkmi_shortlist *list, int64_t most, struc
     list->n = 0;
     for (int64_t j = range->begin; j < range->end; j++)
         if (j < range->skip_begin || j >= range->skip_end)
-            keep_best(list, most, (struct fkmi_candidate){-fkmi_direct_distance(direct, j), (int32_t)j});
+            fkmi_shortlist_keep(list, most,
+                                (struct fkmi_candidate){-fkmi_direct_distance(direct, j), (int32_t)j});
 }
 
 void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_row_facts *facts,
@@ -218,7 +218,7 @@ void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, const struc
 void fkmi_shortlist_join(struct fkmi_shortlist *list, int64_t most, const struct fkmi_shortlist *other)
 {
     for (int64_t i = 0; i < other->n; i++)
-        keep_best(list, most, other->best[i]);
+        fkmi_shortlist_keep(list, most, other->best[i]);
 }
 
 void fkmi_shortlist_write(struct fkmi_shortlist *list, int64_t width, int32_t *index, double *distance)

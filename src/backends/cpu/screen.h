@@ -1,0 +1,59 @@
+/* screen.h — the prototypes of a pack once more, as bytes: what says of most of them that they are too far, at a
+ * fraction of what a tile of floats costs. docs/engine.md has the bound and its proof.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_BACKENDS_SCREEN_H
+#define FKMI_BACKENDS_SCREEN_H
+
+#include "backends/cpu/cpu.h"
+
+enum {
+    FKMI_SCREEN_KEPT = 12, /* candidates of a row that wait for their distances */
+    FKMI_SCREEN_MOST_PLACES = 16
+};
+
+/* Belongs to a pack; empty until a scan needs it. Scans on any threads may share it. */
+struct fkmi_screen;
+fkm_status fkmi_screen_create(struct fkmi_screen **out);
+void fkmi_screen_free(struct fkmi_screen *screen); /* NULL is fine */
+/* The pack holds other prototypes from now on; no scan is under way. */
+void fkmi_screen_renew(struct fkmi_screen *screen);
+/* Whether a scan for the `most` nearest of every row should use the pack's screen, which is filled if need be. */
+fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack *pack,
+                             const struct fkmi_rows *rows, enum fkmi_scan_bytes wish, int64_t most,
+                             bool *use);
+
+/* What the screen knows of a row. */
+struct fkmi_screened {
+    double threshold;   /* prototypes whose scores are below it for certain are too far */
+    double least, most; /* euclidean: bounds of |row|^2; cosine: of the score of a prototype at distance 0 */
+    double reach, rest; /* of its bytes: at least |scale q|, |e| */
+    int32_t n;
+    bool left; /* nothing is known: for the tiles of floats */
+    struct {
+        float upper; /* the score is at most this */
+        int32_t index;
+    } kept[FKMI_SCREEN_KEPT];
+};
+
+/* A cell: rows first .. first + n of the view against all prototypes. */
+struct fkmi_screen_cell {
+    const struct fkmi_rows *rows;
+    int64_t first, n, most;
+    const int32_t *slot;        /* with class_begin: prototypes of the row's own class do not count */
+    const int64_t *class_begin; /* or NULL */
+    struct fkmi_direct *direct;
+    struct fkmi_shortlist *lists; /* n, started: exact when the cell is done */
+    int64_t *left;                /* n: rows of the view for which there was no answer */
+    int64_t n_left, work;
+    bool always; /* even where tiles of floats are cheaper */
+    /* scratch */
+    struct fkmi_screened *screened;
+    float *scale, *threshold, *reach, *rest, *scores, *staged;
+    uint8_t *x;
+    int8_t *bytes;
+};
+void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
+                       int64_t n);
+fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack);
+
+#endif

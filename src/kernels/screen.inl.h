@@ -1,0 +1,93 @@
+/* screen.inl.h — a tile of bytes: ROWS rows against COLS prototypes, of which most are seen to be too far. Included
+ * once, for f32; expects ISA and the lanes.
+ * SPDX-License-Identifier: Apache-2.0 */
+#define BYTE_STRIDE ((V32_ROWS + V32_LANES - 1) / V32_LANES * V32_LANES)
+
+static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x_at, const struct fkmi_byte_panel *panel,
+                                             int64_t n_quads, const struct fkmi_byte_rows *rows,
+                                             float *restrict scores, uint32_t *restrict lanes)
+{
+    const uint8_t *restrict x = x_at;
+    const int8_t *restrict p = panel->bytes;
+    const v32 scale0 = v32_load(panel->scale), scale1 = v32_load(panel->scale + V32_LANES);
+    const v32 bias0 = v32_load(panel->bias), bias1 = v32_load(panel->bias + V32_LANES);
+    float least[BYTE_STRIDE];
+    uint32_t hit = 0;
+    v8 sum[V32_ROWS][2];
+
+    for (int r = 0; r < BYTE_STRIDE; r += V32_LANES) {
+        v32 t = v32_sub(v32_load(rows->threshold + r), v32_set1(panel->slack));
+
+        t = v32_fnma(v32_load(rows->reach + r), v32_set1(panel->rest), t);
+        v32_store(least + r, v32_fnma(v32_load(rows->rest + r), v32_set1(panel->size), t));
+    }
+    _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
+    {
+        sum[r][0] = v8_load(panel->start);
+        sum[r][1] = v8_load(panel->start + V32_LANES);
+    }
+    for (int64_t quad = 0; quad < n_quads; quad++) {
+        const v8 p0 = v8_load(p), p1 = v8_load(p + 4 * V32_LANES);
+        _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
+        {
+            const v8 xr = v8_set1(x + 4 * r);
+            sum[r][0] = v8_dot(sum[r][0], xr, p0);
+            sum[r][1] = v8_dot(sum[r][1], xr, p1);
+        }
+        p += 8 * V32_LANES;
+        x += 4 * V32_ROWS;
+    }
+    _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
+    {
+        const v32 row_scale = v32_set1(rows->scale[r]), t = v32_set1(least[r]);
+        const v32 s0 = v32_fma(row_scale, v32_mul(scale0, v32_of_v8(sum[r][0])), bias0);
+        const v32 s1 = v32_fma(row_scale, v32_mul(scale1, v32_of_v8(sum[r][1])), bias1);
+
+        lanes[r] = v32_above(s0, t) | v32_above(s1, t) << V32_LANES;
+        if (__builtin_expect(lanes[r] != 0, 0)) {
+            v32_store(scores + r * 2 * V32_LANES, s0);
+            v32_store(scores + r * 2 * V32_LANES + V32_LANES, s1);
+            hit |= 1u << r;
+        }
+    }
+    return hit;
+}
+
+static void FKMI_PASTE(quantise, _, ISA, )(const float *x, int64_t n, int most, int8_t *bytes,
+                                           struct fkmi_quantised *facts)
+{
+    const v32 magic = v32_set1(0x1.8p23f); /* adding it rounds to the nearest integer */
+    v32 square = v32_zero(), rest = v32_zero(), scale, unscale;
+    uint32_t peak_bits = 0;
+    int32_t sum = 0;
+    float peak;
+
+    for (int64_t i = 0; i < n; i++) { /* floats without their sign are ordered as integers are */
+        uint32_t bits;
+
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffffu;
+        peak_bits = bits > peak_bits ? bits : peak_bits;
+    }
+    memcpy(&peak, &peak_bits, sizeof peak);
+    facts->scale = peak > 1e-30f && peak < 1e30f ? peak / (float)most : 0.0f;
+    scale = v32_set1(facts->scale);
+    unscale = v32_set1(facts->scale > 0 ? (float)most / peak : 0.0f);
+    for (int64_t i = 0; i < n; i += V32_LANES) {
+        const int64_t left = n - i < V32_LANES ? n - i : V32_LANES;
+        const v32 v = left == V32_LANES ? v32_load(x + i) : v32_load_part(x + i, left);
+        const v32 q = v32_sub(v32_fma(v, unscale, magic), magic), e = v32_fnma(scale, q, v);
+        float integers[V32_LANES];
+
+        square = v32_fma(v, v, square);
+        rest = v32_fma(e, e, rest);
+        v32_store(integers, q);
+        for (int64_t k = 0; k < left; k++) {
+            bytes[i + k] = (int8_t)integers[k];
+            sum += (int32_t)integers[k];
+        }
+    }
+    facts->square = v32_sum(square);
+    facts->rest2 = v32_sum(rest);
+    facts->sum = sum;
+}

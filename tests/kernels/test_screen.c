@@ -1,0 +1,541 @@
+/* test_screen.c — scans that look at prototypes as bytes first answer with the bits of those that do not, whatever the
+ * data; tiles of bytes against loops.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <float.h>
+#include <stdlib.h>
+
+#include "backends/backend.h"
+#include "support/naive.h"
+#include "support/test.h"
+
+enum data {
+    CLUSTERS,
+    HEAVY_TAILS, /* exp of normal numbers, cubed here and there */
+    COPIES,      /* prototypes that are each other's copies, rows that are copies of prototypes */
+    NEAR_COPIES, /* prototypes one rounding apart */
+    FAR,         /* far from the origin */
+    CONSTANT,    /* all rows and prototypes the same */
+    TINY,        /* denormal numbers and zeros */
+    LARGE,
+    OUTLIERS, /* single coordinates, rows and prototypes far above the others */
+    SPHERE,   /* all distances alike */
+    LATTICE,  /* small integers: many ties */
+    N_DATA
+};
+static const char *const data_names[] = {"clusters", "heavy tails", "copies", "near copies",
+                                         "far",      "constant",    "tiny",   "large",
+                                         "outliers", "sphere",      "lattice"};
+
+struct problem {
+    enum data data;
+    int64_t n, k, dim, n_classes;
+    fkm_dtype dtype, row_dtype;
+    struct fkmi_space space;
+    struct fkmi_rows rows;
+    float *x, *c;
+    void *stored_x, *points;
+    double *weights;
+    int32_t *slot;
+    int64_t *class_begin;
+};
+
+static void *room(int64_t count, size_t size)
+{
+    void *memory = calloc((size_t)count + 1, size);
+
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static void fill(struct problem *p, struct naive_random *random, float *at, const float *other,
+                 int64_t n_other)
+{
+    const bool copy = other && n_other > 0 && naive_below(random, 2);
+    const int64_t copied = copy ? naive_below(random, n_other) : 0, centre = naive_below(random, 7);
+    struct naive_random place = {(uint64_t)centre * 7919};
+    const double outlier = naive_below(random, 40) == 0 ? 1e6 : 1;
+    double norm2 = 0;
+
+    for (int64_t d = 0; d < p->dim; d++) {
+        const double base = naive_normal(&place), noise = naive_normal(random);
+        double value = 0;
+
+        switch (p->data) {
+        case CLUSTERS:
+            value = 2 * base + noise;
+            break;
+        case HEAVY_TAILS:
+            value = exp(1.5 * (base + noise));
+            value = naive_below(random, 30) ? value : value * value * value;
+            break;
+        case COPIES:
+            value = copy ? (double)other[copied * p->dim + d] : base + noise;
+            break;
+        case NEAR_COPIES:
+            value =
+                copy ? (double)nextafterf(other[copied * p->dim + d], naive_below(random, 2) ? 1e9f : -1e9f)
+                     : 3 + 1e-3 * noise;
+            break;
+        case FAR:
+            value = 1e5 + base + 1e-2 * noise;
+            break;
+        case CONSTANT:
+            value = 0.1;
+            break;
+        case TINY:
+            value = naive_below(random, 3) ? noise * 1e-41 : naive_below(random, 2) ? 0 : noise * 1e-13;
+            break;
+        case LARGE:
+            value = (base + noise) * (naive_below(random, 50) ? 1e14 : 1e18);
+            break;
+        case OUTLIERS:
+            value = (base + noise) * outlier * (naive_below(random, 60) ? 1 : 1e4);
+            break;
+        case LATTICE:
+            value = (double)naive_below(random, 3) - 1;
+            break;
+        default:
+            value = noise;
+        }
+        at[d] = (float)value;
+        norm2 += value * value;
+    }
+    for (int64_t d = 0; p->data == SPHERE && d < p->dim; d++)
+        at[d] /= (float)sqrt(norm2);
+}
+
+static struct problem problem_of(struct naive_random *random, enum data data, fkm_metric metric, int64_t n,
+                                 int64_t k, int64_t dim, bool weighted)
+{
+    struct problem p = {.data = data, .n = n, .k = k, .dim = dim, .n_classes = 1 + naive_below(random, 5)};
+    const int64_t stride = dim + naive_below(random, 3);
+
+    p.dtype = naive_below(random, 3) ? FKM_DTYPE_F32 : (fkm_dtype)naive_below(random, FKMI_N_DTYPES);
+    p.row_dtype = naive_below(random, 3) ? FKM_DTYPE_F32 : (fkm_dtype)naive_below(random, FKMI_N_DTYPES);
+    if (p.dtype == FKM_DTYPE_F64 || (data == LARGE && p.dtype == FKM_DTYPE_F16))
+        p.dtype = FKM_DTYPE_F32;
+    if (data == LARGE && p.row_dtype == FKM_DTYPE_F16)
+        p.row_dtype = FKM_DTYPE_F32;
+    p.x = room(n * dim, sizeof *p.x);
+    p.c = room(k * dim, sizeof *p.c);
+    p.stored_x = room(n * stride, naive_size(p.row_dtype));
+    p.points = room(k * dim, naive_size(p.dtype));
+    p.slot = room(n, sizeof *p.slot);
+    p.class_begin = room(p.n_classes + 1, sizeof *p.class_begin);
+    p.weights = room(dim, sizeof *p.weights);
+    for (int64_t j = 0; j < k; j++) {
+        fill(&p, random, p.c + j * dim, p.c, j);
+        for (int64_t d = 0; d < dim; d++) {
+            double value = (double)p.c[j * dim + d];
+
+            if (p.dtype == FKM_DTYPE_F16)
+                value = fmax(fmin(value, 6e4), -6e4);
+            naive_set(p.points, p.dtype, j * dim + d, value);
+        }
+    }
+    for (int64_t i = 0; i < n; i++) {
+        fill(&p, random, p.x + i * dim, p.c, k);
+        p.slot[i] = (int32_t)naive_below(random, p.n_classes + 1) - 1;
+        for (int64_t d = 0; d < dim; d++) {
+            double value = (double)p.x[i * dim + d];
+
+            if (p.row_dtype == FKM_DTYPE_F16)
+                value = fmax(fmin(value, 6e4), -6e4);
+            naive_set(p.stored_x, p.row_dtype, i * stride + d, value);
+        }
+    }
+    for (int64_t c = 1; c <= p.n_classes; c++)
+        p.class_begin[c] =
+            c == p.n_classes ? k : p.class_begin[c - 1] + naive_below(random, k - p.class_begin[c - 1] + 1);
+    for (int64_t d = 0; d < dim; d++)
+        p.weights[d] = naive_below(random, 6) ? naive_uniform(random) * 2 : 0.0;
+    p.weights[0] = 1;
+    p.space = (struct fkmi_space){
+        .metric = metric, .dim = dim, .real = FKMI_REAL_F32, .feature_weights = weighted ? p.weights : NULL};
+    p.rows = (struct fkmi_rows){.n = n, .dim = dim, .dtype = p.row_dtype, .x = p.stored_x, .stride = stride};
+    return p;
+}
+
+static void drop(struct problem *p)
+{
+    free(p->x);
+    free(p->c);
+    free(p->stored_x);
+    free(p->points);
+    free(p->slot);
+    free(p->class_begin);
+    free(p->weights);
+}
+
+static fkm_context *context_of(int n_threads, const struct fkmi_kernels *kernels)
+{
+    fkm_context_options options = FKM_CONTEXT_OPTIONS_INIT;
+    fkm_context *context;
+
+    options.n_threads = n_threads;
+    CHECK_OK(fkm_context_create(&options, &context));
+    if (kernels)
+        context->kernels = kernels;
+    return context;
+}
+
+/* ---- scans with and without bytes */
+
+static const enum fkmi_scan_kind kinds[] = {FKMI_SCAN_NEAREST, FKMI_SCAN_TOP_K, FKMI_SCAN_OTHER,
+                                            FKMI_SCAN_OWN_OTHER};
+enum { N_KINDS = 4 };
+
+static struct fkmi_scan scan_of(const struct problem *p, enum fkmi_scan_kind kind, int64_t top_k,
+                                enum fkmi_scan_bytes bytes)
+{
+    const int64_t width = kind == FKMI_SCAN_TOP_K ? top_k : 2;
+    struct fkmi_scan scan = {.kind = kind,
+                             .top_k = top_k,
+                             .slot = p->slot,
+                             .class_begin = p->class_begin,
+                             .n_classes = p->n_classes,
+                             .bytes = bytes};
+
+    scan.index = room(p->n * width, sizeof *scan.index);
+    scan.distance = room(p->n * width, sizeof *scan.distance);
+    return scan;
+}
+
+static int64_t width_of(const struct fkmi_scan *scan)
+{
+    return scan->kind == FKMI_SCAN_TOP_K ? scan->top_k : scan->kind == FKMI_SCAN_OWN_OTHER ? 2 : 1;
+}
+
+static bool same_bits(const struct problem *p, const struct fkmi_scan *a, const struct fkmi_scan *b)
+{
+    const size_t places = (size_t)(p->n * width_of(a));
+
+    return memcmp(a->index, b->index, places * sizeof *a->index) == 0 &&
+           memcmp(a->distance, b->distance, places * sizeof *a->distance) == 0;
+}
+
+static void free_scan(struct fkmi_scan *scan)
+{
+    free(scan->index);
+    free(scan->distance);
+}
+
+static void check_problem(fkm_context *context, const struct problem *p, struct fkmi_pack **pack,
+                          int64_t top_k)
+{
+    CHECK_OK(context->backend->pack(context, &p->space, p->dtype, p->points, p->k, false, pack));
+    for (int kind = 0; kind < N_KINDS; kind++) {
+        struct fkmi_scan floats = scan_of(p, kinds[kind], top_k, FKMI_BYTES_NEVER);
+        struct fkmi_scan bytes = scan_of(p, kinds[kind], top_k, FKMI_BYTES_ALWAYS);
+        struct fkmi_scan chosen = scan_of(p, kinds[kind], top_k, FKMI_BYTES_IF_WORTH);
+
+        CHECK_OK(context->backend->scan(context, &p->rows, *pack, &floats));
+        CHECK_OK(context->backend->scan(context, &p->rows, *pack, &bytes));
+        CHECK_OK(context->backend->scan(context, &p->rows, *pack, &chosen));
+        if (!same_bits(p, &floats, &bytes) || !same_bits(p, &floats, &chosen))
+            test_fail(
+                __FILE__, __LINE__,
+                "%s, isa %s, metric %d, kind %d, top_k %lld, n %lld, k %lld, dim %lld, dtypes %d %d, %s",
+                data_names[p->data], context->kernels->isa, p->space.metric, kind, (long long)top_k,
+                (long long)p->n, (long long)p->k, (long long)p->dim, p->dtype, p->row_dtype,
+                p->space.feature_weights ? "weighted" : "plain");
+        free_scan(&floats);
+        free_scan(&bytes);
+        free_scan(&chosen);
+    }
+}
+
+static void check_data(enum data data)
+{
+    const struct fkmi_kernels *tables[8];
+    const int n_tables = fkmi_kernels_all(tables, 8);
+    struct naive_random random = {(uint64_t)data + 1};
+
+    for (int t = 0; t < n_tables; t++) {
+        fkm_context *context = context_of(2, tables[t]);
+        struct fkmi_pack *pack = NULL;
+
+        for (int repeat = 0; repeat < 24; repeat++) {
+            const fkm_metric metric = repeat % 3 == 2 ? FKM_METRIC_COSINE : FKM_METRIC_EUCLIDEAN;
+            const int64_t dim = 1 + naive_below(&random, repeat % 4 ? 40 : 300);
+            const int64_t k = 13 + naive_below(&random, repeat % 5 ? 120 : 500);
+            struct problem p =
+                problem_of(&random, data, metric, 4 + naive_below(&random, 70), k, dim, repeat % 4 == 1);
+
+            check_problem(context, &p, &pack, 1 + naive_below(&random, repeat % 2 ? 4 : 18));
+            drop(&p);
+        }
+        context->backend->pack_free(pack);
+        fkm_context_free(context);
+    }
+}
+
+TEST(clusters) { check_data(CLUSTERS); }
+TEST(heavy_tails) { check_data(HEAVY_TAILS); }
+TEST(copies) { check_data(COPIES); }
+TEST(near_copies) { check_data(NEAR_COPIES); }
+TEST(far_from_the_origin) { check_data(FAR); }
+TEST(constant_rows) { check_data(CONSTANT); }
+TEST(tiny_values) { check_data(TINY); }
+TEST(large_values) { check_data(LARGE); }
+TEST(outliers) { check_data(OUTLIERS); }
+TEST(points_on_a_sphere) { check_data(SPHERE); }
+TEST(points_on_a_lattice) { check_data(LATTICE); }
+
+TEST(long_rows)
+{
+    static const int64_t dims[] = {1, 2, 3, 5, 63, 127, 129, 511, 999, 1025, 1999, 2000};
+    struct naive_random random = {50};
+    fkm_context *context = context_of(2, NULL);
+    struct fkmi_pack *pack = NULL;
+
+    for (int at = 0; at < 12; at++)
+        for (int metric = 0; metric < 2; metric++) {
+            struct problem p = problem_of(&random, (enum data)(at % 2 ? HEAVY_TAILS : CLUSTERS),
+                                          (fkm_metric)metric, 60, 45, dims[at], false);
+
+            check_problem(context, &p, &pack, 3);
+            drop(&p);
+        }
+    context->backend->pack_free(pack);
+    fkm_context_free(context);
+}
+
+/* Enough rows and prototypes that the choice is left to the scan: for some data it finds that bytes do not pay. */
+TEST(bytes_that_pay_and_bytes_that_do_not)
+{
+    struct naive_random random = {51};
+    fkm_context *context = context_of(2, NULL);
+    struct fkmi_pack *pack = NULL;
+
+    for (int data = 0; data < N_DATA; data++) {
+        struct problem p = problem_of(&random, (enum data)data, FKM_METRIC_EUCLIDEAN, 700, 600, 24, false);
+
+        for (int repeat = 0; repeat < 2; repeat++)
+            check_problem(context, &p, &pack, 2);
+        drop(&p);
+    }
+    context->backend->pack_free(pack);
+    fkm_context_free(context);
+}
+
+TEST(any_number_of_threads_and_any_split_give_the_same_bits)
+{
+    static const int threads[] = {1, 2, 3, 16};
+    struct naive_random random = {52};
+
+    for (int data = 0; data < N_DATA; data++) {
+        struct problem p =
+            problem_of(&random, (enum data)data, (fkm_metric)(data % 2), 300, 230, 17 + data, false);
+        struct fkmi_scan first = scan_of(&p, FKMI_SCAN_TOP_K, 3, FKMI_BYTES_NEVER);
+
+        for (int t = 0; t < 4; t++) {
+            fkm_context *context = context_of(threads[t], NULL);
+            struct fkmi_pack *pack = NULL;
+            struct fkmi_scan scan = scan_of(&p, FKMI_SCAN_TOP_K, 3, FKMI_BYTES_ALWAYS);
+
+            CHECK_OK(context->backend->pack(context, &p.space, p.dtype, p.points, p.k, false, &pack));
+            if (t == 0)
+                CHECK_OK(context->backend->scan(context, &p.rows, pack, &first));
+            for (int64_t begin = 0; begin < p.n;) {
+                const int64_t n = 1 + naive_below(&random, p.n - begin);
+                struct fkmi_rows rows = fkmi_rows_slice(&p.rows, begin, n);
+                struct fkmi_scan piece = scan;
+
+                piece.index += begin * 3;
+                piece.distance += begin * 3;
+                CHECK_OK(context->backend->scan(context, &rows, pack, &piece));
+                begin += n;
+            }
+            CHECK(same_bits(&p, &first, &scan));
+            free_scan(&scan);
+            context->backend->pack_free(pack);
+            fkm_context_free(context);
+        }
+        free_scan(&first);
+        drop(&p);
+    }
+}
+
+TEST(a_view_picks_rows)
+{
+    struct naive_random random = {53};
+    fkm_context *context = context_of(1, NULL);
+    struct fkmi_pack *pack = NULL;
+    struct problem p = problem_of(&random, CLUSTERS, FKM_METRIC_EUCLIDEAN, 120, 200, 33, false);
+    struct fkmi_rows base = p.rows;
+    int64_t *order = room(p.n, sizeof *order);
+    struct fkmi_scan plain = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_ALWAYS),
+                     picked = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_ALWAYS);
+
+    for (int64_t i = 0; i < p.n; i++)
+        order[i] = naive_below(&random, p.n);
+    CHECK_OK(context->backend->pack(context, &p.space, p.dtype, p.points, p.k, false, &pack));
+    CHECK_OK(context->backend->scan(context, &base, pack, &plain));
+    p.rows = fkmi_rows_pick(&base, order, p.n);
+    CHECK_OK(context->backend->scan(context, &p.rows, pack, &picked));
+    for (int64_t i = 0; i < p.n; i++)
+        CHECK(picked.index[i] == plain.index[order[i]] && picked.distance[i] == plain.distance[order[i]]);
+    free_scan(&plain);
+    free_scan(&picked);
+    free(order);
+    context->backend->pack_free(pack);
+    fkm_context_free(context);
+    drop(&p);
+}
+
+TEST(a_failed_scan_can_be_repeated_and_a_stream_allocates_nothing)
+{
+    struct naive_random random = {54};
+    fkm_context *context = context_of(2, NULL);
+    struct fkmi_pack *pack = NULL;
+    struct problem p = problem_of(&random, CLUSTERS, FKM_METRIC_EUCLIDEAN, 100, 300, 40, false);
+    struct fkmi_scan floats = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_NEVER),
+                     bytes = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_ALWAYS);
+    int64_t n_failures = 0;
+    fkm_status status = FKM_OK;
+
+    CHECK_OK(context->backend->pack(context, &p.space, p.dtype, p.points, p.k, false, &pack));
+    CHECK_OK(context->backend->scan(context, &p.rows, pack, &floats));
+    for (int64_t n = 1; n < 20; n++) {
+        (void)fkmi_memory_fail(n, 0);
+        status = context->backend->scan(context, &p.rows, pack, &bytes);
+        (void)fkmi_memory_fail(0, 0);
+        if (status == FKM_OK)
+            break;
+        CHECK_INT(FKM_ENOMEM, status);
+        n_failures++;
+    }
+    CHECK_OK(status);
+    CHECK(!context->kernels->bytes.runs_here() || n_failures > 0);
+    CHECK(same_bits(&p, &floats, &bytes));
+    (void)fkmi_memory_fail(0, 0);
+    for (int repeat = 0; repeat < 3; repeat++) {
+        CHECK_OK(context->backend->pack(context, &p.space, p.dtype, p.points, p.k, false, &pack));
+        CHECK_OK(context->backend->scan(context, &p.rows, pack, &bytes));
+    }
+    CHECK_INT(0, fkmi_memory_fail(0, 0));
+    free_scan(&floats);
+    free_scan(&bytes);
+    context->backend->pack_free(pack);
+    fkm_context_free(context);
+    drop(&p);
+}
+
+/* ---- tiles of bytes */
+
+TEST(tiles_of_bytes_add_up_exactly)
+{
+    static const int64_t n_quads[] = {1, 2, 7, 33, 16384};
+    const struct fkmi_kernels *tables[8];
+    const int n_tables = fkmi_kernels_all(tables, 8);
+    struct naive_random random = {55};
+
+    for (int table = 0; table < n_tables; table++) {
+        const struct fkmi_byte_tile *tile = &tables[table]->bytes;
+        const int rows = tile->rows, cols = tile->cols;
+
+        for (int at = 0; at < 5 && tile->runs_here(); at++) {
+            const int64_t quads = n_quads[at];
+            uint8_t *x = room(rows * quads, 4);
+            int8_t *p = room(cols * quads, 4);
+            int32_t start[64] = {0};
+            float scale[64], bias[64], scores[32 * 64], row_scale[64] = {0}, threshold[64], zeros[64] = {0};
+            uint32_t lanes[32] = {0}, hit;
+            const struct fkmi_byte_panel panel = {.bytes = p,
+                                                  .start = start,
+                                                  .scale = scale,
+                                                  .bias = bias,
+                                                  .rest = 0,
+                                                  .size = 0,
+                                                  .slack = 0.5f};
+            const struct fkmi_byte_rows facts = {row_scale, threshold, zeros, zeros};
+
+            for (int64_t b = 0; b < 4 * quads; b++) { /* all extreme in the longest */
+                const int64_t quad = b / 4, byte = b % 4;
+
+                for (int r = 0; r < rows; r++)
+                    x[(quad * rows + r) * 4 + byte] =
+                        (uint8_t)(tile->offset +
+                                  (at == 4 ? (r % 2 ? tile->most : -tile->most)
+                                           : naive_below(&random, 2 * tile->most + 1) - tile->most));
+                for (int j = 0; j < cols; j++)
+                    p[(quad * cols + j) * 4 + byte] =
+                        (int8_t)(at == 4 ? (j % 3 ? 127 : -127) : naive_below(&random, 255) - 127);
+            }
+            for (int j = 0; j < cols; j++) {
+                int64_t sum = 0;
+
+                for (int64_t b = 0; b < 4 * quads; b++)
+                    sum += p[(b / 4 * cols + j) * 4 + b % 4];
+                start[j] = (int32_t)(-tile->offset * sum);
+                scale[j] = ldexpf(1, j % 3);
+                bias[j] = (float)(j % 5);
+            }
+            for (int r = 0; r < rows; r++) {
+                row_scale[r] = ldexpf(1, r % 2);
+                threshold[r] = r == 0 ? INFINITY : r == 1 ? -INFINITY : 100;
+            }
+            hit = tile->screen(x, &panel, quads, &facts, scores, lanes);
+            for (int r = 0; r < rows; r++)
+                for (int j = 0; j < cols; j++) {
+                    int64_t sum = 0;
+                    float expected;
+
+                    for (int64_t b = 0; b < 4 * quads; b++)
+                        sum += (x[(b / 4 * rows + r) * 4 + b % 4] - tile->offset) *
+                               p[(b / 4 * cols + j) * 4 + b % 4];
+                    expected = (float)((double)row_scale[r] * (double)scale[j] * (double)(float)sum +
+                                       (double)bias[j]);
+                    CHECK(expected <= threshold[r] + 1 || (lanes[r] >> j & 1));
+                    CHECK(expected >= threshold[r] - 1 || !(lanes[r] >> j & 1));
+                    if (hit >> r & 1)
+                        CHECK_NEAR((double)expected, (double)scores[r * cols + j],
+                                   fabs((double)expected) * 0x1p-23);
+                    else
+                        CHECK_INT(0, lanes[r]);
+                }
+            free(x);
+            free(p);
+        }
+    }
+}
+
+TEST(bytes_and_their_rest_make_up_the_numbers)
+{
+    const struct fkmi_kernels *tables[8];
+    const int n_tables = fkmi_kernels_all(tables, 8);
+    struct naive_random random = {56};
+
+    for (int table = 0; table < n_tables; table++)
+        for (int repeat = 0; repeat < 200; repeat++) {
+            static const double sizes[] = {1, 1e-20, 1e12, 1e-41, 0};
+            const int64_t n = 1 + naive_below(&random, 70);
+            const int most = repeat % 2 ? 127 : 63;
+            const double size = sizes[repeat % 5];
+            float x[80];
+            int8_t bytes[80];
+            struct fkmi_quantised facts;
+            double square = 0, rest2 = 0;
+            int64_t sum = 0;
+
+            memset(bytes, 77, sizeof bytes);
+            for (int64_t i = 0; i < n; i++)
+                x[i] = (float)(size * (repeat % 3 ? naive_normal(&random) : exp(3 * naive_normal(&random))));
+            tables[table]->bytes.quantise(x, n, most, bytes, &facts);
+            for (int64_t i = 0; i < n; i++) {
+                const double e = (double)x[i] - (double)facts.scale * bytes[i];
+
+                CHECK(abs(bytes[i]) <= most);
+                CHECK(facts.scale == 0 ? bytes[i] == 0 : fabs(e) <= 0.5001 * (double)facts.scale);
+                square += (double)x[i] * (double)x[i];
+                rest2 += e * e;
+                sum += bytes[i];
+            }
+            CHECK_INT(sum, facts.sum);
+            CHECK_INT(77, bytes[n]);
+            CHECK_NEAR(square, facts.square, 1e-5 * square + 1e-36);
+            CHECK_NEAR(sqrt(rest2), sqrt(facts.rest2), 1e-5 * sqrt(rest2) + 1e-6 * sqrt(square) + 1e-18);
+        }
+}
