@@ -31,6 +31,12 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+struct bench_times bench_times_of(double *seconds, int n)
+{
+    qsort(seconds, (size_t)n, sizeof *seconds, ascending);
+    return (struct bench_times){seconds[n / 2], (seconds[n - 1] - seconds[0]) / seconds[n / 2], seconds[0]};
+}
+
 struct bench_times bench_repeat(void (*run)(void *job), void *job, int repeats)
 {
     double seconds[101];
@@ -43,9 +49,7 @@ struct bench_times bench_repeat(void (*run)(void *job), void *job, int repeats)
         run(job);
         seconds[i] = bench_now() - start;
     }
-    qsort(seconds, (size_t)repeats, sizeof *seconds, ascending);
-    return (struct bench_times){seconds[repeats / 2],
-                                (seconds[repeats - 1] - seconds[0]) / seconds[repeats / 2]};
+    return bench_times_of(seconds, repeats);
 }
 
 /* Twelve independent chains keep every multiply-add unit busy. The barrier makes each chain a register the

@@ -13,8 +13,9 @@ void bench_check(int status);
 
 /* Times of repeated runs: `run` is called once to warm up, then `repeats` times. */
 struct bench_times {
-    double median, spread; /* seconds; spread is (largest - smallest) / median */
+    double median, spread, least; /* seconds; spread is (largest - least) / median */
 };
+struct bench_times bench_times_of(double *seconds, int n); /* sorts them */
 struct bench_times bench_repeat(void (*run)(void *job), void *job, int repeats);
 
 /* GFLOP/s of multiply-adds that touch no memory, one thread, with the registers of `isa`; bits: 32 or 64. */
