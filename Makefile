@@ -1,7 +1,7 @@
 # make demo    installs what is missing, builds, learns scikit-learn's bundled data sets with the command and from
 #              Python and prints the figures
 # make test    everything that decides whether a change is good
-# make bench   builds the benchmarks and runs them
+# make bench   builds the benchmarks and runs them; make bench-peers: also against scikit-learn, faiss and PyTorch (an hour)
 # make docs    builds the pages for Python users: build/docs/index.html
 # Anything else is plain CMake: cmake --preset dev && cmake --build --preset dev && ctest --preset dev
 # SPDX-License-Identifier: Apache-2.0
@@ -9,7 +9,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 20
 export JOBS FUZZ_SECONDS
 
-.PHONY: demo test bench docs format format-check release clean deps deps-test
+.PHONY: demo test bench bench-peers docs format format-check release clean deps deps-test
 
 demo: release
 	examples/demo.sh
@@ -28,6 +28,12 @@ bench: deps
 	@for program in build/bench/bench/bench_*; do \
 		if [ -f "$$program" ] && [ -x "$$program" ]; then "$$program"; fi; \
 	done
+
+# One command for the table in bench/RESULTS.md. SUPERKMEANS: a checkout of that library; PEERS: options of bench/peers.py.
+bench-peers: deps
+	cmake --preset bench
+	cmake --build --preset bench -j $(JOBS) --target bench_machine
+	.ci/python.sh peers $(PEERS)
 
 docs: deps
 	.ci/python.sh docs

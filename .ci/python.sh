@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# python.sh venv|tests|oldest|wheel|docs — the Python side: builds and installs the package as a user would and tests it.
+# python.sh venv|tests|oldest|wheel|docs|peers — the Python side: builds and installs the package as a user would and tests it.
 # Results lie in build/results, environments in build/venv*. Called by test.sh and the Makefile.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
@@ -51,8 +51,14 @@ docs)
     build/venv-docs/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
     echo "build/docs/index.html"
     ;;
+peers) # options of bench/peers.py
+    shift
+    environment venv-bench "$torch"
+    environment venv-bench . scikit-learn faiss-cpu
+    build/venv-bench/bin/python bench/peers.py "$@"
+    ;;
 *)
-    echo "python.sh quickstart|install|tests|oldest|wheel|docs" >&2
+    echo "python.sh quickstart|install|tests|oldest|wheel|docs|peers" >&2
     exit 2
     ;;
 esac
