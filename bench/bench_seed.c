@@ -164,7 +164,7 @@ static void run(const struct wish *wish)
 #else
         bench_check(fkmi_seed_screened(
             context, &space, &rows, FKM_INIT_KMEANSPP, wish->k, fkmi_random_from((uint64_t)seed),
-            wish->every ? FKMI_SCREEN_NEVER : FKMI_SCREEN_IF_WORTH, points, &found));
+            wish->every ? FKMI_SCREEN_NOTHING : FKMI_SCREEN_IF_WORTH, points, &found));
 #endif
         seconds = bench_now() - start;
         cpu = clock() - cpu;

@@ -15,15 +15,16 @@ enum {
     FKMI_MINIMA_BLOCK = 1024
 };
 
+/* Bits. */
 enum fkmi_screening {
-    FKMI_SCREEN_IF_WORTH, /* for as many points as are announced */
-    FKMI_SCREEN_ALWAYS,   /* wherever there can be a sketch */
-    FKMI_SCREEN_NEVER,    /* the order of ALWAYS, and every distance: for tests */
+    FKMI_SCREEN_IF_WORTH = 0, /* once a sample of the rows says that a sketch rules most points out */
+    FKMI_SCREEN_EARLY = 1,    /* from the second point on, wherever there can be a sketch */
+    FKMI_SCREEN_NOTHING = 2,  /* the order of the above, and every distance: for tests */
 };
 
 struct fkmi_minima_wish {
     int64_t k; /* points that will come */
-    enum fkmi_screening screening;
+    unsigned screening;
     bool alike;  /* weights do not count */
     double same; /* distances up to this are 0 */
 };
@@ -31,7 +32,7 @@ struct fkmi_minima_wish {
 /* Minima count through u D: u is the row's weight (0 for a row without direction, in cosine), D the distance, or its
  * square for l1. Until the first point comes every D is 1. */
 struct fkmi_minima {
-    struct fkmi_rows rows; /* a view of the rows given, in an order of its own */
+    struct fkmi_rows rows; /* a view of the rows given, in an order of its own, which a take may change */
     double *distance;      /* n; 0 for rows without weight too */
     double *sum;           /* n_blocks: sum of u D over `block` rows each */
     int64_t n_blocks, block;

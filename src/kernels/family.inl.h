@@ -63,6 +63,9 @@ typedef double real_64;
     .distance = {[FKM_METRIC_COSINE] = FN__(cosine, bits, ISA),                                              \
                  [FKM_METRIC_EUCLIDEAN] = FN__(euclidean, bits, ISA),                                        \
                  [FKM_METRIC_L1] = FN__(l1, bits, ISA)},                                                     \
+    .distances = {[FKM_METRIC_COSINE] = FN__(cosine_many, bits, ISA),                                        \
+                  [FKM_METRIC_EUCLIDEAN] = FN__(euclidean_many, bits, ISA),                                  \
+                  [FKM_METRIC_L1] = FN__(l1_many, bits, ISA)},                                               \
     .transform = FN__(transform, bits, ISA), .add_f64 = FN__(add_f64, bits, ISA),                            \
     .add_rows_f64 = FN__(add_rows_f64, bits, ISA), .add_difference = FN__(add_difference, bits, ISA),        \
     .add_sign = FN__(add_sign, bits, ISA), .add_scaled = FN__(add_scaled, bits, ISA),                        \

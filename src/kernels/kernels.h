@@ -43,6 +43,9 @@ struct fkmi_vector {
     double (*dot)(const void *x, const void *c, const void *a, int64_t n);         /* sum a x c */
     double (*distance[3])(const void *x, const void *c, const void *a, int64_t n); /* by fkm_metric; direct:
         euclidean sum a (x-c)^2, l1 sum a |x-c|, cosine 1 - cos with 1 for a zero vector */
+    /* to several points: the bits of as many single calls */
+    void (*distances[3])(const void *x, const void *const *points, int64_t n_points, const void *a, int64_t n,
+                         double *out);
     void (*transform)(void *out, const void *x, const void *mu, const void *s,
                       int64_t n);                                         /* out = s (x - mu);
         mu, s or both may be NULL; out may be x */

@@ -40,6 +40,64 @@ static double FN(l1)(const void *x, const void *c, const void *a, int64_t n)
     return a ? V(sum_of)(V(step_l1_weighted), x, c, a, n) : V(sum_of)(V(step_l1), x, c, NULL, n);
 }
 
+/* As many times sum_of, side by side: each point's sums are added up as above. */
+#define TOGETHER (ROWS > 12 ? 4 : 2) /* points whose sums fit the registers */
+FKMI_INLINE void V(sums_of)(V(step_fn) * step, const REAL *x, const REAL *const *c, const REAL *a, int64_t n,
+                            double *out)
+{
+    VEC s[TOGETHER][4];
+    const VEC one = V(set1)(1);
+    int64_t i = 0;
+
+#define STEP(chain, at)                                                                                      \
+    do {                                                                                                     \
+        const VEC xi = V(load)(x + (at)), w = a ? V(load)(a + (at)) : one;                                   \
+        _Pragma("GCC unroll 4") for (int p = 0; p < TOGETHER; p++) s[p][chain] =                             \
+            step(s[p][chain], xi, V(load)(c[p] + (at)), w);                                                  \
+    } while (0)
+    _Pragma("GCC unroll 4") for (int p = 0; p < TOGETHER; p++)
+    {
+        s[p][0] = s[p][1] = s[p][2] = s[p][3] = V(zero)();
+    }
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        STEP(0, i);
+        STEP(1, i + LANES);
+        STEP(2, i + 2 * LANES);
+        STEP(3, i + 3 * LANES);
+    }
+    for (; i + LANES <= n; i += LANES)
+        STEP(0, i);
+#undef STEP
+    if (i < n) {
+        const VEC xi = V(load_part)(x + i, n - i), w = a ? V(load_part)(a + i, n - i) : one;
+        _Pragma("GCC unroll 4") for (int p = 0; p < TOGETHER; p++) s[p][0] =
+            step(s[p][0], xi, V(load_part)(c[p] + i, n - i), w);
+    }
+    _Pragma("GCC unroll 4") for (int p = 0; p < TOGETHER; p++) out[p] =
+        V(sum)(V(add)(V(add)(s[p][0], s[p][1]), V(add)(s[p][2], s[p][3])));
+}
+#define DISTANCES(name, plain, weighted)                                                                     \
+    static void FN(name)(const void *x, const void *const *points, int64_t n_points, const void *a,          \
+                         int64_t n, double *out)                                                             \
+    {                                                                                                        \
+        int64_t j = 0;                                                                                       \
+        for (; j + TOGETHER <= n_points; j += TOGETHER) {                                                    \
+            const REAL *c[TOGETHER];                                                                         \
+            for (int p = 0; p < TOGETHER; p++)                                                               \
+                c[p] = points[j + p];                                                                        \
+            if (a)                                                                                           \
+                V(sums_of)(weighted, x, c, a, n, out + j);                                                   \
+            else                                                                                             \
+                V(sums_of)(plain, x, c, NULL, n, out + j);                                                   \
+        }                                                                                                    \
+        for (; j < n_points; j++)                                                                            \
+            out[j] = a ? V(sum_of)(weighted, x, points[j], a, n) : V(sum_of)(plain, x, points[j], NULL, n);  \
+    }
+DISTANCES(euclidean_many, V(step_euclidean), V(step_euclidean_weighted))
+DISTANCES(l1_many, V(step_l1), V(step_l1_weighted))
+#undef DISTANCES
+#undef TOGETHER
+
 /* 1 - cos of two vectors, from their product and squared norms; 1 when one of them is zero. */
 FKMI_INLINE double V(cosine_of)(double dot, double xx, double cc)
 {
@@ -80,6 +138,13 @@ static double FN(cosine)(const void *x_at, const void *c_at, const void *a_at, i
     return V(cosine_of)(V(sum)(V(add)(d0, d1)), V(sum)(V(add)(x0, x1)), V(sum)(V(add)(c0, c1)));
 }
 
+static void FN(cosine_many)(const void *x, const void *const *points, int64_t n_points, const void *a,
+                            int64_t n, double *out)
+{
+    for (int64_t j = 0; j < n_points; j++)
+        out[j] = FN(cosine)(x, points[j], a, n);
+}
+
 /* out = s (x - mu); s and mu may be NULL */
 static void FN(transform)(void *out_at, const void *x_at, const void *mu_at, const void *s_at, int64_t n)
 {
@@ -109,10 +174,10 @@ FKMI_INLINE void V(update)(V(change_fn) * change, REAL *g, const REAL *x, const 
         V(store)(g + i, change(V(load)(g + i), V(load)(x + i), V(load)(c + i), a ? V(load)(a + i) : one, s));
     if (i < n)
         V(store_part)
-        (g + i,
-         change(V(load_part)(g + i, n - i), V(load_part)(x + i, n - i), V(load_part)(c + i, n - i),
-                a ? V(load_part)(a + i, n - i) : one, s),
-         n - i);
+    (g + i,
+     change(V(load_part)(g + i, n - i), V(load_part)(x + i, n - i), V(load_part)(c + i, n - i),
+            a ? V(load_part)(a + i, n - i) : one, s),
+     n - i);
 }
 
 FKMI_INLINE VEC V(change_difference)(VEC g, VEC x, VEC c, VEC a, VEC s)

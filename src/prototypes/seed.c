@@ -21,7 +21,7 @@ struct seeding {
     double *row;  /* dim */
     struct fkmi_random random;
     /* greedy */
-    enum fkmi_screening screening;
+    unsigned screening;
     struct fkmi_minima *minima;
     struct fkmi_pack *pack;
     int64_t n_candidates;
@@ -233,8 +233,7 @@ double fkmi_same_distance(const struct fkmi_space *space)
 
 fkm_status fkmi_seed_screened(struct fkm_context *context, const struct fkmi_space *space,
                               const struct fkmi_rows *rows, fkm_init init, int64_t k,
-                              struct fkmi_random random, enum fkmi_screening screening, void *points,
-                              int64_t *k_seeded)
+                              struct fkmi_random random, unsigned screening, void *points, int64_t *k_seeded)
 {
     struct seeding s = {
         .context = context, .space = space, .rows = rows, .random = random, .screening = screening};

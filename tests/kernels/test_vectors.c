@@ -89,6 +89,28 @@ static void check_sums(struct operands *o, struct naive_random *random)
 }
 TEST(products_and_distances) { for_every_vector(check_sums); }
 
+static void check_several(struct operands *o, struct naive_random *random)
+{
+    static double points[7][LENGTH_MOST + GUARD], wide[LENGTH_MOST];
+    const void *at[7];
+    double distance[7];
+
+    for (int j = 0; j < 7; j++) {
+        fill(o, wide, points[j], false, random);
+        at[j] = points[j];
+    }
+    for (int metric = 0; metric < 3; metric++)
+        for (int weighted = 0; weighted < 2; weighted++)
+            for (int n = 0; n <= 7; n++) {
+                const void *a = weighted ? o->ra : NULL;
+
+                o->vector->distances[metric](o->rx, at, n, a, o->n, distance);
+                for (int j = 0; j < n; j++)
+                    CHECK(o->vector->distance[metric](o->rx, points[j], a, o->n) == distance[j]);
+            }
+}
+TEST(several_distances_have_the_bits_of_single_ones) { for_every_vector(check_several); }
+
 static void check_cosine_ends(struct operands *o, struct naive_random *random)
 {
     (void)random;

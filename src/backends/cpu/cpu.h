@@ -86,6 +86,9 @@ void fkmi_direct_row(struct fkmi_direct *direct, int64_t i);
 void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j);
 /* The distance of the row to prototype j: >= 0, finite and accurate whenever f64 can hold its terms. */
 double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j);
+/* The same to n prototypes at once (n <= FKMI_DIRECT_MOST). */
+#define FKMI_DIRECT_MOST 16
+void fkmi_direct_distances(struct fkmi_direct *direct, const int32_t *index, int n, double *distance);
 
 /* ---- rows laid out for tiles (block.c) */
 

@@ -4,6 +4,7 @@
  * floats; which of the two depends on the row and the prototype alone. Sparse rows visit their entries
  * only: what lies outside them is the prototype's own size, known since it was packed.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <math.h>
 
 #include "backends/cpu/cpu.h"
@@ -176,6 +177,21 @@ static double wide_distance(struct fkmi_direct *direct, int64_t j)
            direct->wide_factor;
 }
 
+/* Whether a distance in reals to prototype j is accurate. */
+static bool is_in_range(const struct fkmi_direct *direct, int64_t j, double distance)
+{
+    const struct fkmi_pack *pack = direct->pack;
+
+    switch (pack->space.metric) {
+    case FKM_METRIC_EUCLIDEAN:
+        return is_ordinary(distance);
+    case FKM_METRIC_COSINE:
+        return is_ordinary(pack->size[j]) && isfinite(distance);
+    default:
+        return isfinite(distance);
+    }
+}
+
 double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
 {
     const struct fkmi_pack *pack = direct->pack;
@@ -186,7 +202,7 @@ double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
 
     if (fkmi_rows_sparse(direct->rows))
         return sparse_distance(direct, j);
-    if (direct->wide_row || (pack->space.metric == FKM_METRIC_COSINE && !is_ordinary(pack->size[j])))
+    if (direct->wide_row)
         return wide_distance(direct, j);
     if (size != fkmi_real_size(pack->space.real)) {
         vector->load[pack->dtype](direct->c_memory, c, pack->dim);
@@ -199,4 +215,26 @@ double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
         distance < LEAST_COSINE_DISTANCE)
         return wide_distance(direct, j);
     return distance * direct->factor;
+}
+
+void fkmi_direct_distances(struct fkmi_direct *direct, const int32_t *index, int n, double *distance)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const size_t point_size = (size_t)pack->dim * fkmi_real_size(pack->space.real);
+    const void *points[FKMI_DIRECT_MOST];
+
+    assert(n <= FKMI_DIRECT_MOST);
+    if (n == 1 || fkmi_rows_sparse(direct->rows) || direct->wide_row ||
+        fkmi_dtype_size(pack->dtype) != fkmi_real_size(pack->space.real)) {
+        for (int j = 0; j < n; j++)
+            distance[j] = fkmi_direct_distance(direct, index[j]);
+        return;
+    }
+    for (int j = 0; j < n; j++)
+        points[j] = (const char *)pack->points + (size_t)index[j] * point_size;
+    fkmi_pack_vector(pack)->distances[pack->space.metric](direct->x, points, n, direct->a, pack->dim,
+                                                          distance);
+    for (int j = 0; j < n; j++)
+        distance[j] = is_in_range(direct, index[j], distance[j]) ? distance[j] * direct->factor
+                                                                 : wide_distance(direct, index[j]);
 }

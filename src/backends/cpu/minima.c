@@ -13,8 +13,9 @@
 
 enum {
     SMALL_BLOCK = 128, /* rows of a block where every one is measured */
-    LEAST_ROWS = 2048, /* with a sketch */
-    LEAST_POINTS = 24,
+    LEAST_ROWS = 2048, /* with a sketch, */
+    LEAST_POINTS = 16, /* after so many points */
+    PANELS_AT_ONCE = 32,
     ROWS_AHEAD = 4,      /* asked for from memory before they are needed */
     TOUCHED_TOGETHER = 4 /* blocks not worth waking a thread for */
 };
@@ -23,8 +24,8 @@ struct fkmi_minima_work {
     struct fkmi_space space;
     struct fkmi_sketch *sketch; /* or NULL */
     int64_t *order;
-    bool measure_all, alike, started;
-    double same;
+    struct fkmi_minima_wish wish;
+    int64_t n_taken;
     int64_t most_entries, most_block_entries; /* sparse: of a row, of a block */
     uint16_t *nearer;                         /* n: bit j: point j of the last try is nearer */
     uint16_t *any;                            /* by block: all of these */
@@ -91,7 +92,7 @@ static fkm_status take_scratch(struct fkm_context *context, struct minima_job *j
 
 static double weight_of(const struct fkmi_minima *minima, int64_t i)
 {
-    return minima->work->alike ? 1.0 : fkmi_row_weight(&minima->rows, i);
+    return minima->work->wish.alike ? 1.0 : fkmi_row_weight(&minima->rows, i);
 }
 
 static double counted(const struct fkmi_minima *minima, double distance)
@@ -117,7 +118,7 @@ static void sum_block(struct fkmi_minima *minima, int64_t block)
     const double *distance = minima->distance + first;
     double sum[8] = {0};
 
-    if ((minima->work->alike || !minima->rows.weight) && minima->work->space.metric != FKM_METRIC_L1) {
+    if ((minima->work->wish.alike || !minima->rows.weight) && minima->work->space.metric != FKM_METRIC_L1) {
         int64_t i = 0;
         for (; i + 8 <= n; i += 8) /* eight sums: additions side by side */
             for (int lane = 0; lane < 8; lane++)
@@ -180,12 +181,13 @@ static int64_t list_rows(const struct minima_job *job, struct block_scratch *scr
 {
     const struct fkmi_minima *minima = job->minima;
     struct fkmi_minima_work *work = minima->work;
+    const bool everything = work->wish.screening & FKMI_SCREEN_NOTHING;
     uint16_t *maybe = work->nearer + first;
     int64_t n_listed = 0;
 
-    if (work->sketch && !work->measure_all)
+    if (work->sketch && !everything)
         fkmi_sketch_screen(work->sketch, &job->points, first, n, scratch->scores, maybe);
-    else if (fkmi_rows_sparse(&minima->rows) && !work->measure_all)
+    else if (fkmi_rows_sparse(&minima->rows) && !everything)
         screen_sparse(job, scratch, first, n, maybe);
     else
         for (int64_t i = 0; i < n; i++)
@@ -201,11 +203,19 @@ static int64_t list_rows(const struct minima_job *job, struct block_scratch *scr
 
 /* ---- trying and taking */
 
-static double measure(const struct fkmi_minima *minima, struct fkmi_direct *direct, int64_t j)
+static double beyond_same(const struct fkmi_minima *minima, double distance)
 {
-    const double distance = fkmi_direct_distance(direct, j);
+    return distance > minima->work->wish.same ? distance : 0;
+}
 
-    return distance > minima->work->same ? distance : 0;
+/* The numbers of the bits; returns how many. */
+static int bits_of(unsigned bits, int32_t *numbers)
+{
+    int n = 0;
+
+    for (; bits; bits &= bits - 1)
+        numbers[n++] = __builtin_ctz(bits);
+    return n;
 }
 
 static void try_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
@@ -221,18 +231,21 @@ static void try_block(const struct minima_job *job, struct block_scratch *scratc
     for (int64_t at = 0; at < n_listed; at++) {
         const int64_t i = first + scratch->listed[at];
         const double held = minima->distance[i], weight = weight_of(minima, i), pull = counted(minima, held);
+        double distance[FKMI_MOST_TRIALS];
+        int32_t point[FKMI_MOST_TRIALS];
+        const int n_points = bits_of(minima->work->nearer[i], point);
         unsigned nearer = 0;
 
         if (at + ROWS_AHEAD < n_listed)
             fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at + ROWS_AHEAD], 0);
         fkmi_direct_row(&scratch->direct, i);
-        for (unsigned left = minima->work->nearer[i]; left; left &= left - 1) {
-            const int j = __builtin_ctz(left);
-            const double distance = measure(minima, &scratch->direct, j);
+        fkmi_direct_distances(&scratch->direct, point, n_points, distance);
+        for (int p = 0; p < n_points; p++) {
+            const double d = beyond_same(minima, distance[p]);
 
-            if (distance < held) {
-                nearer |= 1u << j;
-                gain[j] += weight * (pull - counted(minima, distance));
+            if (d < held) {
+                nearer |= 1u << point[p];
+                gain[point[p]] += weight * (pull - counted(minima, d));
             }
         }
         minima->work->nearer[i] = (uint16_t)nearer;
@@ -261,7 +274,7 @@ static fkm_status minima_try(struct fkm_context *context, struct fkmi_minima *mi
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    assert(pack->k <= FKMI_MOST_TRIALS && minima->work->started);
+    assert(pack->k <= FKMI_MOST_TRIALS && minima->work->n_taken > 0);
     FKMI_TRY_GOTO(take_scratch(
         context, &job, points_size + 128 + (size_t)(minima->n_blocks * pack->k) * sizeof(double), &memory));
     carve =
@@ -297,7 +310,7 @@ static void take_block(const struct minima_job *job, struct block_scratch *scrat
             if (!(minima->work->nearer[i] & bit))
                 continue;
             fkmi_direct_row(&scratch->direct, i);
-            minima->distance[i] = measure(minima, &scratch->direct, job->taken);
+            minima->distance[i] = beyond_same(minima, fkmi_direct_distance(&scratch->direct, job->taken));
             changed = true;
         }
         if (changed && sketch)
@@ -316,6 +329,84 @@ static fkm_status take_blocks(void *argument, int64_t begin, int64_t end, int th
     return FKM_OK;
 }
 
+/* ---- the order of a sketch */
+
+static fkm_status sketch_panels(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct fkmi_minima *minima = argument;
+    struct fkmi_sketch *sketch = minima->work->sketch;
+
+    (void)thread;
+    for (int64_t panel = begin; panel < end; panel++)
+        fkmi_sketch_update(sketch, panel, minima->distance + panel * sketch->tile->cols);
+    return FKM_OK;
+}
+
+static fkm_status sum_blocks(void *argument, int64_t begin, int64_t end, int thread)
+{
+    (void)thread;
+    for (int64_t block = begin; block < end; block++)
+        sum_block(argument, block);
+    return FKM_OK;
+}
+
+/* values[i] = values[places[i]], in place: cycle by cycle, places done with are marked by their complement. */
+static void permute(double *values, int64_t *places, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const double first = values[i];
+        int64_t to = i;
+
+        if (places[i] < 0)
+            continue;
+        while (places[to] != i) {
+            const int64_t from = places[to];
+
+            places[to] = ~from;
+            values[to] = values[from];
+            to = from;
+        }
+        places[to] = ~i;
+        values[to] = first;
+    }
+    for (int64_t i = 0; i < n; i++)
+        places[i] = ~places[i];
+}
+
+static bool is_time_for_a_sketch(const struct fkmi_minima *minima)
+{
+    const struct fkmi_minima_work *work = minima->work;
+    const int64_t n = work->n_taken;
+
+    if (work->sketch || !fkmi_sketch_possible(&work->space, &minima->rows))
+        return false;
+    if (work->wish.screening & FKMI_SCREEN_EARLY)
+        return true;
+    return minima->rows.n >= LEAST_ROWS && n >= LEAST_POINTS && (n & (n - 1)) == 0 && work->wish.k >= 2 * n;
+}
+
+/* Once a sketch is worth its price, rows take its order. */
+static fkm_status make_sketch(struct fkm_context *context, struct fkmi_minima *minima)
+{
+    struct fkmi_minima_work *work = minima->work;
+    const bool early = work->wish.screening & FKMI_SCREEN_EARLY;
+    int64_t *places;
+
+    FKMI_TRY(fkmi_sketch_create(context, &work->space, &minima->rows, early ? NULL : minima->distance,
+                                &work->sketch, &places));
+    if (!work->sketch)
+        return FKM_OK;
+    work->order = places;
+    permute(minima->distance, places, minima->rows.n);
+    for (int64_t i = 0; i < minima->rows.n; i++)
+        places[i] = fkmi_row(&minima->rows, places[i]);
+    minima->rows.order = work->order;
+    minima->block = FKMI_MINIMA_BLOCK;
+    minima->n_blocks = (minima->rows.n - 1) / minima->block + 1;
+    FKMI_TRY(fkmi_parallel(context->pool, work->sketch->n_panels, PANELS_AT_ONCE, sketch_panels, minima));
+    return fkmi_parallel(context->pool, minima->n_blocks, 1, sum_blocks, minima);
+}
+
 static fkm_status minima_take(struct fkm_context *context, struct fkmi_minima *minima,
                               const struct fkmi_pack *pack, int64_t j)
 {
@@ -326,15 +417,17 @@ static fkm_status minima_take(struct fkm_context *context, struct fkmi_minima *m
     fkm_status status = FKM_OK;
 
     FKMI_TRY_GOTO(take_scratch(context, &job, 0, &memory));
-    if (!work->started) /* the first point lowers all that count */
+    if (work->n_taken == 0) /* the first point lowers all that count */
         for (int64_t i = 0; i < minima->rows.n; i++)
             work->nearer[i] = minima->distance[i] > 0 ? (uint16_t)(1u << j) : 0;
     for (int64_t block = 0; block < minima->n_blocks; block++)
-        if (!work->started || work->any[block] >> j & 1)
+        if (work->n_taken == 0 || work->any[block] >> j & 1)
             work->touched[n_touched++] = block;
-    work->started = true;
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_touched,
                                 n_touched <= TOUCHED_TOGETHER ? TOUCHED_TOGETHER : 1, take_blocks, &job));
+    work->n_taken++;
+    if (is_time_for_a_sketch(minima))
+        FKMI_TRY_GOTO(make_sketch(context, minima));
 done:
     fkmi_scratch_give(context, memory);
     return status;
@@ -375,14 +468,6 @@ static fkm_status start_blocks(void *argument, int64_t begin, int64_t end, int t
     return FKM_OK;
 }
 
-static bool wants_sketch(const struct fkmi_space *space, const struct fkmi_rows *rows,
-                         const struct fkmi_minima_wish *wish)
-{
-    if (!fkmi_sketch_possible(space, rows))
-        return false;
-    return wish->screening != FKMI_SCREEN_IF_WORTH || (rows->n >= LEAST_ROWS && wish->k >= LEAST_POINTS);
-}
-
 static void minima_free(struct fkmi_minima *minima)
 {
     if (!minima)
@@ -411,15 +496,9 @@ static fkm_status minima_create(struct fkm_context *context, const struct fkmi_s
     FKMI_TRY_GOTO(fkmi_alloc(&minima, 1, sizeof *minima));
     FKMI_TRY_GOTO(fkmi_alloc(&minima->work, 1, sizeof *minima->work));
     work = minima->work;
-    *work = (struct fkmi_minima_work){.space = *space, .alike = wish->alike, .same = wish->same};
-    work->measure_all = wish->screening == FKMI_SCREEN_NEVER;
+    *work = (struct fkmi_minima_work){.space = *space, .wish = *wish};
     minima->rows = *rows;
     minima->block = SMALL_BLOCK;
-    if (wants_sketch(space, rows, wish)) {
-        FKMI_TRY_GOTO(fkmi_sketch_create(context, space, rows, &work->sketch, &work->order));
-        minima->rows.order = work->order;
-        minima->block = FKMI_MINIMA_BLOCK;
-    }
     minima->n_blocks = (rows->n - 1) / minima->block + 1;
     FKMI_TRY_GOTO(fkmi_alloc(&minima->distance, rows->n, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&minima->sum, minima->n_blocks, sizeof(double)));

@@ -14,6 +14,9 @@ enum {
     LEAST_SAMPLE = 64,
     SAMPLE_VALUES = 1 << 18,
     SUBSPACE_ROUNDS = 4,
+    PROBES = 512,      /* rows, */
+    PROBE_POINTS = 16, /* points among them, */
+    WORTH = 8,         /* and a pair in so many may be left for a sketch to be worth its price */
     ROWS_AT_ONCE = 256
 };
 /* (a + b)^2 <= (1 + SPLIT) a^2 + (1 + 1 / SPLIT) b^2 */
@@ -304,10 +307,10 @@ static void find_errors(const struct sketch_job *job)
 
 static void shape_of(struct fkmi_sketch *sketch, const struct fkmi_kernels *kernels)
 {
-    const int64_t an_eighth = sketch->dim / 8 < MOST_WIDTH ? sketch->dim / 8 : MOST_WIDTH;
+    const int64_t a_part = sketch->dim / 9 < MOST_WIDTH ? sketch->dim / 9 : MOST_WIDTH;
 
     sketch->dtype = sketch->dim <= SMALL_DIM ? FKM_DTYPE_F32 : FKM_DTYPE_F16;
-    sketch->width = sketch->dim <= SMALL_DIM ? sketch->dim : an_eighth < SMALL_DIM ? SMALL_DIM : an_eighth;
+    sketch->width = sketch->dim <= SMALL_DIM ? sketch->dim : a_part < SMALL_DIM ? SMALL_DIM : a_part;
     sketch->tile = &kernels->tile[sketch->dtype];
     sketch->n_panels = (sketch->n - 1) / sketch->tile->cols + 1;
     sketch->n_cells = (sketch->n_panels - 1) / sketch->tile->cols + 1;
@@ -346,17 +349,60 @@ static fkm_status find_order(struct fkm_context *context, struct sketch_job *job
     return fkmi_order_by_keys(context->pool, job->keys, sketch->tile->cols, sketch->n, order);
 }
 
+/* How far row i, of this minimum, and a point can be apart. */
+static double chord_of(const struct fkmi_sketch *sketch, double distance)
+{
+    const double most = sketch->share * distance + sketch->extra;
+
+    return sqrt(sketch->metric == FKM_METRIC_COSINE ? 2 * most : most);
+}
+
+/* Whether few enough of some pairs of rows are near in their sketches. */
+static fkm_status probe(const struct sketch_job *job, const double *distance, bool *worth)
+{
+    const struct row_scratch scratch = scratch_of(job, 0);
+    const int64_t n = job->rows->n, width = job->sketch->width;
+    double *numbers;
+    int64_t n_pairs = 0, n_left = 0;
+
+    FKMI_TRY(fkmi_alloc(&numbers, PROBES * width, sizeof *numbers));
+    for (int64_t s = 0; s < PROBES; s++) {
+        sketch_row(job, &scratch, s * n / PROBES);
+        memcpy(numbers + s * width, scratch.numbers, (size_t)width * sizeof *numbers);
+    }
+    for (int64_t s = 0; s < PROBES; s++) {
+        const double held = distance[s * n / PROBES], chord = chord_of(job->sketch, held);
+
+        for (int64_t p = 0; p < PROBES && held > 0; p += PROBES / PROBE_POINTS) {
+            double square = 0;
+
+            for (int64_t q = 0; q < width; q++) {
+                const double off = numbers[s * width + q] - numbers[p * width + q];
+                square += off * off;
+            }
+            n_pairs++;
+            n_left += square < chord * chord;
+        }
+    }
+    fkmi_free(numbers);
+    *worth = n_left * WORTH <= n_pairs;
+    return FKM_OK;
+}
+
 fkm_status fkmi_sketch_create(struct fkm_context *context, const struct fkmi_space *space,
-                              const struct fkmi_rows *rows, struct fkmi_sketch **out, int64_t **order)
+                              const struct fkmi_rows *rows, const double *distance, struct fkmi_sketch **out,
+                              int64_t **places)
 {
     const int n_threads = fkmi_pool_threads_here(context->pool);
     struct sketch_job job = {.rows = rows, .space = space, .kernels = context->kernels};
     struct fkmi_carve carve = {NULL, 0};
     struct row_scratch measured;
     struct fkmi_sketch *sketch = NULL;
-    int64_t *places = NULL;
+    int64_t *order = NULL;
+    bool worth = true;
     fkm_status status = FKM_OK;
 
+    *out = NULL;
     FKMI_TRY_GOTO(fkmi_alloc(&sketch, 1, sizeof *sketch));
     *sketch = (struct fkmi_sketch){
         .metric = space->metric, .n = rows->n, .dim = rows->dim, .kernels = context->kernels};
@@ -381,25 +427,27 @@ fkm_status fkmi_sketch_create(struct fkm_context *context, const struct fkmi_spa
     }
     fkmi_free(job.sample);
     job.sample = NULL;
-    FKMI_TRY_GOTO(fkmi_alloc(&places, rows->n, sizeof *places));
+    if (distance)
+        FKMI_TRY_GOTO(probe(&job, distance, &worth));
+    if (!worth)
+        goto done;
+    FKMI_TRY_GOTO(fkmi_alloc(&order, rows->n, sizeof *order));
     FKMI_TRY_GOTO(fkmi_alloc(&job.longest, rows->n / ROWS_AT_ONCE + 1, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&job.keys, rows->n * FKMI_KEYS, sizeof(uint16_t)));
-    FKMI_TRY_GOTO(find_order(context, &job, places));
+    FKMI_TRY_GOTO(find_order(context, &job, order));
     fkmi_free(job.keys);
     job.keys = NULL;
-    job.order = places;
+    job.order = order;
     FKMI_TRY_GOTO(allocate(sketch));
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, sketch->n, ROWS_AT_ONCE, fill_values, &job));
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, sketch->n_panels, 64, fill_balls, &job));
-    for (int64_t i = 0; i < rows->n; i++)
-        places[i] = fkmi_row(rows, places[i]);
     *out = sketch;
-    *order = places;
+    *places = order;
     sketch = NULL;
-    places = NULL;
+    order = NULL;
 done:
     fkmi_sketch_free(sketch);
-    fkmi_free(places);
+    fkmi_free(order);
     fkmi_free(job.scratch);
     fkmi_free(job.mean);
     fkmi_free(job.map);
@@ -445,10 +493,8 @@ static void squares_of(const struct fkmi_sketch *sketch, const char *values, int
  * point's own error comes on top. */
 static double reach_of(const struct fkmi_sketch *sketch, double square, double distance)
 {
-    const double most = sketch->share * distance + sketch->extra;
-    const double chord = sqrt(sketch->metric == FKM_METRIC_COSINE ? 2 * most : most);
-
-    return (chord * sketch->scale + sketch->error * sqrt(square) + sketch->least_error) * (1 + 0x1p-40);
+    return (chord_of(sketch, distance) * sketch->scale + sketch->error * sqrt(square) + sketch->least_error) *
+           (1 + 0x1p-40);
 }
 
 /* (T - |s|^2) / 2, and what the rounding of the dot product may take from it. */

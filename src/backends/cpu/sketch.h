@@ -43,9 +43,11 @@ struct fkmi_sketch_points {
 
 /* True where rows of such a view can have a sketch. */
 bool fkmi_sketch_possible(const struct fkmi_space *space, const struct fkmi_rows *rows);
-/* *order: n places of the view in the sketch's order, as rows of the arrays (fkmi_free). */
+/* *places: the rows of the view in the sketch's order (fkmi_free). distance: each row's minimum, or NULL; *out stays NULL
+ * when a sample of the rows says that sketches would rule out too few points nearer than these. */
 fkm_status fkmi_sketch_create(struct fkm_context *context, const struct fkmi_space *space,
-                              const struct fkmi_rows *rows, struct fkmi_sketch **out, int64_t **order);
+                              const struct fkmi_rows *rows, const double *distance, struct fkmi_sketch **out,
+                              int64_t **places);
 void fkmi_sketch_free(struct fkmi_sketch *sketch);
 /* The rows of a panel can be improved by points nearer than `distance` (of each row) only; 0: by none. */
 void fkmi_sketch_update(struct fkmi_sketch *sketch, int64_t panel, const double *distance);
