@@ -452,3 +452,36 @@ TEST(a_batch_too_large_for_one_chunk_has_the_same_gradient)
     fkmi_free(halves);
     world_free(&world);
 }
+
+/* Tags have smaller chunks: a part of these rows fits one, all of them do not. */
+TEST(tags_in_several_chunks_have_the_same_gradient)
+{
+    enum { N = 24000, PARTS = 4, ROWS = N / PARTS, DIM = 2 };
+    struct world_wish wish = {WORLD_WISH, .task = FKM_TASK_MULTILABEL};
+    struct world world;
+    struct fkmi_rows all;
+    double *parts, loss = 0;
+
+    wish.n = N;
+    wish.dim = DIM;
+    wish.threads = 2;
+    world_make(&world, wish);
+    world_begin(&world);
+    all = world.rows;
+    CHECK_OK(fkmi_alloc(&parts, world.state.k * DIM, sizeof *parts));
+    for (int64_t part = 0; part < PARTS; part++) {
+        world.rows.n = ROWS;
+        world.rows.x = (double *)world.stored + part * ROWS * DIM;
+        world.targets.tag_indptr = world.tag_indptr + part * ROWS;
+        loss += world_loss(&world) / PARTS;
+        for (int64_t at = 0; at < world.state.k * DIM; at++)
+            parts[at] += world_gradient(&world, 0, at) / PARTS;
+    }
+    world.rows = all;
+    world.targets.tag_indptr = world.tag_indptr;
+    CHECK_NEAR(loss, world_loss(&world), 1e-12);
+    for (int64_t at = 0; at < world.state.k * DIM; at++)
+        CHECK_NEAR(parts[at], world_gradient(&world, 0, at), 1e-12);
+    fkmi_free(parts);
+    world_free(&world);
+}
