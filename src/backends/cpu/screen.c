@@ -336,18 +336,12 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
     cell->bytes = fkmi_carve(carve, pack->dim + 4, 1);
 }
 
-/* Where row i's floats stand. */
-static int64_t place_of(const struct fkmi_byte_tile *tile, int64_t i)
-{
-    return i / tile->rows * tile->stride + i % tile->rows;
-}
-
 /* Thresholds are compared in floats: no score that counts may be lost. */
-static void set_threshold(struct fkmi_screen_cell *cell, const struct fkmi_byte_tile *tile, int64_t i)
+static void set_threshold(struct fkmi_screen_cell *cell, int64_t i, int64_t at)
 {
     const double threshold = cell->screened[i].threshold;
 
-    cell->threshold[place_of(tile, i)] = (float)(threshold - 0x1p-20 * fabs(threshold) - 0x1p-100);
+    cell->threshold[at] = (float)(threshold - 0x1p-20 * fabs(threshold) - 0x1p-100);
 }
 
 /* Row i of the cell, moved; false when its squares leave the range of floats. */
@@ -358,13 +352,15 @@ static bool stage_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
     const struct fkmi_screen *screen = pack->screen;
     struct fkmi_screened *row = &cell->screened[i];
     const double rounding = rounding_of(pack);
+    const void *x = (const char *)rows->x +
+                    (size_t)(fkmi_row(rows, cell->first + i) * rows->stride) * fkmi_dtype_size(rows->dtype);
     double square, product;
 
-    vector->load[rows->dtype](cell->staged,
-                              (const char *)rows->x +
-                                  (size_t)(fkmi_row(rows, cell->first + i) * rows->stride) *
-                                      fkmi_dtype_size(rows->dtype),
-                              pack->dim);
+    if (!is_cosine(pack) && rows->dtype == FKM_DTYPE_F32) {
+        vector->transform(cell->staged, x, screen->centre, pack->map, pack->dim);
+        return true;
+    }
+    vector->load[rows->dtype](cell->staged, x, pack->dim);
     if (!is_cosine(pack)) {
         move_point(pack, screen->centre, 1, cell->staged);
         return true;
@@ -380,15 +376,16 @@ static bool stage_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
     return true;
 }
 
-static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i)
+/* Row r of tile t. */
+static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t r)
 {
     const struct fkmi_byte_tile *tile = tile_of(pack);
     const struct fkmi_screen *screen = pack->screen;
+    const int64_t i = t * tile->rows + r, at = t * tile->stride + r;
     struct fkmi_screened *row = &cell->screened[i];
     const uint32_t lower = (uint32_t)(128 - tile->offset) * 0x01010101u;
-    const int64_t at = place_of(tile, i);
     const double rounding = rounding_of(pack);
-    uint8_t *to = cell->x + (i / tile->rows * tile->rows * screen->n_quads + i % tile->rows) * 4;
+    uint8_t *to = cell->x + (t * tile->rows * screen->n_quads + r) * 4;
     struct fkmi_quantised facts = {0};
 
     row->n = 0;
@@ -428,19 +425,17 @@ static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
     const struct fkmi_byte_tile *tile = tile_of(pack);
     const int64_t n_tiles = (cell->n - 1) / tile->rows + 1;
 
-    for (int64_t i = cell->n / tile->rows * tile->stride; i < n_tiles * tile->stride; i++) {
-        cell->threshold[i] = INFINITY; /* nothing beats what pads the last tile */
-        cell->scale[i] = cell->reach[i] = cell->rest[i] = 0;
-    }
     for (int64_t t = 0; t < n_tiles; t++)
-        for (int64_t r = tile->rows; r < tile->stride; r++) {
+        for (int64_t r = 0; r < tile->stride; r++) {
             const int64_t at = t * tile->stride + r;
 
-            cell->threshold[at] = INFINITY;
+            if (r < tile->rows && t * tile->rows + r < cell->n) {
+                load_row(cell, pack, t, r);
+                continue;
+            }
+            cell->threshold[at] = INFINITY; /* nothing beats what pads a tile */
             cell->scale[at] = cell->reach[at] = cell->rest[at] = 0;
         }
-    for (int64_t i = 0; i < cell->n; i++)
-        load_row(cell, pack, i);
 }
 
 /* ---- candidates */
@@ -456,10 +451,12 @@ static void raise_threshold(struct fkmi_screened *row, double threshold)
 static double threshold_of_score(const struct fkmi_pack *pack, const struct fkmi_screened *row, double score)
 {
     const double rounding = rounding_of(pack);
+    double distance;
 
     if (is_cosine(pack))
         return score - 16 * rounding;
-    return score - 4 * rounding * fmax(row->most - 2 * score, 0.0) - 64 * UNIT * row->most;
+    distance = row->most - 2 * score;
+    return score - 4 * rounding * (distance > 0 ? distance : 0.0) - 64 * UNIT * row->most;
 }
 
 /* The same of a prototype at this distance, as it was computed. */
@@ -501,6 +498,13 @@ static void settle(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, 
     row->n = 0;
 }
 
+static float not_below(double value)
+{
+    const float narrow = (float)value;
+
+    return (double)narrow < value ? narrow + fabsf(narrow) * 0x1p-23f + 0x1p-126f : narrow;
+}
+
 static void forget_lost(struct fkmi_screened *row)
 {
     int n = 0;
@@ -528,7 +532,7 @@ static void offer(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, i
         forget_lost(row);
     if (row->n == FKMI_SCREEN_KEPT)
         settle(cell, pack, i);
-    row->kept[row->n].upper = nextafterf((float)(score + error), INFINITY);
+    row->kept[row->n].upper = not_below(score + error);
     row->kept[row->n++].index = (int32_t)j;
 }
 
@@ -551,21 +555,19 @@ static uint32_t lanes_allowed(const struct fkmi_screen_cell *cell, const struct 
     return (uint32_t)allowed;
 }
 
-/* Scores below this are of no use to row i, whichever of the panel's they are. */
-static float least_of(const struct fkmi_screen_cell *cell, const struct fkmi_byte_tile *tile,
-                      const struct fkmi_byte_panel *panel, int64_t i)
+/* Scores below this are of no use to the row whose floats stand at `at`, whichever of the panel's they are. */
+static float least_of(const struct fkmi_screen_cell *cell, const struct fkmi_byte_panel *panel, int64_t at)
 {
-    const int64_t at = place_of(tile, i);
-
     return cell->threshold[at] - panel->slack - cell->reach[at] * panel->rest - cell->rest[at] * panel->size;
 }
 
-/* The scores of row i in these lanes: the best first, which shows how few of the others need be looked at. */
-static void offer_lanes(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i, int64_t panel,
-                        const float *scores, uint32_t lanes)
+/* The scores of row r of tile t in these lanes: the best first, which shows how few of the others count. */
+static void offer_lanes(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int r,
+                        int64_t panel, uint32_t lanes)
 {
     const struct fkmi_byte_tile *tile = tile_of(pack);
-    const int64_t first = panel * tile->cols;
+    const int64_t i = t * tile->rows + r, at = t * tile->stride + r, first = panel * tile->cols;
+    const float *scores = cell->scores + r * tile->cols;
     float least;
 
     for (int64_t place = 0; place < cell->most && lanes; place++) {
@@ -579,14 +581,14 @@ static void offer_lanes(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
     }
     if (cell->screened[i].threshold == -INFINITY)
         settle(cell, pack, i);
-    set_threshold(cell, tile, i);
+    set_threshold(cell, i, at);
     if (!lanes)
         return;
-    least = least_of(cell, tile, &pack->screen->panels[panel], i);
+    least = least_of(cell, &pack->screen->panels[panel], at);
     for (; lanes; lanes &= lanes - 1)
         if (!(scores[__builtin_ctz(lanes)] < least))
             offer(cell, pack, i, (double)scores[__builtin_ctz(lanes)], first + __builtin_ctz(lanes));
-    set_threshold(cell, tile, i);
+    set_threshold(cell, i, at);
 }
 
 /* Rows of which nothing is known yet: what their best scores rule out need not be looked at. */
@@ -601,16 +603,16 @@ static uint32_t offer_best(struct fkmi_screen_cell *cell, const struct fkmi_pack
         least[r] = INFINITY;
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
-        const int64_t i = t * tile->rows + r;
+        const int64_t i = t * tile->rows + r, at = t * tile->stride + r;
         const float *scores = cell->scores + r * tile->cols;
         const int best = pack->kernels->tile[FKM_DTYPE_F32].highest(scores);
 
         if (lanes[r] & lanes_allowed(cell, pack, i, panel) & 1u << best) {
             offer(cell, pack, i, (double)scores[best], panel * tile->cols + best);
-            set_threshold(cell, tile, i);
+            set_threshold(cell, i, at);
             taken[r] = 1u << best;
         }
-        least[r] = least_of(cell, tile, &pack->screen->panels[panel], i);
+        least[r] = least_of(cell, &pack->screen->panels[panel], at);
     }
     hit = pack->kernels->tile[FKM_DTYPE_F32].above(cell->scores, least, lanes);
     for (int r = 0; r < tile->rows; r++)
@@ -624,6 +626,7 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
     const struct fkmi_screen *screen = pack->screen;
     const struct fkmi_byte_rows rows = {cell->scale + t * tile->stride, cell->threshold + t * tile->stride,
                                         cell->reach + t * tile->stride, cell->rest + t * tile->stride};
+    const bool all = !cell->class_begin && (panel + 1) * tile->cols <= pack->k;
     uint32_t lanes[32];
     uint32_t hit = tile->screen(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[panel],
                                 screen->n_quads, &rows, cell->scores, lanes);
@@ -632,10 +635,9 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
         hit = offer_best(cell, pack, t, panel, hit, lanes);
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
-        const int64_t i = t * tile->rows + r;
 
-        offer_lanes(cell, pack, i, panel, cell->scores + r * tile->cols,
-                    lanes[r] & lanes_allowed(cell, pack, i, panel));
+        offer_lanes(cell, pack, t, r, panel,
+                    all ? lanes[r] : lanes[r] & lanes_allowed(cell, pack, t * tile->rows + r, panel));
     }
 }
 
