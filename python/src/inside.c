@@ -28,11 +28,16 @@ static PyObject *params_dict(const struct fkmpy_state *state, const fkm_params *
 /* A copy of what the model keeps: its parameters never change. */
 static PyObject *params_of(const struct fkmpy_use *use, const fkm_params *params)
 {
-    struct fkmpy_model *self = use->self;
+    PyObject *known = atomic_load(&use->self->params), *nobody = NULL;
 
-    if (!self->params)
-        self->params = params_dict(use->state, params);
-    return self->params ? PyDict_Copy(self->params) : NULL;
+    if (!known) {
+        known = params_dict(use->state, params);
+        if (known && !atomic_compare_exchange_strong(&use->self->params, &nobody, known)) {
+            Py_DECREF(known); /* another thread was faster */
+            known = nobody;
+        }
+    }
+    return known ? PyDict_Copy(known) : NULL;
 }
 
 PyObject *fkmpy_model_describe(PyObject *self, PyObject *unused)

@@ -138,6 +138,7 @@ static PyObject *load(PyObject *type, PyObject *args, PyObject *keywords)
 {
     const struct fkmpy_state *state = fkmpy_state_of((PyTypeObject *)type);
     PyObject *context, *path;
+    const char *text;
     fkm_context *home;
     fkm_model *model = NULL;
     struct fkmpy_call call;
@@ -151,8 +152,9 @@ static PyObject *load(PyObject *type, PyObject *args, PyObject *keywords)
         Py_DECREF(path);
         return NULL;
     }
+    text = PyBytes_AsString(path);
     fkmpy_call_begin(&call, state, NULL);
-    is_fine = fkmpy_call_end(&call, fkm_model_load(home, PyBytes_AsString(path), &model));
+    is_fine = fkmpy_call_end(&call, fkm_model_load(home, text, &model));
     Py_DECREF(path);
     return is_fine ? wrap(state, context, model) : (fkm_model_free(model), NULL);
 }
@@ -204,16 +206,18 @@ static PyObject *copy(PyObject *self, PyObject *ignored)
 static PyObject *save(PyObject *self, PyObject *args, PyObject *keywords)
 {
     PyObject *path;
+    const char *text;
     struct fkmpy_use use;
     bool is_fine;
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&:save", FKMPY_NAMES("path"), PyUnicode_FSConverter,
                                      &path))
         return NULL;
+    text = PyBytes_AsString(path);
     is_fine = fkmpy_use_begin(&use, self, ANSWERS);
     if (is_fine) {
         fkmpy_use_work(&use, NULL);
-        is_fine = fkmpy_use_end(&use, fkm_model_save(use.model, PyBytes_AsString(path)));
+        is_fine = fkmpy_use_end(&use, fkm_model_save(use.model, text));
     }
     Py_DECREF(path);
     return is_fine ? Py_NewRef(Py_None) : NULL;
@@ -408,7 +412,7 @@ static void destroy(PyObject *object)
         if (!self->lock.lost) /* else its memory may be in any state: better left to the end of the process */
             fkm_model_free(self->model);
     }
-    Py_XDECREF(self->params);
+    Py_XDECREF(atomic_load(&self->params));
     Py_XDECREF(self->context);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);

@@ -1,6 +1,7 @@
 /* source.c — Source: rows from files, Arrow streams and iterators, and learning from them.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,10 +60,16 @@ static bool end(struct fkmpy_source *self, struct fkmpy_call *call, fkm_status s
 /* The place of a word in names, which ends with NULL; false with ValueError. */
 static bool choose(const char *what, const char *word, const char *const *names, int *place)
 {
-    for (*place = 0; names[*place]; ++*place)
+    char valid[80] = "";
+
+    for (*place = 0; names[*place]; ++*place) {
+        const size_t used = strlen(valid);
+
         if (strcmp(word, names[*place]) == 0)
             return true;
-    PyErr_Format(PyExc_ValueError, "there is no %s '%s'", what, word);
+        snprintf(valid + used, sizeof valid - used, "%s%s", used ? ", " : "", names[*place]);
+    }
+    PyErr_Format(PyExc_ValueError, "%s is '%s'; valid: %s", what, word, valid);
     return false;
 }
 
@@ -196,6 +203,7 @@ static PyObject *open_path(PyObject *type, PyObject *args, PyObject *keywords)
     struct class_names names = {0};
     struct fkmpy_source *self = NULL;
     struct fkmpy_call call;
+    const char *text;
     long long n_cols = 0;
     bool is_fine = false;
 
@@ -212,8 +220,9 @@ static PyObject *open_path(PyObject *type, PyObject *args, PyObject *keywords)
     if (set_words(&words, &options) && class_names_borrow(&names, given, &options))
         self = make(type);
     if (self) {
+        text = PyBytes_AsString(path);
         fkmpy_call_begin(&call, fkmpy_state_of((PyTypeObject *)type), NULL);
-        is_fine = fkmpy_call_end(&call, fkm_source_open(PyBytes_AsString(path), &options, &self->source));
+        is_fine = fkmpy_call_end(&call, fkm_source_open(text, &options, &self->source));
     }
     class_names_release(&names);
     Py_XDECREF(weight);
@@ -252,6 +261,7 @@ static PyObject *from_arrow(PyObject *type, PyObject *args, PyObject *keywords)
     struct class_names names = {0};
     struct fkmpy_source *self = NULL;
     struct fkmpy_call call;
+    struct ArrowArrayStream *moved;
     bool is_fine = false;
 
     if (!PyArg_ParseTupleAndKeywords(
@@ -266,9 +276,9 @@ static PyObject *from_arrow(PyObject *type, PyObject *args, PyObject *keywords)
     if (capsule)
         self = make(type);
     if (self) { /* the stream moves out of the capsule, which is then empty */
+        moved = PyCapsule_GetPointer(capsule, CAPSULE);
         fkmpy_call_begin(&call, fkmpy_state_of((PyTypeObject *)type), NULL);
-        is_fine = fkmpy_call_end(
-            &call, fkm_source_from_arrow(PyCapsule_GetPointer(capsule, CAPSULE), &options, &self->source));
+        is_fine = fkmpy_call_end(&call, fkm_source_from_arrow(moved, &options, &self->source));
     }
     Py_XDECREF(capsule);
     class_names_release(&names);
