@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,29 @@ from sklearn.exceptions import NotFittedError
 from . import _core
 from ._arrays import Kind, give
 from ._parameters import STANDARD_RATE
+
+
+def filled(model: _core.Model, shape_of, dtype, fill) -> np.ndarray:
+    """What `fill` writes into an array of the shape that `shape_of` makes of describe(); asked again where a call
+    that learns, on another thread, has changed that shape in between."""
+    while True:
+        shape = shape_of(model.describe())
+        out = np.empty(shape, dtype)
+        try:
+            fill(out)
+            return out
+        except ValueError:
+            if shape_of(model.describe()) == shape:
+                raise
+
+
+def per_class(model: _core.Model, n_rows: int, dtype, fill) -> tuple[np.ndarray, np.ndarray]:
+    """The core's numbers of the classes, ascending, and an answer with a column for each."""
+    while True:
+        codes = filled(model, lambda facts: facts["n_classes"], np.int64, partial(model.get, "classes"))
+        answer = filled(model, lambda facts: (n_rows, facts["n_classes"]), dtype, fill)
+        if answer.shape[1] == len(codes):  # else another thread has brought a class; none ever goes
+            return codes, answer
 
 
 class Optimizer:
@@ -66,31 +90,29 @@ class FittedAttributes:
     def _facts(self) -> dict[str, Any]:
         return self._fitted().describe()
 
-    def _read(self, name: str, shape, dtype=np.float64) -> np.ndarray:
-        out = np.empty(shape, dtype)
-        self._fitted().get(name, out)
-        return out
+    def _read(self, name: str, *sides: str, dtype=np.float64) -> np.ndarray:
+        """An array of the core, a copy; its sides as describe() calls them, 'k', 'dim' and the like."""
+        model = self._fitted()
+        return filled(model, lambda facts: [facts[side] for side in sides], dtype, partial(model.get, name))
 
     def _kept(self, name: str, make):
         """The same array until the model changes. It shows the model, so numpy's cannot be written to."""
         self._fitted()
-        if name not in self._cache:
+        cache = self._cache  # a call that learns on another thread begins a new one
+        if name not in cache:
             value = make()
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
-            self._cache[name] = value
-        return self._cache[name]
+            cache[name] = value
+        return cache[name]
 
-    def _shown(self, name: str, shape, exact: bool = True):
-        """Numbers of the core: centroids in the model's dtype, the others (exact) no coarser than float32 in
-        torch and float64 in numpy."""
+    def _shown(self, name: str, *sides: str):
+        """Numbers of the core other than centroids: no coarser than float32 in torch and float64 in numpy."""
 
         def make():
-            values = self._read(name, shape)
             dtype = self._facts()["params"]["dtype"]
-            if exact:
-                dtype = "float32" if self._kind is Kind.TORCH and dtype != "float64" else "float64"
-            return give(values, self._kind, dtype)
+            dtype = "float32" if self._kind is Kind.TORCH and dtype != "float64" else "float64"
+            return give(self._read(name, *sides), self._kind, dtype)
 
         return self._kept(name, make)
 
@@ -102,32 +124,32 @@ class FittedAttributes:
 
     def _centroids_with_gradient(self):
         facts = self._facts()
-        shape = (facts["k"], facts["dim"])
         dtype = facts["params"]["dtype"]
-        centroids = give(self._read("centroids", shape), self._kind, dtype)
+        centroids = give(self._read("centroids", "k", "dim"), self._kind, dtype)
         if self._kind is Kind.TORCH and facts["has_optimizer"] and not isinstance(centroids, np.ndarray):
-            centroids.grad = give(self._read("centroid_gradients", shape), self._kind, dtype)
+            gradients = self._read("centroid_gradients", "k", "dim")
+            if gradients.shape == centroids.shape:  # else another thread has added prototypes since
+                centroids.grad = give(gradients, self._kind, dtype)
         return centroids
 
     @property
     def centroid_weights(self):
         """Mass of each prototype, how many rows it stands for: array of shape (K,)."""
-        return self._shown("centroid_weights", self._facts()["k"])
+        return self._shown("centroid_weights", "k")
 
     @property
     def centroid_feature_weights(self):
         """Age of each coordinate of each prototype, array of shape (K, D); only once a mask was seen."""
-        facts = self._facts()
-        if not facts["has_ages"]:
+        if not self._facts()["has_ages"]:
             raise AttributeError("centroid_feature_weights exists only after a feature_mask was seen")
-        return self._shown("centroid_ages", (facts["k"], facts["dim"]))
+        return self._shown("centroid_ages", "k", "dim")
 
     @property
     def feature_weights(self):
         """Weights of the features, array of shape (D,) that sums to D; before a fit, the argument."""
         if "_model" not in self.__dict__:
             return self.__dict__["feature_weights"]
-        return self._shown("feature_weights", self._facts()["dim"])
+        return self._shown("feature_weights", "dim")
 
     @feature_weights.setter
     def feature_weights(self, value):
@@ -138,7 +160,7 @@ class FittedAttributes:
         """Prototypes that never move: truth values, array of shape (K,)."""
         return self._kept(
             "frozen",
-            lambda: give(self._read("frozen", self._facts()["k"], np.uint8).astype(bool), self._kind),
+            lambda: give(self._read("frozen", "k", dtype=np.uint8).astype(bool), self._kind),
         )
 
     @property

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 
 from . import _core
 from ._arrays import Kind, give, host_array, kind_of
+from ._attributes import filled
 from ._labels import Nothing
 from ._lessons import Lesson, Lessons
 from ._parameters import check_words, device_of, need_device
@@ -379,7 +382,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         """
         model = self._fitted()
         steps_before = self._facts()["gradient_steps"]
-        if lr is not None and not lr > 0:
+        if lr is not None and not (isinstance(lr, numbers.Real) and 0 < lr <= 10):
             raise ValueError(f"lr is {lr!r}; it must be in (0, 10], or None for a search")
         if early_stopping_rounds is not None and early_stopping_rounds < 1:
             raise ValueError(f"early_stopping_rounds is {early_stopping_rounds!r}; it must be >= 1, or None")
@@ -505,8 +508,9 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         array of shape (n, K), float32
         """
         model, rows, batch = self._question(X, feature_mask)
-        similarity = np.empty((rows.n_rows, self._n_features_out), np.float32)
-        model.transform(batch, similarity)
+        similarity = filled(
+            model, lambda facts: (rows.n_rows, facts["k"]), np.float32, partial(model.transform, batch)
+        )
         return give(similarity, rows.kind)
 
     def fit_transform(self, X, y=None, sample_weight=None, feature_mask=None, **fit_params):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numbers
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.metrics import accuracy_score
 
 from . import _core
 from ._arrays import give
+from ._attributes import per_class
 from ._base import BaseFastKMeans
 from ._labels import Labels
 from ._lessons import Lesson
@@ -223,7 +225,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     def _codes(self) -> np.ndarray:
         """The core's labels of the classes, ascending."""
-        return self._read("classes", self._facts()["n_classes"], np.int64)
+        return self._read("classes", "n_classes", dtype=np.int64)
 
     @property
     def classes_(self):
@@ -235,7 +237,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         """Class of each prototype, array of shape (K,)."""
 
         def make():
-            codes = self._read("centroid_labels", self._facts()["k"], np.int64)
+            codes = self._read("centroid_labels", "k", dtype=np.int64)
             return give(self._meaning.write(codes), self._kind)
 
         return self._kept("centroid_labels", make)
@@ -356,9 +358,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         return give(self._proba(model, rows.n_rows, batch), rows.kind)
 
     def _proba(self, model: _core.Model, n_rows: int, batch: _core.Batch) -> np.ndarray:
-        codes = self._codes()
-        proba = np.empty((n_rows, len(codes)), np.float32)
-        model.predict_proba(batch, proba)
+        codes, proba = per_class(model, n_rows, np.float32, partial(model.predict_proba, batch))
         order = self._meaning.sorted(codes)[1]
         return proba if order is None else proba[:, order]
 

@@ -188,8 +188,25 @@ def explain(estimator, X, feature_mask=None, top_k=None) -> Explanation:
     """
     if top_k is not None and (isinstance(top_k, bool) or int(top_k) != top_k or top_k < 1 and top_k != -1):
         raise ValueError(f"top_k is {top_k!r}; it must be at least 1, or -1 for all")
-    model, facts = estimator._fitted(), estimator._facts()
+    model = estimator._fitted()
     rows, mask, _ = estimator._rows(X, feature_mask)
+    while True:  # again where another thread has taught the model more prototypes meanwhile
+        facts = model.describe()
+        try:
+            found = _explained(estimator, model, facts, rows, mask, X, feature_mask, top_k)
+        except (IndexError, ValueError):
+            if _size(model.describe()) == _size(facts):
+                raise
+        else:
+            if _size(model.describe()) == _size(facts):
+                return found
+
+
+def _size(facts: dict[str, Any]) -> tuple[int, int]:
+    return facts["k"], facts["n_classes"]
+
+
+def _explained(estimator, model, facts, rows: Rows, mask, X, feature_mask, top_k) -> Explanation:
     task, k = facts["params"]["task"], facts["k"]
     asked = int(facts["params"]["top_k"])
     answering = k if asked < 0 else min(asked, k)
@@ -197,7 +214,7 @@ def explain(estimator, X, feature_mask=None, top_k=None) -> Explanation:
         answering = min(2, k)  # the second one makes the margin
     shown = min(answering, MOST_SHOWN) if top_k is None else k if top_k < 0 else min(int(top_k), k)
     width = max(answering, shown)
-    targets = estimator._read("centroid_targets", (k, facts["n_targets"])) if task == "regressor" else None
+    targets = estimator._read("centroid_targets", "k", "n_targets") if task == "regressor" else None
 
     n = rows.n_rows
     index, weight, distance = np.empty((n, shown), np.int64), np.empty((n, shown)), np.empty((n, shown))
@@ -217,7 +234,7 @@ def explain(estimator, X, feature_mask=None, top_k=None) -> Explanation:
     prediction = np.asarray(estimator.predict(X, feature_mask=feature_mask))
     one_d = prediction.ndim == 1
     labels = None if task in ("clusterer", "regressor") else np.asarray(estimator.centroid_labels)[index]
-    mass = estimator._read("centroid_weights", k)[index]
+    mass = estimator._read("centroid_weights", "k")[index]
     if task == "regressor":
         targets = targets[index][..., 0] if one_d else targets[index]
         clear = clear[:, 0] if one_d else clear

@@ -124,13 +124,14 @@ class Lessons(FittedAttributes):
         state = self.__dict__
         for name in ("labels_", "inertia_", "_searched_at"):
             state.pop(name, None)
+        is_known = not anew and lesson.meaning is self._meaning
+        state["_meaning"], state["_cache"] = lesson.meaning, {}  # first: other threads may be asking
         if anew:
             state.pop("feature_names_in_", None)
             state.update(lesson.columns)
             state["_model"], state["_kind"] = model, lesson.kind
-        elif lesson.meaning is not self._meaning:
+        elif not is_known:
             self._write_notes(model, lesson)
-        state["_meaning"], state["_cache"] = lesson.meaning, {}
 
 
 def _weights_of(weights, n_cols: int | None) -> np.ndarray:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from ._arrays import Kind, give
+from ._attributes import per_class
 from ._base import BaseFastKMeans
 from ._labels import Tags
 from ._targets import tags_of, vector_of, weight_of
@@ -200,7 +202,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     def _codes(self) -> np.ndarray:
         """The core's numbers of the tags it has seen, ascending."""
-        return self._read("classes", self._facts()["n_classes"], np.int64)
+        return self._read("classes", "n_classes", dtype=np.int64)
 
     @property
     def classes_(self):
@@ -221,7 +223,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         """Tag of each prototype, array of shape (K,)."""
 
         def make():
-            tags, labels = self._read("centroid_labels", self._facts()["k"], np.int64), self._meaning.labels
+            tags, labels = self._read("centroid_labels", "k", dtype=np.int64), self._meaning.labels
             return give(tags if labels is None else labels.write(tags), self._kind)
 
         return self._kept("centroid_labels", make)
@@ -229,9 +231,9 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     def _state_names(self) -> list[str]:
         return super()._state_names() + ([] if self._meaning.labels else ["centroid_labels"])
 
-    def _columns(self, answer: np.ndarray, dtype) -> np.ndarray:
+    def _columns(self, seen: np.ndarray, answer: np.ndarray, dtype) -> np.ndarray:
         """Answers for the tags seen as answers in the order of classes_, 0 for tags never seen."""
-        seen, labels = self._codes(), self._meaning.labels
+        labels = self._meaning.labels
         if labels is not None:
             return answer[:, labels.sorted(seen)[1]].astype(dtype, copy=False)
         if len(seen) == self._meaning.n_columns:
@@ -265,15 +267,14 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     def _tags(self, X, strategy: str, top_k: int, feature_mask) -> tuple[np.ndarray, Kind]:
         """Indicators in the columns of y, or one label per row."""
-        if strategy not in STRATEGIES:
+        if not isinstance(strategy, str) or strategy not in STRATEGIES:
             raise ValueError(f"strategy is {strategy!r}; valid: {', '.join(STRATEGIES)}")
         model, rows, batch = self._question(X, feature_mask)
-        labels, codes = self._meaning.labels, self._codes()
-        chosen = np.empty((rows.n_rows, len(codes)), np.uint8)
+        labels = self._meaning.labels
+        how = (strategy, top_k) if labels is None else ("top_k", 1)
+        codes, chosen = per_class(model, rows.n_rows, np.uint8, partial(model.predict_tags, batch, *how))
         if labels is None:
-            model.predict_tags(batch, strategy, top_k, chosen)
-            return self._columns(chosen, self._meaning.dtype), rows.kind
-        model.predict_tags(batch, "top_k", 1, chosen)
+            return self._columns(codes, chosen, self._meaning.dtype), rows.kind
         return labels.write(codes[chosen.argmax(axis=1)]), rows.kind
 
     def predict(self, X, strategy="adaptive", top_k=1, feature_mask=None):
@@ -329,9 +330,9 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
             When X has another number of columns, or values that are not finite.
         """
         model, rows, batch = self._question(X, feature_mask)
-        proba = np.empty((rows.n_rows, len(self._codes())), np.float32)
-        model.predict_proba(batch, proba)
-        proba = self._columns(proba, np.float32)
+        proba = self._columns(
+            *per_class(model, rows.n_rows, np.float32, partial(model.predict_proba, batch)), np.float32
+        )
         if self._meaning.labels is not None:
             total = proba.sum(axis=1, keepdims=True)
             proba = np.divide(proba, total, where=total > 0, out=np.full_like(proba, 1 / proba.shape[1]))

@@ -201,8 +201,7 @@ class FastKMeansRegressor(RegressorMixin, BaseFastKMeans):
     @property
     def centroid_targets(self):
         """Target of each prototype, array of shape (K, M)."""
-        facts = self._facts()
-        return self._shown("centroid_targets", (facts["k"], facts["n_targets"]))
+        return self._shown("centroid_targets", "k", "n_targets")
 
     def _state_names(self) -> list[str]:
         return super()._state_names() + ["centroid_targets"]

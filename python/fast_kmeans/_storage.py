@@ -61,8 +61,11 @@ def _estimator_of(model: _core.Model, what: str, wanted: Any = None):
         raise ValueError(
             f"{what} holds a {params['task']}: read it with fast_kmeans.load or {found.__name__}.load"
         )
-    known = found._get_param_names()
-    estimator = (wanted or found)(**{name: value_of(name, params[name]) for name in TABLE if name in known})
+    known = [name for name in found._get_param_names() if name in TABLE]
+    arguments = {name: value_of(name, params[name]) for name in known}
+    own = (wanted or found)._get_param_names()  # a subclass may take fewer
+    estimator = (wanted or found)(**{name: arguments[name] for name in known if name in own})
+    vars(estimator).update(arguments)
     if model.describe()["fitted"]:
         estimator._take(model)
         if hasattr(estimator, "standardize_"):
@@ -166,9 +169,11 @@ class Storage(FittedAttributes):
             model file, from which ``load_state_dict`` restores everything. Tensors when the model was fitted
             with tensors, so that ``torch.save`` and ``torch.load(weights_only=True)`` take it.
         """
-        entries = OrderedDict((name, getattr(self, name)) for name in self._state_names())
-        data = np.frombuffer(self._fitted().to_bytes(), np.uint8)
-        return OrderedDict(entries, model=give(data, self._kind))
+        model = self._fitted().copy()  # one moment of a model that another thread may be teaching
+        still = object.__new__(type(self))
+        still.__dict__.update(self.__dict__, _model=model, _cache={})
+        entries = OrderedDict((name, getattr(still, name)) for name in still._state_names())
+        return OrderedDict(entries, model=give(np.frombuffer(model.to_bytes(), np.uint8), self._kind))
 
     def _state_names(self) -> list[str]:
         names = ["centroids", "centroid_weights", "feature_weights", "frozen_mask"]

@@ -252,8 +252,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
         model, rows, batch = engine._question(X, None)
         nearest = np.empty((rows.n_rows, 1), np.int64)
         model.nearest(batch, 1, index=nearest)
-        codes = np.empty(model.describe()["k"], np.int64)
-        model.get("centroid_labels", codes)
+        codes = engine._read("centroid_labels", "k", dtype=np.int64)
         return engine._meaning.write(codes[nearest[:, 0]])
 
     def predict_proba(self, X) -> np.ndarray:

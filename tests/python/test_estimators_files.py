@@ -296,3 +296,19 @@ def test_a_model_of_standardized_rows_says_so(tmp_path):
         other = through_file(model, tmp_path / "model.fkm")
     assert [values.tolist() for values in other.standardize_] == [[1, 2.5, -3, 0], [1, 2, 0.5, 1e-05]]
     assert not hasattr(other.fit(X, CLASS), "standardize_")
+
+
+class Narrow(FastKMeansClassifier):
+    """Takes fewer arguments than its base, and one of its own."""
+
+    def __init__(self, k_init=3, extra=1, distance="euclidean"):
+        super().__init__(k_init=k_init, distance=distance)
+        self.extra = extra
+
+
+def test_a_subclass_with_other_arguments_reads_its_files(tmp_path):
+    model = Narrow(k_init=2, extra=5).set_params(distance="l1").fit(X, CLASS)
+    model.save(tmp_path / "narrow.fkm")
+    again = Narrow.load(tmp_path / "narrow.fkm")
+    assert again.get_params() == {"k_init": 2, "extra": 1, "distance": "l1"}
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))

@@ -656,3 +656,9 @@ def test_soft_types_and_distances_all_work(task):
             if soft_type in ("scaled", "softmax_scaled"):
                 model.finetune(X, Y[task], epochs=1, lr=0.01)
             assert np.isfinite(np.asarray(model.predict(X), float)).all()
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, 10.5, math.nan, "auto"])
+def test_a_learning_rate_that_is_none(lr):
+    with pytest.raises(ValueError, match=r"lr is .*in \(0, 10\]"):
+        fitted("classifier").finetune(X, CLASS, lr=lr)
