@@ -33,8 +33,8 @@ __all__ = [
 
 
 def __getattr__(name):
-    """``fast_kmeans.plot`` and ``fast_kmeans.onnx`` are imported when they are used: they need extras."""
-    if name in ("onnx", "plot"):
+    """``fast_kmeans.sparse``, and what needs extras, is imported when it is used."""
+    if name in ("onnx", "plot", "sparse"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The C extension: each function checks its arguments, borrows buffers, releases the GIL and calls one function of
 fastkmeans.h. Arrays are anything with the buffer protocol or DLPack on the CPU; nothing is converted here, so a wrong
 type or shape is a TypeError or ValueError. Outputs are writable C-contiguous buffers that the caller made.

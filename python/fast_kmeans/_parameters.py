@@ -27,12 +27,15 @@ def words_of(name: str) -> list[str]:
 
 
 def refusal(name: str, value: object) -> ValueError:
-    """The core's words for a value that is not valid."""
+    """In the manner of the core, for a value that is not valid."""
     row, words = TABLE[name], words_of(name)
     if row["kind"] == "choice":
         return ValueError(f"{name} is {value!r}; valid: {', '.join(words)}")
+    if row["kind"] == "bool":
+        return ValueError(f"{name} is {value!r}; it must be True or False")
     others = "".join(f" or {None if word == 'none' else word!r}" for word in words)
-    return ValueError(f"{name} is {value!r}; it must be {row['valid']}{others}")
+    number = "an integer" if row["kind"] == "int" else "a number"
+    return ValueError(f"{name} is {value!r}; it must be {number} {row['valid']}{others}")
 
 
 def check_words(arguments: dict[str, Any]) -> None:

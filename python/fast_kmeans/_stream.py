@@ -19,6 +19,7 @@ from ._targets import mask_of, weight_of
 if TYPE_CHECKING:
     from ._base import BaseFastKMeans
 
+FILE_OPTIONS = ("format", "header", "index_base", "n_cols")
 ROWS_AT_ONCE = 65536  # of a table that is read anew for each epoch
 
 
@@ -42,6 +43,11 @@ def fit_stream(
     fresh = not estimator.__sklearn_is_fitted__()
     if fresh and gradient_step:
         estimator._fitted()
+    if fresh and resume and checkpoint is not None and os.path.exists(checkpoint):
+        raise ValueError(
+            f"resume=True, but this estimator has learned nothing and would replace {os.fspath(checkpoint)!r}: "
+            "read that with fast_kmeans.load and call fit_stream of what it gives"
+        )
     stream.open()
     model = stream.new_model() if fresh else estimator._model
     stream.prepare(model)
@@ -187,6 +193,12 @@ def _seen_tags(model: _core.Model) -> list[int]:
 class _File(_Named):
     def __init__(self, estimator, path: str, target, weight, file_options: dict[str, Any]):
         super().__init__(estimator)
+        for name in file_options:
+            if name not in FILE_OPTIONS:
+                raise TypeError(
+                    f"fit_stream got an unexpected keyword argument {name!r}; "
+                    f"valid for files: {', '.join(FILE_OPTIONS)}"
+                )
         self.path, self.file_options = path, file_options
         self.names = {"target": _column(target), "weight": _column(weight)}
 

@@ -5,6 +5,8 @@ SPDX-License-Identifier: Apache-2.0"""
 import copy
 import inspect
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -212,3 +214,9 @@ def test_torch_rows_give_numpy_answers(data):
     clf = FastKMeansClassifier(soft=False).fit(torch.from_numpy(X.toarray()), torch.from_numpy(y))
     assert type(clf.predict(torch.from_numpy(X_test.toarray()))) is np.ndarray
     assert type(clf.centroids) is np.ndarray
+
+
+def test_the_module_is_there_without_an_import_of_its_own():
+    code = "import fast_kmeans; print(fast_kmeans.sparse.FastKMeansClassifier.__name__)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert said == "FastKMeansClassifier\n"

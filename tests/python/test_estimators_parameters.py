@@ -169,12 +169,14 @@ def test_every_argument_is_checked_again_in_fit(task, name):
 @pytest.mark.parametrize(
     "name, value, message",
     [
-        ("temperature", 0, "temperature is 0; it must be > 0"),
-        ("top_k", 0, "top_k is 0; it must be >= 1, or -1 for all"),
-        ("k_max", 0, "k_max is 0; it must be >= 1 or None"),
+        ("temperature", 0, "temperature is 0; it must be a number > 0"),
+        ("top_k", 0, "top_k is 0; it must be an integer >= 1, or -1 for all"),
+        ("k_max", 0, "k_max is 0; it must be an integer >= 1 or None"),
         ("learning_rate", 11, r"learning_rate is 11.*in \(0, 10\]"),
-        ("k_init", "3", "k_init is '3'; it must be >= 1 or 'auto'"),
+        ("k_init", "3", "k_init is '3'; it must be an integer >= 1 or 'auto'"),
         ("distance", "far", "distance is 'far'; valid: cosine, euclidean, l1"),
+        ("k_init", 2.0, "k_init is 2.0; it must be an integer >= 1 or 'auto'"),
+        ("sparse", "yes", "sparse is 'yes'; it must be True or False"),
         ("n_threads", -2, "n_threads is -2; it must be >= 1, or -1"),
     ],
 )

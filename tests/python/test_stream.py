@@ -187,6 +187,22 @@ def test_after_a_crash_the_end_is_the_same_bit_for_bit(kind, csv, table, tmp_pat
     assert fast_kmeans.load(checkpoint).predict(X).tolist() == undisturbed.predict(X).tolist()
 
 
+def test_resume_never_replaces_a_checkpoint_by_a_beginner(tmp_path):
+    checkpoint = tmp_path / "long.fkm"
+    classifier().fit_stream(batches, epochs=2, checkpoint=checkpoint, resume=True)  # nothing is there yet
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=r"resume=True.*long\.fkm.*fast_kmeans\.load"):
+        classifier().fit_stream(batches, checkpoint=checkpoint, resume=True)
+    assert checkpoint.read_bytes() == before
+
+
+def test_options_of_files_are_checked_by_name(tmp_path):
+    with pytest.raises(TypeError, match="fit_stream.*'sep'.*format, header, index_base, n_cols"):
+        classifier().fit_stream(tmp_path / "rows.csv", target="label", sep=";")
+    with pytest.raises(ValueError, match="format is 'parquet'; valid: auto, csv, tsv, libsvm, npy"):
+        classifier().fit_stream(tmp_path / "rows.csv", target="label", format="parquet")
+
+
 def test_a_checkpoint_in_the_middle_knows_the_names(tmp_path):
     models = []
 
