@@ -34,7 +34,8 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
 
     Rows ``X`` may be arrays of numpy, torch (CPU), scipy.sparse, pandas, polars or pyarrow; answers come back
     as tensors when the rows were a tensor, and as numpy arrays otherwise. A call that fails leaves the
-    estimator as it was. Arguments changed after a fit (``set_params``) count from the next ``fit`` on.
+    estimator as it was; one that Ctrl-C or an exception of a callback ends keeps what it has learned so far.
+    Arguments changed after a fit (``set_params``) count from the next ``fit`` on.
     """
 
     _task: str

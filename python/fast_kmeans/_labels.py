@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 
-from ._targets import numbers_of, tags_of, vector_of
+from ._targets import numbers_of, plain_tags, tags_of, vector_of
 
 ReadNote = Callable[[str], "str | None"]
 
@@ -211,7 +211,7 @@ class Tags:
 
     def read(self, y, n_rows: int, grow: bool, name: str = "y") -> tuple[dict[str, Any], Tags]:
         if not hasattr(y, "shape"):
-            y = np.asarray(y)
+            y = plain_tags(y)
         one_column = len(y.shape) == 1 or tuple(y.shape[1:]) == (1,)
         if self.labels is not None or (one_column and not self.n_columns):
             return self._read_labels(y, one_column, n_rows, grow, name)

@@ -82,15 +82,7 @@ def tags_of(y, n_rows: int) -> tuple[np.ndarray, np.ndarray, int]:
     sparse; or from one column of integers, one tag per row."""
     if kind_of(y) is Kind.TORCH and str(y.layout) != "torch.strided":
         y = rows_of_tensor(y, "y")
-    try:
-        y = _plain(y, "y")
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise
-        raise ValueError(
-            "y holds lists of different lengths; it must be an indicator matrix, rows x tags, as "
-            "sklearn.preprocessing.MultiLabelBinarizer makes it"
-        ) from None
+    y = plain_tags(y)
     if not sparse.issparse(y):
         if y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1):
             return _one_tag_each(y.reshape(-1), n_rows)
@@ -110,6 +102,19 @@ def tags_of(y, n_rows: int) -> tuple[np.ndarray, np.ndarray, int]:
         row = int(np.searchsorted(indptr, first, side="right")) - 1
         raise ValueError(f"y must hold 0 and 1; row {row}, column {columns[first]} is {values[first]}")
     return indptr.astype(np.int64), columns.astype(np.int32), y.shape[1]
+
+
+def plain_tags(y):
+    """numpy, or a scipy matrix; lists of tags are refused in words."""
+    try:
+        return _plain(y, "y")
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "y holds lists of different lengths; it must be an indicator matrix, rows x tags, as "
+            "sklearn.preprocessing.MultiLabelBinarizer makes it"
+        ) from None
 
 
 def _one_tag_each(y: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -662,3 +662,9 @@ def test_soft_types_and_distances_all_work(task):
 def test_a_learning_rate_that_is_none(lr):
     with pytest.raises(ValueError, match=r"lr is .*in \(0, 10\]"):
         fitted("classifier").finetune(X, CLASS, lr=lr)
+
+
+def test_lists_of_tags_are_refused_in_words():
+    lists = [list(range(row % 3)) for row in range(90)]
+    with pytest.raises(ValueError, match="y holds lists of different lengths.*MultiLabelBinarizer"):
+        unfitted("multilabel").fit(X, lists)
