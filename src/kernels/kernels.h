@@ -90,7 +90,8 @@ struct fkmi_byte_rows {
  * are; both four dimensions at a time, zeros behind the last: x[(d / 4 * rows + r) * 4 + d % 4], panels with cols. */
 struct fkmi_byte_tile {
     bool (*runs_here)(void);
-    bool pays;              /* by far fewer cycles than those of floats */
+    /* From so many prototypes, and coordinates of them, on they are measured to save time; 0: never. */
+    int64_t least_k, least_coordinates;
     int rows, cols, stride; /* stride: floats by row come in groups of this many, of which `rows` count */
     int most, offset;
     /* Nearest integers of x most / max |x|, and what they stand for */

@@ -97,9 +97,10 @@ FKMI_INLINE void v32_transpose(v32 r[8])
 
 /* Bytes, four to a lane. Pairs of products meet in 16 bits: 2 x 127 x 127 fits, so rows have seven bits. */
 typedef __m256i v8;
-#define BYTE_MOST   63
-#define BYTES_PAY   true
-#define BYTE_OFFSET 64
+#define BYTE_MOST               63
+#define BYTES_LEAST_K           512
+#define BYTES_LEAST_COORDINATES 65536
+#define BYTE_OFFSET             64
 FKMI_INLINE v8 v8_load(const void *p) { return _mm256_loadu_si256(p); }
 FKMI_INLINE v8 v8_set1(const void *quad)
 {

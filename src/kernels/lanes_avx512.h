@@ -89,9 +89,10 @@ FKMI_INLINE void v32_transpose(v32 r[16])
 
 /* Bytes, four to a lane. gcc 12 copies the sums of its own function for this instruction from register to register. */
 typedef __m512i v8;
-#define BYTE_MOST   127
-#define BYTES_PAY   true
-#define BYTE_OFFSET 128
+#define BYTE_MOST               127
+#define BYTES_LEAST_K           128
+#define BYTES_LEAST_COORDINATES 16384
+#define BYTE_OFFSET             128
 FKMI_INLINE v8 v8_load(const void *p) { return _mm512_loadu_si512(p); }
 FKMI_INLINE v8 v8_set1(const void *quad)
 {

@@ -106,9 +106,10 @@ FKMI_INLINE void v32_transpose(v32 r[4])
 
 /* Bytes, four to a lane; sums wrap. */
 typedef uint8_t v8 __attribute__((vector_size(16)));
-#define BYTE_MOST   127
-#define BYTES_PAY   false
-#define BYTE_OFFSET 128
+#define BYTE_MOST               127
+#define BYTES_LEAST_K           0
+#define BYTES_LEAST_COORDINATES 0
+#define BYTE_OFFSET             128
 FKMI_INLINE v8 v8_load(const void *p)
 {
     v8 x;

@@ -310,7 +310,7 @@ TEST(bytes_that_pay_and_bytes_that_do_not)
     struct fkmi_pack *pack = NULL;
 
     for (int data = 0; data < N_DATA; data++) {
-        struct problem p = problem_of(&random, (enum data)data, FKM_METRIC_EUCLIDEAN, 700, 600, 24, false);
+        struct problem p = problem_of(&random, (enum data)data, FKM_METRIC_EUCLIDEAN, 700, 600, 40, false);
 
         for (int repeat = 0; repeat < 2; repeat++)
             check_problem(context, &p, &pack, 2);

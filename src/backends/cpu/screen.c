@@ -14,10 +14,8 @@
 
 #include "base/interrupt.h"
 
-#define LEAST_DIM       16
 #define MOST_DIM        65536 /* sums of as many products of bytes fit in 32 bits */
-#define LEAST_K         192
-#define LEAST_ROWS      256 /* from which filling the screen pays */
+#define LEAST_ROWS      256   /* from which filling the screen pays */
 #define POINTS_FOR_MEAN 256
 #define UNIT            0x1p-24
 #define UP              (1 + 0x1p-18) /* more than the rounding of what it is multiplied with */
@@ -35,8 +33,9 @@ enum state { EMPTY, FILLING, FULL };
 
 struct fkmi_screen {
     _Atomic int state;
-    _Atomic int64_t n_rows; /* scanned since the pack was made */
-    _Atomic int n_skipped;  /* packs left to scan without a screen */
+    _Atomic int64_t n_rows;     /* scanned since the pack was made */
+    _Atomic int n_skipped;      /* packs left to scan without a screen */
+    _Atomic int n_poor, n_fine; /* cells of this pack for which bytes did not pay, and did */
     int64_t n_quads;
     int8_t *bytes;  /* n_panels x n_quads x cols x 4 */
     int32_t *start; /* by lane, as the following */
@@ -64,6 +63,8 @@ void fkmi_screen_renew(struct fkmi_screen *screen)
 
     atomic_store(&screen->state, EMPTY);
     atomic_store(&screen->n_rows, 0);
+    atomic_store(&screen->n_poor, 0);
+    atomic_store(&screen->n_fine, 0);
     atomic_store(&screen->n_skipped, n_skipped > 0 ? n_skipped - 1 : 0);
 }
 
@@ -288,6 +289,16 @@ static bool can_screen(const struct fkmi_pack *pack, const struct fkmi_rows *row
     return true;
 }
 
+/* A list of several nearest has a lower threshold, and fills with as many distances. */
+static bool is_worth(const struct fkmi_pack *pack, int64_t most)
+{
+    const struct fkmi_byte_tile *tile = tile_of(pack);
+
+    return tile->least_k > 0 && pack->k / most >= tile->least_k &&
+           pack->k / most * pack->dim >= tile->least_coordinates &&
+           atomic_load(&pack->screen->n_skipped) == 0;
+}
+
 fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, enum fkmi_scan_bytes wish, int64_t most, bool *use)
 {
@@ -298,8 +309,7 @@ fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack
     *use = false;
     if (wish == FKMI_BYTES_NEVER || !can_screen(pack, rows, most))
         return FKM_OK;
-    if (wish == FKMI_BYTES_IF_WORTH && (pack->dim < LEAST_DIM || pack->k < LEAST_K || !tile_of(pack)->pays ||
-                                        atomic_load(&screen->n_skipped) > 0))
+    if (wish == FKMI_BYTES_IF_WORTH && !is_worth(pack, most))
         return FKM_OK;
     if (atomic_load_explicit(&screen->state, memory_order_acquire) == FULL) {
         *use = true;
@@ -641,10 +651,19 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
     }
 }
 
-/* All rows are for the tiles of floats, and so are the next packs. */
-static fkm_status give_up(struct fkmi_screen_cell *cell, struct fkmi_screen *screen)
+/* After more than a few cells for which bytes did not pay, the next ones and the next packs do without. */
+static void learn_from(const struct fkmi_screen_cell *cell, struct fkmi_screen *screen, bool paid)
 {
-    atomic_store(&screen->n_skipped, PACKS_TO_SKIP + 1);
+    if (paid)
+        atomic_fetch_add(&screen->n_fine, 1);
+    else if (4 * (atomic_fetch_add(&screen->n_poor, 1) + 1) > atomic_load(&screen->n_fine) + 4 &&
+             !cell->always)
+        atomic_store(&screen->n_skipped, PACKS_TO_SKIP + 1);
+}
+
+/* All rows are for the tiles of floats. */
+static fkm_status give_up(struct fkmi_screen_cell *cell)
+{
     cell->n_left = cell->n;
     for (int64_t i = 0; i < cell->n; i++) {
         cell->screened[i].left = true;
@@ -663,14 +682,16 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     cell->n_left = 0;
     cell->work = 0;
     if (!cell->always && atomic_load_explicit(&screen->n_skipped, memory_order_relaxed) > 0)
-        return give_up(cell, screen);
+        return give_up(cell);
     load_rows(cell, pack);
     for (int64_t panel = 0; panel < n_panels; panel++) {
         FKMI_TRY(fkmi_check_interrupt());
         for (int64_t t = 0; t < n_tiles; t++)
             screen_tile(cell, pack, t, panel);
-        if (cell->work > most_work)
-            return give_up(cell, screen);
+        if (cell->work > most_work) {
+            learn_from(cell, screen, false);
+            return give_up(cell);
+        }
     }
     for (int64_t i = 0; i < cell->n; i++) {
         if (cell->screened[i].left) {
@@ -681,7 +702,6 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
             fkmi_direct_fetch(cell->direct, cell->first + i + 1, cell->screened[i + 1].kept[0].index);
         settle(cell, pack, i);
     }
-    if (cell->work > most_work)
-        atomic_store(&screen->n_skipped, PACKS_TO_SKIP + 1);
+    learn_from(cell, screen, cell->work <= most_work);
     return FKM_OK;
 }
