@@ -46,9 +46,9 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
     l2_reg : float, default 0.0
         Penalty on leaving the end of phase 1.
     use_faiss : bool, default False
-        Approximate search for the nearest prototypes.
+        Approximate search for the nearest prototypes; ``fit`` refuses it, this build has no such index.
     use_compile : bool, default False
-        Kernels fitted to this model's shape; same results.
+        Taken, and without effect in this build: kernels are chosen for the machine.
     device : {None, 'cpu'}, default None
         Where work runs; this build has the CPU only.
     batch_size : int, default 10240
