@@ -10,6 +10,7 @@ heavy         exp of a Gaussian, times a scale for each row: a few values dwarf 
 sphere        the mixture, each row of length 1.
 duplicates    rows drawn from n / 10 different rows of the mixture.
 """
+
 import pathlib
 import sys
 
@@ -21,7 +22,9 @@ BLOCK = 65536
 
 
 def hierarchical(n, dim, seed):
-    shape = np.random.default_rng([dim, 1])  # centres and rotation: rows of every seed come from the same mixture
+    shape = np.random.default_rng(
+        [dim, 1]
+    )  # centres and rotation: rows of every seed come from the same mixture
     spread = (1.0 + np.arange(dim)) ** -POWER
     rotation = np.linalg.qr(shape.standard_normal((dim, dim)))[0].astype(np.float32)
     groups = 3 * shape.standard_normal((GROUPS, 1, dim)) * spread
@@ -43,7 +46,9 @@ def isotropic(n, dim, seed):
 
 def heavy(n, dim, seed):
     rows = np.random.default_rng([seed, dim, 4])
-    return np.exp(rows.standard_normal((n, dim), np.float32)) * np.exp(rows.standard_normal((n, 1), np.float32))
+    return np.exp(rows.standard_normal((n, dim), np.float32)) * np.exp(
+        rows.standard_normal((n, 1), np.float32)
+    )
 
 
 def sphere(n, dim, seed):
@@ -67,7 +72,9 @@ def make(kind, n, dim, seed=0):
 def classes(n, dim, n_classes, per_class, seed=0):
     """Rows and labels: each class has per_class Gaussians, near enough to each other that classes overlap."""
     shape = np.random.default_rng([dim, n_classes, 6])
-    centres = shape.standard_normal((n_classes * per_class, dim), np.float32) * np.float32(2.2 / np.sqrt(np.sqrt(dim)))
+    centres = shape.standard_normal((n_classes * per_class, dim), np.float32) * np.float32(
+        2.2 / np.sqrt(np.sqrt(dim))
+    )
     rows = np.random.default_rng([seed, dim, n_classes, 7])
     which = rows.permutation(n) % len(centres)  # every class has rows
     x = centres[which] + rows.standard_normal((n, dim), np.float32)

@@ -4,12 +4,13 @@
     python bench/peers.py [--quick] [--only PART ...] [--repeats 3] [--budget MINUTES] [--superkmeans FOLDER]
                           [--out FILE] [--table FILE ...]
 
-Every measurement runs in a process of its own, engines in turn, several times; the figure is the median. Needs the package
-fast_kmeans, scikit-learn, faiss-cpu and torch; an engine that is not there is left out by name. SuperKMeans is a checkout
-of github.com/lkuffo/SuperKMeans (or $SUPERKMEANS), compiled here with clang, Eigen and OpenBLAS. Prints JSON, one line
-for each workload and engine, to standard output and --out, and at the end the table; --table prints that of earlier
-results, the median over several files. OpenBLAS does not know every processor: the kernel that is fastest here is chosen
-for each library and said. `make bench-peers` installs what is needed and runs everything."""
+Every measurement runs in a process of its own, engines in turn, several times; the figure is the median. Needs the
+package fast_kmeans, scikit-learn, faiss-cpu and torch; an engine that is not there is left out by name. SuperKMeans
+is a checkout of github.com/lkuffo/SuperKMeans (or $SUPERKMEANS), compiled here with clang, Eigen and OpenBLAS. Prints
+JSON, one line for each workload and engine, to standard output and --out, and at the end the table; --table prints
+that of earlier results, the median over several files. OpenBLAS does not know every processor: the kernel that is
+fastest here is chosen for each library and said. `make bench-peers` installs what is needed and runs everything."""
+
 import argparse
 import json
 import os
@@ -26,7 +27,11 @@ sys.path.insert(0, str(HERE))
 from peers import report, workloads  # noqa: E402
 
 CORES_OF_OPENBLAS = ("", "Haswell", "Zen", "SkylakeX", "Cooperlake", "SapphireRapids")
-LIBRARY = {workloads.OURS: None, "hnsw": "faiss"}  # whose BLAS an engine uses: its own name's, unless said here
+LIBRARY = {
+    workloads.OURS: None,
+    workloads.FEWER: None,
+    "hnsw": "faiss",
+}  # whose BLAS an engine uses: its own name's, unless said here
 WORTH = 1.05  # a kernel must be faster than the library's own choice by so much
 
 
@@ -74,8 +79,9 @@ class Bench:
                 rates[core] = found["gflops"] if found else 0.0
             best = max(rates, key=rates.get)
             self.core[library] = best if rates[best] > WORTH * rates[""] else ""
-            print(json.dumps({"library": library, "sgemm_gflops": {core or "own choice": round(rate) for core, rate in
-                              rates.items()}, "chosen": self.core[library] or "own choice"}), flush=True)  # fmt: skip
+            chosen = self.core[library] or "own choice"
+            rates = {core or "own choice": round(rate) for core, rate in rates.items()}
+            print(json.dumps({"library": library, "sgemm_gflops": rates, "chosen": chosen}), flush=True)
         return self.core[library]
 
     # ---- one workload
@@ -93,7 +99,12 @@ class Bench:
         for turn in range(options.repeats):
             begun = time.monotonic()
             for engine in list(rounds):
-                spec = {"workload": workload.name, "engine": engine, "quick": options.quick, "folder": str(folder)}
+                spec = {
+                    "workload": workload.name,
+                    "engine": engine,
+                    "quick": options.quick,
+                    "folder": str(folder),
+                }
                 spec |= {"threads": options.threads, "judge": turn == 0}
                 found = self.ask(spec, self.choose_core(engine))
                 if found is None:
@@ -177,7 +188,11 @@ def read_table(paths):
                 seen.setdefault((line["workload"], line["engine"]), []).append(line)
     merged = []
     for found in seen.values():
-        middle = {key: statistics.median(line[key] for line in found) for key in ("seconds", "cpu_s") if key in found[0]}
+        middle = {
+            key: statistics.median(line[key] for line in found)
+            for key in ("seconds", "cpu_s")
+            if key in found[0]
+        }
         merged.append(found[-1] | middle)
     ours = {line["workload"]: line for line in merged if line["engine"] == workloads.OURS}
     for line in merged:
@@ -189,17 +204,27 @@ def read_table(paths):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="small shapes, to see that everything works")
-    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="workloads with one of these in their names")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="PART", help="workloads with one of these in their names"
+    )
     parser.add_argument("--engine", nargs="+", default=[], help="peers to measure; all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=60, metavar="MINUTES", help="no new workload or round after these")
+    parser.add_argument(
+        "--budget", type=float, default=60, metavar="MINUTES", help="no new workload or round after these"
+    )
     parser.add_argument("--superkmeans", default=os.environ.get("SUPERKMEANS"), metavar="FOLDER")
-    parser.add_argument("--data", default=str(ROOT.parent / "shared/data"), help="folder of real sets, with a load.py")
+    parser.add_argument(
+        "--data", default=str(ROOT.parent / "shared/data"), help="folder of real sets, with a load.py"
+    )
     parser.add_argument("--machine", default=str(ROOT / "build/bench/bench/bench_machine"), metavar="PROGRAM")
-    parser.add_argument("--folder", default=str(ROOT / "build/bench-peers"), help="where rows lie while they are needed")
+    parser.add_argument(
+        "--folder", default=str(ROOT / "build/bench-peers"), help="where rows lie while they are needed"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the rows there")
     parser.add_argument("--out", default=str(ROOT / "build/results/peers.jsonl"))
     parser.add_argument("--table", nargs="+", default=[], metavar="FILE", help="measure nothing")
@@ -230,7 +255,9 @@ def main():
                 talk(f"{workload.name}: left out, the {options.budget:g} minutes are over")
                 continue
             measured = bench.measure(workload)
-            for line in report.lines(workloads.sized(workload, options.quick), measured, machine) if measured else ():
+            for line in (
+                report.lines(workloads.sized(workload, options.quick), measured, machine) if measured else ()
+            ):
                 results.append(line)
                 print(json.dumps(line), flush=True)
                 print(json.dumps(line), file=file, flush=True)

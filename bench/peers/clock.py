@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wall time, processor time and peak memory of calls, in this process."""
+
 import statistics
 import time
 
@@ -33,8 +34,8 @@ class Clock:
         self.walls, self.cpus, self.need = [], [], 0.0
 
     def run(self, call, per=1, once=False):
-        """The result of call(), repeated when short unless once; per: what one call's time is divided by. Memory is that of
-        the first call, when nothing of it is there yet."""
+        """The result of call(), repeated when short unless once; per: what one call's time is divided by.
+        Memory is that of the first call, when nothing of it is there yet."""
         while True:
             if not self.walls:
                 forget_peak()

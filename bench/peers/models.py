@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised models against torch_reference: each function measures one engine at one case, as in clustering.py.
+"""The supervised models against torch_reference: a function measures one engine at one case, as in clustering.py.
 
-Both start from the same prototypes. Fine-tuning and answers start from a model that FastKMeans has fitted, untimed.
+Both start from the same prototypes; fine-tuning and answers from a model that FastKMeans has fitted, untimed.
 """
+
 import numpy as np
 
 RATE = 0.03
@@ -21,7 +22,11 @@ def classifier_of(case, start, label):
     from fast_kmeans import FastKMeansClassifier
 
     return FastKMeansClassifier(
-        distance="euclidean", soft_type="softmax_scaled", init_mode=(start, label), n_threads=case.threads, min_weight=0
+        distance="euclidean",
+        soft_type="softmax_scaled",
+        init_mode=(start, label),
+        n_threads=case.threads,
+        min_weight=0,
     )
 
 
@@ -35,7 +40,9 @@ def accuracy(case, answer):
 def fit_fastkmeans(case, clock):
     x, y, start, label = (case.array(name) for name in ("x", "y", "start", "start_label"))
     classifier_of(case, start, label).fit(start, label, max_iters=1)
-    model = clock.run(lambda: classifier_of(case, start, label).fit(x, y, max_iters=case.passes, tol=0), per=case.passes)
+    model = clock.run(
+        lambda: classifier_of(case, start, label).fit(x, y, max_iters=case.passes, tol=0), per=case.passes
+    )
     return {"accuracy": accuracy(case, model.predict(case.array("x_test")))}
 
 
@@ -60,7 +67,7 @@ def fitted(case):
 
 
 def as_tensors(model):
-    """What the reference needs to know of a fitted model: prototypes, their labels, the temperature in use."""
+    """What the reference needs of a fitted model: prototypes, labels, scale and the temperature in use."""
     import torch
 
     facts = model._model.describe()
@@ -101,10 +108,13 @@ def predict_torch(case, clock):
 
     (x,) = tensors(case, "x_test")
     model = fitted(case)
-    centres, label, scale, temperature = as_tensors(model)
+    centres, label, _, temperature = as_tensors(model)
     reference.predict_classes(x[:64], centres, label, case.classes, 5, temperature)
     answer = clock.run(lambda: reference.predict_classes(x, centres, label, case.classes, 5, temperature))
-    return {"accuracy": accuracy(case, answer), "agree": float((answer.numpy() == model.predict(case.array("x_test"))).mean())}
+    return {
+        "accuracy": accuracy(case, answer),
+        "agree": float((answer.numpy() == model.predict(case.array("x_test"))).mean()),
+    }
 
 
 # ---- multi-label: fit; regressor: answers
@@ -119,7 +129,11 @@ def tags_fastkmeans(case, clock):
 
     def fit(rows, tags, passes):
         return FastMultiLabelKMeansClassifier(
-            distance="euclidean", soft_type="softmax_scaled", init_mode=(start, one_each), n_threads=case.threads, min_weight=0
+            distance="euclidean",
+            soft_type="softmax_scaled",
+            init_mode=(start, one_each),
+            n_threads=case.threads,
+            min_weight=0,
         ).fit(rows, tags, max_iters=passes, tol=0)
 
     fit(start, one_each, 1)

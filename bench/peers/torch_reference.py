@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models' steps in plain PyTorch: what somebody would write who has the formulas and no kernels of their own.
 
-Rows and prototypes are float32, distances squared euclidean, classes 0, 1, ... Work goes in batches of `BATCH` rows, so that
-rows x prototypes never lie in memory at once.
+Rows and prototypes are float32, distances squared euclidean, classes 0, 1, ... Work goes in batches of `BATCH`
+rows, so that rows x prototypes never lie in memory at once.
 """
+
 import math
 
 import torch
@@ -22,8 +23,8 @@ def squared_distances(x, centres):
 
 
 def pull(x, rows_of, centres, centres_of):
-    """Every prototype to the mean of its rows: class by class, each row to the nearest prototype of its class. Returns the
-    masses too, and the mean of the distances."""
+    """Every prototype to the mean of its rows: class by class, each row to the nearest prototype of its class.
+    Returns the masses too, and the mean of the distances."""
     sums, mass, total = torch.zeros_like(centres), torch.zeros(len(centres)), 0.0
     for rows, own in zip(rows_of, centres_of, strict=True):
         if len(rows) == 0:
@@ -93,12 +94,15 @@ def fit_tags(x, tagged, centres, tag, passes):
 
 
 def finetune(x, y, centres, label, scale, epochs, lr, temperature=1.0, batch=256, top_k=8, warm_up=50):
-    """Cross-entropy of the blended answer over the nearest prototypes and the nearest one of the row's class; Adam, the rate
-    relative to the spread of the prototypes, rising over warm_up steps and falling along a cosine."""
+    """Cross-entropy of the blended answer over the nearest prototypes and the nearest one of the row's class; Adam,
+    the rate relative to the spread of the prototypes, rising over warm_up steps and falling along a cosine."""
     centres = centres.clone().requires_grad_()
     theta = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.Adam(
-        [{"params": [centres], "lr": lr * float(centres.detach().std(0).mean())}, {"params": [theta], "lr": lr}]
+        [
+            {"params": [centres], "lr": lr * float(centres.detach().std(0).mean())},
+            {"params": [theta], "lr": lr},
+        ]
     )
     steps = epochs * math.ceil(len(x) / batch)
     warm_up = max(1, min(warm_up, steps // 10))
@@ -114,7 +118,9 @@ def finetune(x, y, centres, label, scale, epochs, lr, temperature=1.0, batch=256
             distance = (norms - 2 * part @ centres.T).clamp(min=0)
             with torch.no_grad():
                 near = distance.topk(min(top_k, len(centres)), 1, largest=False).indices
-                own = distance.masked_fill(label[None, :] != classes[:, None], math.inf).argmin(1, keepdim=True)
+                own = distance.masked_fill(label[None, :] != classes[:, None], math.inf).argmin(
+                    1, keepdim=True
+                )
                 doubled = (near == own).any(1)
             chosen = torch.cat([near, own], 1)
             gap = distance.gather(1, chosen)

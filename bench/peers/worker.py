@@ -3,6 +3,7 @@
 
 Prints one JSON line. An engine called probe measures a library's matrix product instead.
 """
+
 import importlib
 import json
 import os
@@ -73,7 +74,9 @@ def main():
     settings = {name: spec[name] for name in ("threads", "judge", "superkmeans")}
     case = workloads.Case(workloads.sized(workload, spec["quick"]), spec["folder"], **settings)
     clock = Clock()
-    quality = getattr(importlib.import_module(f".{case.module}", __package__), f"{case.task}_{spec['engine']}")(case, clock)
+    quality = getattr(
+        importlib.import_module(f".{case.module}", __package__), f"{case.task}_{spec['engine']}"
+    )(case, clock)
     print(json.dumps(clock.report() | {"input_mb": case.input_mb(), "quality": quality}))
 
 
