@@ -21,6 +21,7 @@ from ._parameters import check_words, device_of, need_device
 from ._progress import Callback, Watcher
 from ._storage import Storage
 from ._stream import fit_stream
+from ._turns import in_turn
 
 HELD_OUT = 0.1
 """Share of the rows that early stopping holds out when nobody gave rows to evaluate on."""
@@ -107,6 +108,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
 
     # ---- learning
 
+    @in_turn
     def fit(
         self,
         X,
@@ -184,6 +186,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
     def _after_fit(self, lesson: Lesson) -> None:
         """What a task adds after fit."""
 
+    @in_turn
     def fit_batch(
         self, X, y=None, sample_weight=None, feature_mask=None, gradient_step: bool = False
     ) -> float:
@@ -240,6 +243,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         self.fit_batch(X, y, sample_weight, feature_mask)
         return self
 
+    @in_turn
     def fit_stream(
         self,
         source,
@@ -328,6 +332,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
             file_options=file_options,
         )
 
+    @in_turn
     def finetune(
         self,
         X,
@@ -410,6 +415,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
                     self._adopt(model, lesson, anew=False)
         return self
 
+    @in_turn
     def find_learning_rate(self, X, y=None, sample_weight=None, feature_mask=None) -> float:
         """Search the learning rate of gradient steps: 100 steps from 1e-5 to 1 on a copy of the model.
 
@@ -468,6 +474,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         kind = kind_of(X)
         return give(importance, kind, "float32" if kind is Kind.TORCH else "float64")
 
+    @in_turn
     def freeze_centroids(self, mask=None) -> Self:
         """Freeze prototypes: they never move, merge or die, and their gradients are 0.
 

@@ -15,6 +15,7 @@ from ._arrays import Kind, give, host_array
 from ._attributes import FittedAttributes
 from ._labels import lines_of, names_of
 from ._parameters import TABLE, context_of, value_of
+from ._turns import in_turn
 
 _classes: dict[str, Any] = {}
 
@@ -179,6 +180,7 @@ class Storage(FittedAttributes):
         names = ["centroids", "centroid_weights", "feature_weights", "frozen_mask"]
         return names + (["centroid_feature_weights"] if self._facts()["has_ages"] else [])
 
+    @in_turn
     def load_state_dict(self, state_dict) -> None:
         """Restore what ``state_dict`` gave, also on an estimator that was never fitted.
 
@@ -219,7 +221,8 @@ class Storage(FittedAttributes):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        state.pop("_cache", None)
+        for name in ("_cache", "_turn"):
+            state.pop(name, None)
         if "_model" in state:
             state["_model"] = state["_model"].to_bytes()
         return state

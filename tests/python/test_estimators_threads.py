@@ -2,6 +2,7 @@
 """Answers while another thread teaches the same estimator: a model that grows between two looks at it."""
 
 import copy
+import pickle
 import threading
 
 import numpy as np
@@ -102,3 +103,47 @@ def test_a_state_dict_is_one_moment_of_a_model_that_learns():
     thread.join()
     for state in states[-50:]:
         unfitted("classifier").load_state_dict(state)
+
+
+def test_threads_that_bring_new_classes_take_turns():
+    """Each names its new class before the other has learned its own."""
+    for _ in range(5):
+        model = FastKMeansClassifier(**EUCLIDEAN)
+        model.fit_batch(X[CLASS == 0], NAMES[CLASS == 0])
+        together = threading.Barrier(2)
+
+        def teach(which, model=model, together=together):
+            together.wait()
+            for _ in range(3):
+                model.fit_batch(X[CLASS == which], NAMES[CLASS == which])
+
+        teachers = [threading.Thread(target=teach, args=(which,)) for which in (1, 2)]
+        for teacher in teachers:
+            teacher.start()
+        for teacher in teachers:
+            teacher.join()
+        assert model.classes_.tolist() == ["cat", "dog", "eel"]
+        assert (model.predict(X) == NAMES).mean() > 0.9
+
+
+def test_a_lesson_waits_for_another_of_the_same_estimator():
+    model = FastKMeansClassifier(**EUCLIDEAN).fit(X, NAMES)
+    second = threading.Thread(target=model.fit_batch, args=(X, NAMES))
+    seen = []
+
+    def callback(progress):
+        if not seen:
+            second.start()
+            second.join(0.2)
+            seen.append(second.is_alive())
+
+    model.fit(X, NAMES, callbacks=callback)
+    second.join()
+    assert seen == [True]
+
+
+def test_copies_do_not_share_turns():
+    model = FastKMeansClassifier(**EUCLIDEAN).fit(X, NAMES)
+    copied = pickle.loads(pickle.dumps(model))
+    assert "_turn" not in vars(copied)
+    copied.fit_batch(X, NAMES)
