@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# python.sh venv|tests|oldest|wheel|docs|peers — the Python side: builds and installs the package as a user would and tests it.
-# Results lie in build/results, environments in build/venv*. Called by test.sh and the Makefile.
+# python.sh quickstart|install|tests|oldest|wheel|docs|peers — the Python side: builds and installs the package as a user
+# would and tests it. Results lie in build/results, environments in build/venv*. Called by test.sh and the Makefile.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 cd "$(dirname "$0")/.."
