@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import validation
 from sklearn.utils.validation import check_array
 
 FLOATS = ("float16", "float32", "float64")
@@ -70,7 +71,24 @@ def columns_of(X, rows: Rows):
     """What scikit-learn's validate_data shall look at: X, or numbers of its width where X does not tell,
     as streams and tables with lists of several columns do not."""
     told = not hasattr(X, "__arrow_c_stream__") or getattr(X, "shape", (None,))[1:] == (rows.n_cols,)
-    return X if told else np.broadcast_to(np.float32(0), (rows.n_rows, rows.n_cols))
+    if not told:
+        return np.broadcast_to(np.float32(0), (rows.n_rows, rows.n_cols))
+    known = hasattr(X, "__dataframe__") or is_pandas_frame(X) or hasattr(validation, "nw")  # narwhals
+    return X if known or rows.feature_names is None else _Columns((rows.n_rows, rows.n_cols), rows.feature_names)
+
+
+@dataclass
+class _Columns:
+    """Tables as scikit-learn before 1.9 knows them, for those that no longer speak that protocol."""
+
+    shape: tuple[int, int]
+    names: list[str]
+
+    def __dataframe__(self):
+        return self
+
+    def column_names(self) -> list[str]:
+        return self.names
 
 
 def give(array: np.ndarray, kind: Kind, dtype: str | None = None):
