@@ -28,6 +28,13 @@ exits 65 "resuming from what is no checkpoint" "$fkm" "${stream[@]}" --data rows
     --checkpoint whole.fkm --resume
 
 # ---- disturbed: interrupted with SIGNAL again and again, resumed, byte for byte the same
+# catches PROCESS: it handles SIGINT and SIGTERM by now.
+catches() {
+    local mask
+    mask=$(sed -n 's/^SigCgt:[^0-9a-f]*//p' "/proc/$1/status" 2>/dev/null)
+    [ -n "$mask" ] && [ $((0x$mask & 0x4002)) = $((0x4002)) ]
+}
+
 # disturb TITLE SIGNAL CODE REFERENCE ARGUMENTS...
 disturb() {
     local title=$1 signal=$2 expected=$3 reference=$4 code job stops=0 round
@@ -39,6 +46,7 @@ disturb() {
         if [ $round -le 4 ]; then
             # Once there is something to keep, at another moment each time.
             for _ in $(seq 200); do [ -e part.ckpt ] || [ -e part.fkm ] && break; sleep 0.01; done
+            for _ in $(seq 200); do catches $job || [ -e part.fkm ] && break; sleep 0.01; done
             sleep "0.0$((round * 2))"
             kill -"$signal" $job 2>/dev/null
         fi
