@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "prototypes/repel.h"
 
 static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t dim,
@@ -20,14 +21,19 @@ static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, in
     return FKM_OK;
 }
 
-static void clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t dim)
+/* Of sparse rows the sums may be the larger part of a pass. */
+static fkm_status clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t dim)
 {
     if (!sums->sum)
-        return;
-    memset(sums->sum, 0, (size_t)(k * dim) * sizeof(double));
+        return FKM_OK;
     memset(sums->mass, 0, (size_t)k * sizeof(double));
-    if (sums->ages)
-        memset(sums->ages, 0, (size_t)(k * dim) * sizeof(double));
+    for (int64_t j = 0; j < k; j++) {
+        FKMI_TRY(fkmi_check_every(1 + (1 << 20) / dim, j));
+        memset(sums->sum + j * dim, 0, (size_t)dim * sizeof(double));
+        if (sums->ages)
+            memset(sums->ages + j * dim, 0, (size_t)dim * sizeof(double));
+    }
+    return FKM_OK;
 }
 
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
@@ -103,8 +109,8 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
 
-    clear_sums(&cells->pull, cells->k, cells->dim);
-    clear_sums(&cells->push, cells->k, cells->dim);
+    FKMI_TRY(clear_sums(&cells->pull, cells->k, cells->dim));
+    FKMI_TRY(clear_sums(&cells->push, cells->k, cells->dim));
     for (int64_t first = 0; first < cells->n; first += cells->block) {
         const int64_t left = cells->n - first;
         const struct fkmi_rows block =

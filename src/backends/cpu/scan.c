@@ -369,6 +369,8 @@ static fkm_status scan_tiles(const struct scan_job *job, struct cell_scratch *sc
         while (job->epilogue == CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
             first_class++;
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
+            if (scratch->block.sparse) /* a full list is judged row by row, entries jumping about in memory */
+                FKMI_TRY(fkmi_check_interrupt());
             fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
             if (job->epilogue == LISTS)
                 offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed, panel == panel_begin);
@@ -387,6 +389,12 @@ static void write_list(const struct scan_job *job, struct fkmi_shortlist *list, 
                          job->distance + row * job->stride);
 }
 
+/* A sparse row's distances jump about in memory: 16 rows can take a tenth of a second. */
+static fkm_status check_at_row(const struct scan_job *job, int64_t i)
+{
+    return fkmi_rows_sparse(job->rows) ? fkmi_check_interrupt() : fkmi_check_every(ROWS_PER_CHECK, i);
+}
+
 /* Lists for rows first .. first + n against panels [panel_begin, panel_end), every row by direct
  * distances. */
 static fkm_status judge_cell(const struct scan_job *job, struct cell_scratch *scratch,
@@ -399,7 +407,7 @@ static fkm_status judge_cell(const struct scan_job *job, struct cell_scratch *sc
         const int64_t row = row_at(job, first, i);
         struct fkmi_range range = range_of(job, row);
 
-        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, i));
+        FKMI_TRY(check_at_row(job, i));
         range.begin = range.begin > panel_begin * cols ? range.begin : panel_begin * cols;
         range.end = range.end < panel_end * cols ? range.end : panel_end * cols;
         if (range.begin < range.end)
@@ -440,7 +448,7 @@ static fkm_status finish_rows(const struct scan_job *job, struct cell_scratch *s
         const int64_t row = row_at(job, first, i);
         const struct fkmi_row_facts *facts = &scratch->block.facts[i];
 
-        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, i));
+        FKMI_TRY(check_at_row(job, i));
         if (job->epilogue != LISTS) {
             if (facts->unusual)
                 replace_row(job, &scratch->direct, row);
