@@ -186,7 +186,8 @@ static bool is_in_range(const struct fkmi_direct *direct, int64_t j, double dist
     case FKM_METRIC_EUCLIDEAN:
         return is_ordinary(distance);
     case FKM_METRIC_COSINE:
-        return is_ordinary(pack->size[j]) && isfinite(distance);
+        return is_ordinary(pack->size[j]) && isfinite(distance) &&
+               (pack->space.real == FKMI_REAL_F64 || distance >= LEAST_COSINE_DISTANCE);
     default:
         return isfinite(distance);
     }
@@ -209,12 +210,7 @@ double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
         c = direct->c_memory;
     }
     distance = vector->distance[pack->space.metric](direct->x, c, direct->a, pack->dim);
-    if (pack->space.metric == FKM_METRIC_EUCLIDEAN ? !is_ordinary(distance) : !isfinite(distance))
-        return wide_distance(direct, j);
-    if (pack->space.metric == FKM_METRIC_COSINE && pack->space.real == FKMI_REAL_F32 &&
-        distance < LEAST_COSINE_DISTANCE)
-        return wide_distance(direct, j);
-    return distance * direct->factor;
+    return is_in_range(direct, j, distance) ? distance * direct->factor : wide_distance(direct, j);
 }
 
 void fkmi_direct_distances(struct fkmi_direct *direct, const int32_t *index, int n, double *distance)
