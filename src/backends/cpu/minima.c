@@ -8,14 +8,17 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 #include "backends/cpu/sketch.h"
+#include "base/interrupt.h"
 
 enum {
     SMALL_BLOCK = 128, /* rows of a block where every one is measured */
     LEAST_ROWS = 2048, /* with a sketch, */
     LEAST_POINTS = 16, /* after so many points */
     PANELS_AT_ONCE = 32,
+    ROWS_PER_CHECK = 64, /* for an interrupt */
     ROWS_AHEAD = 4,      /* asked for from memory before they are needed */
     TOUCHED_TOGETHER = 4 /* blocks not worth waking a thread for */
 };
@@ -193,6 +196,12 @@ static int64_t list_rows(const struct minima_job *job, struct block_scratch *scr
         for (int64_t i = 0; i < n; i++)
             maybe[i] = (uint16_t)((1u << job->pack->k) - 1);
     for (int64_t i = 0; i < n; i++) {
+        uint64_t next;
+
+        if (i + 4 <= n && (memcpy(&next, maybe + i, sizeof next), next == 0)) {
+            i += 3; /* four rows without */
+            continue;
+        }
         if (!(minima->distance[first + i] > 0))
             maybe[i] = 0;
         scratch->listed[n_listed] = (int16_t)i;
@@ -208,6 +217,12 @@ static double beyond_same(const struct fkmi_minima *minima, double distance)
     return distance > minima->work->wish.same ? distance : 0;
 }
 
+/* A sparse row's distances jump about in memory: a few of them take a moment. */
+static fkm_status check_at_row(const struct fkmi_minima *minima, int64_t i)
+{
+    return fkmi_check_every(fkmi_rows_sparse(&minima->rows) ? 1 : ROWS_PER_CHECK, i);
+}
+
 /* The numbers of the bits; returns how many. */
 static int bits_of(unsigned bits, int32_t *numbers)
 {
@@ -218,7 +233,7 @@ static int bits_of(unsigned bits, int32_t *numbers)
     return n;
 }
 
-static void try_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
+static fkm_status try_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
 {
     const struct fkmi_minima *minima = job->minima;
     const int64_t first = block * minima->block, n = rows_of(minima, block);
@@ -228,6 +243,8 @@ static void try_block(const struct minima_job *job, struct block_scratch *scratc
 
     for (int64_t j = 0; j < job->pack->k; j++)
         gain[j] = 0;
+    for (int64_t at = 0; at < n_listed && at < ROWS_AHEAD; at++)
+        fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at], 0);
     for (int64_t at = 0; at < n_listed; at++) {
         const int64_t i = first + scratch->listed[at];
         const double held = minima->distance[i], weight = weight_of(minima, i), pull = counted(minima, held);
@@ -236,6 +253,7 @@ static void try_block(const struct minima_job *job, struct block_scratch *scratc
         const int n_points = bits_of(minima->work->nearer[i], point);
         unsigned nearer = 0;
 
+        FKMI_TRY(check_at_row(minima, at));
         if (at + ROWS_AHEAD < n_listed)
             fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at + ROWS_AHEAD], 0);
         fkmi_direct_row(&scratch->direct, i);
@@ -252,6 +270,7 @@ static void try_block(const struct minima_job *job, struct block_scratch *scratc
         any |= nearer;
     }
     minima->work->any[block] = (uint16_t)any;
+    return FKM_OK;
 }
 
 static fkm_status try_blocks(void *argument, int64_t begin, int64_t end, int thread)
@@ -260,7 +279,7 @@ static fkm_status try_blocks(void *argument, int64_t begin, int64_t end, int thr
     struct block_scratch scratch = scratch_of(job, thread);
 
     for (int64_t block = begin; block < end; block++)
-        try_block(job, &scratch, block);
+        FKMI_TRY(try_block(job, &scratch, block));
     return FKM_OK;
 }
 
@@ -295,7 +314,7 @@ done:
 }
 
 /* Rows whose minimum the point lowers; the sketch of their panels follows. */
-static void take_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
+static fkm_status take_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
 {
     struct fkmi_minima *minima = job->minima;
     struct fkmi_sketch *sketch = minima->work->sketch;
@@ -309,6 +328,7 @@ static void take_block(const struct minima_job *job, struct block_scratch *scrat
         for (int64_t i = begin; i < begin + together && i < end; i++) {
             if (!(minima->work->nearer[i] & bit))
                 continue;
+            FKMI_TRY(check_at_row(minima, i));
             fkmi_direct_row(&scratch->direct, i);
             minima->distance[i] = beyond_same(minima, fkmi_direct_distance(&scratch->direct, job->taken));
             changed = true;
@@ -317,6 +337,7 @@ static void take_block(const struct minima_job *job, struct block_scratch *scrat
             fkmi_sketch_update(sketch, begin / together, minima->distance + begin);
     }
     sum_block(minima, block);
+    return FKM_OK;
 }
 
 static fkm_status take_blocks(void *argument, int64_t begin, int64_t end, int thread)
@@ -325,7 +346,7 @@ static fkm_status take_blocks(void *argument, int64_t begin, int64_t end, int th
     struct block_scratch scratch = scratch_of(job, thread);
 
     for (int64_t at = begin; at < end; at++)
-        take_block(job, &scratch, job->minima->work->touched[at]);
+        FKMI_TRY(take_block(job, &scratch, job->minima->work->touched[at]));
     return FKM_OK;
 }
 

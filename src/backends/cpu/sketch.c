@@ -8,7 +8,8 @@
 #include "base/random.h"
 
 enum {
-    SMALL_DIM = 8, /* up to here a sketch is the row itself */
+    SMALL_DIM = 8, /* up to here a sketch is in floats */
+    LEAST_WIDTH = 16,
     MOST_WIDTH = 48,
     MOST_SAMPLE = 1024,
     LEAST_SAMPLE = 64,
@@ -16,7 +17,7 @@ enum {
     SUBSPACE_ROUNDS = 4,
     PROBES = 512,      /* rows, */
     PROBE_POINTS = 16, /* points among them, */
-    WORTH = 8,         /* and a pair in so many may be left for a sketch to be worth its price */
+    WORTH = 5,         /* and a pair in so many may be left for a sketch to be worth its price */
     ROWS_AT_ONCE = 256
 };
 /* (a + b)^2 <= (1 + SPLIT) a^2 + (1 + 1 / SPLIT) b^2 */
@@ -307,10 +308,11 @@ static void find_errors(const struct sketch_job *job)
 
 static void shape_of(struct fkmi_sketch *sketch, const struct fkmi_kernels *kernels)
 {
-    const int64_t a_part = sketch->dim / 9 < MOST_WIDTH ? sketch->dim / 9 : MOST_WIDTH;
+    int64_t width = sketch->dim / 8;
 
+    width = width < LEAST_WIDTH ? LEAST_WIDTH : width > MOST_WIDTH ? MOST_WIDTH : width;
+    sketch->width = width < sketch->dim ? width : sketch->dim;
     sketch->dtype = sketch->dim <= SMALL_DIM ? FKM_DTYPE_F32 : FKM_DTYPE_F16;
-    sketch->width = sketch->dim <= SMALL_DIM ? sketch->dim : a_part < SMALL_DIM ? SMALL_DIM : a_part;
     sketch->tile = &kernels->tile[sketch->dtype];
     sketch->n_panels = (sketch->n - 1) / sketch->tile->cols + 1;
     sketch->n_cells = (sketch->n_panels - 1) / sketch->tile->cols + 1;
