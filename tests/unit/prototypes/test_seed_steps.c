@@ -1,0 +1,300 @@
+/* test_seed_steps.c — each step of greedy k-means++ against plain loops, and what ruling distances out must not change.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "unit/prototypes/field.h"
+
+#include <stdlib.h>
+
+#include "base/interrupt.h"
+#include "prototypes/seed.h"
+
+static struct fkmi_space space_of(const struct field *f)
+{
+    return fkmi_state_space(&f->state, f->wish.metric);
+}
+
+static fkm_status seed(const struct field *f, int64_t k, uint64_t random, unsigned screening, double *points,
+                       int64_t *found)
+{
+    const struct fkmi_space space = space_of(f);
+
+    return fkmi_seed_screened(f->context, &space, &f->rows, FKM_INIT_KMEANSPP, k, fkmi_random_from(random),
+                              screening, points, found);
+}
+
+/* ---- a step, in f64 */
+
+/* Row of the field at place i of a view of it. */
+static int64_t row_at(const struct fkmi_minima *minima, int64_t i) { return fkmi_row(&minima->rows, i); }
+
+static double naive_pull(const struct field *f, int64_t row, double distance)
+{
+    return field_weight(f, row) * (f->wish.metric == FKM_METRIC_L1 ? distance * distance : distance);
+}
+
+static double naive_to(const struct field *f, int64_t row, const double *point)
+{
+    const int dim = f->wish.dim;
+
+    return naive_distance(f->wish.metric, f->loaded + row * dim, point, f->w,
+                          f->mask ? f->mask + row * dim : NULL, dim);
+}
+
+/* Tries and takes rows, and compares gains, distances and sums. */
+static void check_steps(struct field_wish wish, unsigned screening)
+{
+    enum { STEPS = 12, TRIALS = 5 };
+    struct field f;
+    const struct fkmi_minima_family *family;
+    const struct fkmi_minima_wish settings = {.k = STEPS, .screening = screening};
+    struct fkmi_minima *minima;
+    struct fkmi_pack *pack = NULL;
+    struct fkmi_space space;
+    struct naive_random random = {wish.seed + 1};
+    double *points, *held, gain[TRIALS];
+    int64_t best = 0, drawn[TRIALS];
+
+    field_make(&f, wish);
+    space = space_of(&f);
+    family = f.context->backend->minima;
+    points = calloc((size_t)(TRIALS * wish.dim), sizeof *points);
+    held = calloc((size_t)wish.n, sizeof *held);
+    for (int i = 0; i < wish.n; i++)
+        held[i] = 1;
+    CHECK_OK(family->create(f.context, &space, &f.rows, &settings, &minima));
+    for (int step = 0; step < STEPS; step++) {
+        const int n_points = step == 0 ? 1 : TRIALS;
+        double sum = 0, expected = 0, lowered[TRIALS] = {0};
+
+        for (int64_t i = 0; i < wish.n; i++) { /* what stands before the step */
+            const int64_t row = row_at(minima, i);
+            CHECK_NEAR(field_weight(&f, row) > 0 ? held[row] : 0, minima->distance[i],
+                       1e-9 * (1 + held[row]));
+            expected += naive_pull(&f, row, held[row]);
+        }
+        for (int64_t b = 0; b < minima->n_blocks; b++)
+            sum += minima->sum[b];
+        CHECK_NEAR(expected, sum, 1e-9 * expected);
+        for (int p = 0; p < n_points; p++) {
+            drawn[p] = naive_below(&random, wish.n);
+            memcpy(points + p * wish.dim, f.loaded + row_at(minima, drawn[p]) * wish.dim,
+                   (size_t)wish.dim * sizeof *points);
+        }
+        CHECK_OK(
+            f.context->backend->pack(f.context, &space, FKM_DTYPE_F64, points, n_points, wish.mask, &pack));
+        if (step > 0) {
+            CHECK_OK(family->try(f.context, minima, pack, drawn, gain));
+            for (int64_t row = 0; row < wish.n; row++)
+                for (int p = 0; p < n_points; p++) {
+                    const double d = naive_to(&f, row, points + p * wish.dim);
+                    lowered[p] += naive_pull(&f, row, held[row]) - naive_pull(&f, row, fmin(d, held[row]));
+                }
+            for (int p = 0; p < n_points; p++)
+                CHECK_NEAR(lowered[p], gain[p], 1e-9 * expected);
+        }
+        best = step % n_points;
+        CHECK_OK(family->take(f.context, minima, pack, best));
+        for (int64_t row = 0; row < wish.n; row++) {
+            const double d = naive_to(&f, row, points + best * wish.dim);
+            held[row] = step == 0 ? d : fmin(d, held[row]);
+        }
+    }
+    family->free(minima);
+    f.context->backend->pack_free(pack);
+    free(points);
+    free(held);
+    field_free(&f);
+}
+
+TEST(minima_gains_and_sums_are_those_of_plain_loops)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (int kind = 0; kind < 16; kind++) {
+            const struct field_wish wish = {
+                FIELD_WISH,         .metric = (fkm_metric)metric, .n = 700,         .dim = kind & 8 ? 40 : 6,
+                .weight = kind & 1, .feature_weights = kind & 2,  .mask = kind & 4, .threads = 2};
+            struct field_wish sparse = wish;
+
+            check_steps(wish, FKMI_SCREEN_IF_WORTH);
+            check_steps(wish, FKMI_SCREEN_EARLY);
+            sparse.csr = true;
+            sparse.mask = false;
+            if (metric != FKM_METRIC_COSINE) /* some sparse rows are empty: no direction */
+                check_steps(sparse, FKMI_SCREEN_IF_WORTH);
+        }
+}
+
+/* ---- the same seeds */
+
+/* Rows that try bounds: as they are, in few copies, heavy-tailed, with equal columns, tiny, huge. */
+static void spoil(struct field *f, int kind)
+{
+    const int n = f->wish.n, dim = f->wish.dim;
+
+    for (int i = 0; i < n; i++)
+        for (int d = 0; d < dim; d++) {
+            const double value = naive_get(f->stored, f->wish.dtype, i * dim + d);
+            naive_set(f->stored, f->wish.dtype, i * dim + d,
+                      kind == 1   ? naive_get(f->stored, f->wish.dtype, i % 50 * dim + d)
+                      : kind == 2 ? exp(3 * value)
+                      : kind == 3 ? (d % 2 ? 5 : value)
+                      : kind == 4 ? value * 1e-18
+                      : kind == 5 ? value * 1e17
+                      : kind == 6 ? 1e4 + value
+                                  : value);
+        }
+}
+
+TEST(ruling_distances_out_changes_no_bit)
+{
+    static const int dims[] = {2, 8, 11, 40, 150};
+    enum { K = 60 };
+    double *with = calloc(K * 150, sizeof *with), *without = calloc(K * 150, sizeof *without);
+
+    for (int kind = 0; kind < 7; kind++)
+        for (int at = 0; at < 5; at++)
+            for (int metric = 0; metric < 2; metric++) /* cosine, euclidean */
+                for (int narrow = 0; narrow < 2; narrow++) {
+                    const unsigned screening =
+                        (kind + at + narrow) % 3 ? FKMI_SCREEN_EARLY : FKMI_SCREEN_IF_WORTH;
+                    const struct field_wish wish = {
+                        FIELD_WISH,       .metric = (fkm_metric)metric,
+                        .n = 2100,        .dim = dims[at],
+                        .classes = 7,     .spread = 8,
+                        .k = 1,           .dtype = narrow ? FKM_DTYPE_F32 : FKM_DTYPE_F64,
+                        .weight = at % 2, .feature_weights = kind % 2,
+                        .threads = 2};
+                    struct field f;
+                    int64_t n_with, n_without;
+
+                    field_make(&f, wish);
+                    spoil(&f, kind);
+                    CHECK_OK(seed(&f, K, 5, screening, with, &n_with));
+                    CHECK_OK(seed(&f, K, 5, screening | FKMI_SCREEN_NOTHING, without, &n_without));
+                    CHECK_INT(n_without, n_with);
+                    if (kind == 0 || (kind == 1 && metric == 1)) /* others can point the same way */
+                        CHECK_INT(kind == 0 ? K : 50, n_with);
+                                    : n_with == K); /* some point the same way */
+                                    CHECK(memcmp(with, without,
+                                                 (size_t)(n_with * dims[at]) * (narrow ? 4 : 8)) == 0);
+                                    field_free(&f);
+                }
+    free(with);
+    free(without);
+}
+
+TEST(sparse_rows_are_ruled_out_by_scores_without_a_difference)
+{
+    double with[40 * 9], without[40 * 9];
+
+    for (int metric = 0; metric < 3; metric++) {
+        struct field f;
+        int64_t found;
+
+        field_make(&f, (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .n = 900, .dim = 9,
+                                           .csr = true, .spread = 6, .weight = true});
+        CHECK_OK(seed(&f, 40, 5, FKMI_SCREEN_IF_WORTH, with, &found));
+        CHECK_INT(40, found);
+        CHECK_OK(seed(&f, 40, 5, FKMI_SCREEN_NOTHING, without, &found));
+        CHECK(memcmp(with, without, sizeof with) == 0);
+        field_free(&f);
+    }
+}
+
+TEST(threads_do_not_change_seeds_by_sketches)
+{
+    double first[40 * 12], points[40 * 12];
+
+    for (int threads = 1; threads <= 4; threads++) {
+        struct field f;
+        int64_t found;
+
+        field_make(&f,
+                   (struct field_wish){FIELD_WISH, .n = 5000, .dim = 12, .weight = true, .threads = threads});
+        CHECK_OK(seed(&f, 40, 2, FKMI_SCREEN_EARLY, points, &found));
+        CHECK_INT(40, found);
+        if (threads == 1)
+            memcpy(first, points, sizeof first);
+        CHECK(memcmp(first, points, sizeof first) == 0);
+        field_free(&f);
+    }
+}
+
+/* ---- ends */
+
+TEST(there_may_be_one_row_and_more_seeds_than_rows)
+{
+    for (unsigned screening = 0; screening < 2; screening++)
+        for (int n = 1; n <= 70; n += 23) {
+            struct field f;
+            double points[80 * 5];
+            int64_t found;
+
+            field_make(&f, (struct field_wish){FIELD_WISH, .n = n, .classes = 1, .k = 1});
+            CHECK_OK(seed(&f, 80, 1, screening, points, &found));
+            CHECK_INT(n, found);
+            field_free(&f);
+        }
+}
+
+TEST(a_failed_allocation_of_a_sketch_is_reported)
+{
+    struct field f;
+    double points[20 * 30];
+    int64_t found, n = 1;
+    fkm_status status;
+
+    field_make(&f, (struct field_wish){FIELD_WISH, .n = 300, .dim = 30, .feature_weights = true});
+    do {
+        (void)fkmi_memory_fail(n, 0);
+        status = seed(&f, 20, 1, FKMI_SCREEN_EARLY, points, &found);
+        (void)fkmi_memory_fail(0, 0);
+        CHECK(status == FKM_OK || status == FKM_ENOMEM);
+    } while (status != FKM_OK && n++ < 300);
+    CHECK(n > 20 && n < 300);
+    field_free(&f);
+}
+
+static int64_t asked, stop_at;
+static int ask(void *user)
+{
+    (void)user;
+    return ++asked == stop_at;
+}
+
+/* A class seeded inside a parallel call. */
+static fkm_status seed_class(void *job, int64_t begin, int64_t end, int thread)
+{
+    double points[40 * 12];
+    int64_t found;
+
+    (void)begin;
+    (void)end;
+    (void)thread;
+    return seed(job, 40, 2, FKMI_SCREEN_EARLY, points, &found);
+}
+
+TEST(seeding_stops_when_asked_to)
+{
+    for (int csr = 0; csr < 2; csr++) {
+        struct field f;
+        int64_t n_stopped = 0;
+
+        field_make(&f, (struct field_wish){FIELD_WISH, .n = 3000, .dim = 12, .csr = csr});
+        fkmi_interrupt_every(0);
+        fkm_set_interrupt(ask, NULL);
+        for (stop_at = 1; stop_at < 100000; stop_at += 1 + stop_at / 4) {
+            fkm_status status;
+
+            asked = 0;
+            status = fkmi_parallel(f.context->pool, 1, 1, seed_class, &f);
+            CHECK_INT(asked >= stop_at ? FKM_EINTERRUPTED : FKM_OK, status);
+            n_stopped += status == FKM_EINTERRUPTED;
+            if (status == FKM_OK)
+                break;
+        }
+        fkm_set_interrupt(NULL, NULL);
+        fkmi_interrupt_every(-1);
+        CHECK(n_stopped > 10);
+        field_free(&f);
+    }
+}
