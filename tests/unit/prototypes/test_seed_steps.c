@@ -173,10 +173,8 @@ TEST(ruling_distances_out_changes_no_bit)
                     CHECK_INT(n_without, n_with);
                     if (kind == 0 || (kind == 1 && metric == 1)) /* others can point the same way */
                         CHECK_INT(kind == 0 ? K : 50, n_with);
-                                    : n_with == K); /* some point the same way */
-                                    CHECK(memcmp(with, without,
-                                                 (size_t)(n_with * dims[at]) * (narrow ? 4 : 8)) == 0);
-                                    field_free(&f);
+                    CHECK(memcmp(with, without, (size_t)(n_with * dims[at]) * (narrow ? 4 : 8)) == 0);
+                    field_free(&f);
                 }
     free(with);
     free(without);
