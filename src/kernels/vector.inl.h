@@ -138,12 +138,62 @@ static double FN(cosine)(const void *x_at, const void *c_at, const void *a_at, i
     return V(cosine_of)(V(sum)(V(add)(d0, d1)), V(sum)(V(add)(x0, x1)), V(sum)(V(add)(c0, c1)));
 }
 
+/* Several cosines share the row's own sum; each is added up as above. */
+#define TOGETHER (ROWS > 12 ? 4 : 2)
+FKMI_INLINE void V(cosines_of)(const REAL *x, const REAL *const *c, const REAL *a, int64_t n, double *out)
+{
+    VEC dot[TOGETHER][2], cc[TOGETHER][2], xx[2] = {V(zero)(), V(zero)()};
+    int64_t i = 0;
+
+#define STEP(chain, load, at, w)                                                                             \
+    do {                                                                                                     \
+        const VEC u = load(x, at), au = a ? V(mul)(w, u) : u;                                                \
+        xx[chain] = V(fma)(au, u, xx[chain]);                                                                \
+        _Pragma("GCC unroll 4") for (int p = 0; p < TOGETHER; p++)                                           \
+        {                                                                                                    \
+            const VEC v = load(c[p], at), av = a ? V(mul)(w, v) : v;                                         \
+            dot[p][chain] = V(fma)(au, v, dot[p][chain]);                                                    \
+            cc[p][chain] = V(fma)(av, v, cc[p][chain]);                                                      \
+        }                                                                                                    \
+    } while (0)
+#define WHOLE(from, at)  V(load)((from) + (at))
+#define PARTLY(from, at) V(load_part)((from) + (at), n - (at))
+    _Pragma("GCC unroll 4") for (int p = 0; p < TOGETHER; p++)
+    {
+        dot[p][0] = dot[p][1] = cc[p][0] = cc[p][1] = V(zero)();
+    }
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        STEP(0, WHOLE, i, WHOLE(a, i));
+        STEP(1, WHOLE, i + LANES, WHOLE(a, i + LANES));
+    }
+    for (; i < n; i += LANES)
+        STEP(0, PARTLY, i, PARTLY(a, i));
+#undef STEP
+#undef WHOLE
+#undef PARTLY
+    _Pragma("GCC unroll 4") for (int p = 0; p < TOGETHER; p++) out[p] =
+        V(cosine_of)(V(sum)(V(add)(dot[p][0], dot[p][1])), V(sum)(V(add)(xx[0], xx[1])),
+                     V(sum)(V(add)(cc[p][0], cc[p][1])));
+}
 static void FN(cosine_many)(const void *x, const void *const *points, int64_t n_points, const void *a,
                             int64_t n, double *out)
 {
-    for (int64_t j = 0; j < n_points; j++)
+    int64_t j = 0;
+
+    for (; j + TOGETHER <= n_points; j += TOGETHER) {
+        const REAL *c[TOGETHER];
+
+        for (int p = 0; p < TOGETHER; p++)
+            c[p] = points[j + p];
+        if (a)
+            V(cosines_of)(x, c, a, n, out + j);
+        else
+            V(cosines_of)(x, c, NULL, n, out + j);
+    }
+    for (; j < n_points; j++)
         out[j] = FN(cosine)(x, points[j], a, n);
 }
+#undef TOGETHER
 
 /* out = s (x - mu); s and mu may be NULL */
 static void FN(transform)(void *out_at, const void *x_at, const void *mu_at, const void *s_at, int64_t n)
