@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/interrupt.h"
 #include "support/data.h"
 
 static fkm_model *learned_with(fkm_task task, const struct data *data, int n_threads)
@@ -144,5 +145,69 @@ TEST(eight_threads_ask_one_model_at_once)
     }
     free(askers);
     fkm_model_free(model);
+    data_free(&data);
+}
+
+/* ---- one model is taught and interrupted while another answers */
+
+struct teacher {
+    const fkm_batch *batch;
+    fkm_model *model;
+    int left;         /* questions until it says stop */
+    int interrupted;  /* calls */
+    fkm_status worst; /* neither FKM_OK nor FKM_EINTERRUPTED */
+};
+
+static int stop_soon(void *argument)
+{
+    struct teacher *teacher = argument;
+
+    return --teacher->left == 0;
+}
+
+static void *teach(void *argument)
+{
+    struct teacher *teacher = argument;
+
+    fkm_set_interrupt(stop_soon, teacher);
+    for (int i = 0; i < 60; i++) {
+        fkm_status status;
+        teacher->left = 1 + 3 * i;
+        status = i % 2 ? fkm_model_fit_batch(teacher->model, teacher->batch, NULL)
+                       : fkm_model_gradient_step(teacher->model, teacher->batch, NULL);
+        teacher->interrupted += status == FKM_EINTERRUPTED;
+        if (status != FKM_OK && status != FKM_EINTERRUPTED)
+            teacher->worst = status;
+    }
+    fkm_set_interrupt(NULL, NULL);
+    return NULL;
+}
+
+TEST(interrupts_of_one_thread_leave_the_answers_of_another_alone)
+{
+    struct data data = data_make(800, 9, 4, 64);
+    fkm_model *model = learned_with(FKM_TASK_CLASSIFY, &data, 3),
+              *taught = learned_with(FKM_TASK_CLASSIFY, &data, 3);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_CLASSIFY, 0, data.n);
+    struct teacher teacher = {.batch = &batch, .model = taught};
+    struct asker *askers = calloc(2, sizeof *askers);
+    pthread_t threads[2];
+
+    fkmi_interrupt_every(0);
+    askers[0].model = askers[1].model = model;
+    askers[0].batch = askers[1].batch = &batch;
+    ask(&askers[0]);
+    CHECK(pthread_create(&threads[0], NULL, ask, &askers[1]) == 0);
+    CHECK(pthread_create(&threads[1], NULL, teach, &teacher) == 0);
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    fkmi_interrupt_every(-1);
+    CHECK_INT(FKM_OK, askers[1].status);
+    CHECK(memcmp(askers[0].labels, askers[1].labels, sizeof askers[0].labels) == 0);
+    CHECK_INT(FKM_OK, teacher.worst);
+    CHECK(teacher.interrupted > 0);
+    free(askers);
+    fkm_model_free(model);
+    fkm_model_free(taught);
     data_free(&data);
 }
