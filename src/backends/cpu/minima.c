@@ -440,7 +440,7 @@ static fkm_status minima_take(struct fkm_context *context, struct fkmi_minima *m
     FKMI_TRY_GOTO(take_scratch(context, &job, 0, &memory));
     if (work->n_taken == 0) /* the first point lowers all that count */
         for (int64_t i = 0; i < minima->rows.n; i++)
-            work->nearer[i] = minima->distance[i] > 0 ? (uint16_t)(1u << j) : 0;
+            work->nearer[i] = (uint16_t)(minima->distance[i] > 0 ? 1u << j : 0u);
     for (int64_t block = 0; block < minima->n_blocks; block++)
         if (work->n_taken == 0 || work->any[block] >> j & 1)
             work->touched[n_touched++] = block;
