@@ -389,12 +389,30 @@ static void write_model(struct job *job)
 
 /* ---- cases */
 
-#define F1     {FKM_TASK_CLASSIFY, 50000, 784, 10, 20, 13, 10000}
-#define R1     {FKM_TASK_REGRESS, 50000, 128, 20, 20, 13, 50000}
-#define M1     {FKM_TASK_MULTILABEL, 20000, 128, 500, 3, 13, 4000}
-#define C1     {FKM_TASK_CLUSTER, 100000, 128, 1, 1000, 20, 100000}
-#define STREAM {FKM_TASK_CLASSIFY, STREAM_ROWS, 128, 10, 20, 3, 0}
-#define FILE1  {FKM_TASK_CLUSTER, 256, 1024, 1, 12800, 1, 0} /* 8 K D bytes: starts are kept too */
+#define F1                                                                                                   \
+    {                                                                                                        \
+        FKM_TASK_CLASSIFY, 50000, 784, 10, 20, 13, 10000                                                     \
+    }
+#define R1                                                                                                   \
+    {                                                                                                        \
+        FKM_TASK_REGRESS, 50000, 128, 20, 20, 13, 50000                                                      \
+    }
+#define M1                                                                                                   \
+    {                                                                                                        \
+        FKM_TASK_MULTILABEL, 20000, 128, 500, 3, 13, 4000                                                    \
+    }
+#define C1                                                                                                   \
+    {                                                                                                        \
+        FKM_TASK_CLUSTER, 100000, 128, 1, 1000, 20, 100000                                                   \
+    }
+#define STREAM                                                                                               \
+    {                                                                                                        \
+        FKM_TASK_CLASSIFY, STREAM_ROWS, 128, 10, 20, 3, 0                                                    \
+    }
+#define FILE1                                                                                                \
+    {                                                                                                        \
+        FKM_TASK_CLUSTER, 256, 1024, 1, 12800, 1, 0                                                          \
+    } /* 8 K D bytes: starts are kept too */
 
 static const struct bench_case cases[] = {
     {"F1.fit", F1, FKM_INIT_KMEANSPP, prepare_rows, call_fit},
