@@ -221,8 +221,7 @@ class Storage(FittedAttributes):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        for name in ("_cache", "_turn"):
-            state.pop(name, None)
+        state.pop("_cache", None)
         if "_model" in state:
             state["_model"] = state["_model"].to_bytes()
         return state

@@ -6,25 +6,23 @@ from __future__ import annotations
 import functools
 import os
 import threading
-
-_making = threading.Lock()
+import weakref
 
 
 def _restart() -> None:
-    global _making
+    """A forked child starts with locks of its own: the parent's may be held by threads that are not there."""
+    global _making, _turns
     _making = threading.Lock()
+    _turns = weakref.WeakKeyDictionary()  # estimator -> lock; beside it, so that no copy or file takes a lock along
 
 
+_restart()
 os.register_at_fork(after_in_child=_restart)
 
 
 def _turn_of(estimator) -> threading.RLock:
-    """The estimator's lock. A forked child has one of its own: the parent's may be held by a thread that is not there."""
-    state, process = vars(estimator), os.getpid()
     with _making:
-        if state.get("_turn", (0, None))[0] != process:
-            state["_turn"] = (process, threading.RLock())
-        return state["_turn"][1]
+        return _turns.setdefault(estimator, threading.RLock())
 
 
 def in_turn(learn):

@@ -145,5 +145,14 @@ def test_a_lesson_waits_for_another_of_the_same_estimator():
 def test_copies_do_not_share_turns():
     model = FastKMeansClassifier(**EUCLIDEAN).fit(X, NAMES)
     copied = pickle.loads(pickle.dumps(model))
-    assert "_turn" not in vars(copied)
-    copied.fit_batch(X, NAMES)
+    done = []
+
+    def callback(step):  # the copy learns inside the other's turn, in another thread
+        if not done:
+            other = threading.Thread(target=lambda: done.append(copied.fit_batch(X, NAMES)))
+            other.start()
+            other.join(30)
+            assert done
+
+    model.fit(X, NAMES, callbacks=callback)
+    assert len(done) == 1
