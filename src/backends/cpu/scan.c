@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "backends/cpu/screen.h"
+#include "backends/cpu/scan.h"
 #include "backends/minima.h"
 #include "base/cpu.h"
 #include "base/interrupt.h"
@@ -27,57 +27,16 @@
 #define PANELS_PER_CHECK 16
 #define ROWS_PER_CHECK   16
 
-enum epilogue { LISTS, CLASSES, ALL };
-
-/* Rows of one class, for scans of the row's own class. */
-struct group {
-    int64_t begin, n; /* in job->picked */
-    int32_t slot;     /* -1: no class */
-};
-
-struct scan_job {
-    const struct fkmi_rows *rows;
-    const struct fkmi_pack *pack;
-    enum epilogue epilogue;
-    int64_t most, width, stride; /* candidates kept; places written; places from row to row */
-    int32_t *index;
-    double *distance;
-    const int32_t *slot;        /* to skip (own == false) or to search (own) */
-    const int64_t *class_begin; /* NULL: all prototypes */
-    int64_t n_classes;
-    const int64_t *picked; /* rows by class, with groups; else NULL */
-    const struct group *groups;
-    int64_t rows_per_cell, n_parts;
-    bool direct;
-    bool own_only;         /* rows are picked by class, and meet their own prototypes */
-    bool screened, always; /* most prototypes are ruled out as bytes; even where that does not pay */
-    int64_t most_entries, most_cell_entries; /* sparse: of a row, of a cell */
-    char *scratch;
-    size_t scratch_per_thread;
-    /* n_parts > 1: by row and part */
-    struct fkmi_shortlist *lists;
-    struct fkmi_row_facts *facts;
-};
-
-/* What a cell needs besides its rows. */
-struct cell_scratch {
-    struct fkmi_block block;
-    struct fkmi_direct direct;
-    struct fkmi_screen_cell screen;
-    struct fkmi_shortlist *lists;
-    struct fkmi_candidate *candidates;
-    char *threshold; /* reals by row */
-    char *scores, *other;
-};
-
-static void carve_cell(struct cell_scratch *scratch, struct fkmi_carve *carve, const struct scan_job *job)
+static void carve_cell(struct fkmi_scan_cell *scratch, struct fkmi_carve *carve,
+                       const struct fkmi_scan_job *job)
 {
     const struct fkmi_pack *pack = job->pack;
     const struct fkmi_tile *tile = pack->tile;
     const size_t real = fkmi_real_size(pack->space.real);
-    const int64_t n = job->rows_per_cell, own_lists = job->epilogue == LISTS && job->n_parts == 1 ? n : 0;
+    const int64_t n = job->rows_per_cell,
+                  own_lists = job->epilogue == FKMI_LISTS && job->n_parts == 1 ? n : 0;
 
-    *scratch = (struct cell_scratch){0};
+    *scratch = (struct fkmi_scan_cell){0};
     fkmi_direct_carve(&scratch->direct, carve, pack, job->rows, job->most_entries);
     scratch->lists = fkmi_carve(carve, own_lists, sizeof *scratch->lists);
     scratch->candidates = fkmi_carve(carve, own_lists * job->most, sizeof *scratch->candidates);
@@ -91,271 +50,18 @@ static void carve_cell(struct cell_scratch *scratch, struct fkmi_carve *carve, c
     scratch->other = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, real);
 }
 
-static struct cell_scratch scratch_of(const struct scan_job *job, int thread)
+static struct fkmi_scan_cell scratch_of(const struct fkmi_scan_job *job, int thread)
 {
     struct fkmi_carve carve = {job->scratch + (size_t)thread * job->scratch_per_thread, 0};
-    struct cell_scratch scratch;
+    struct fkmi_scan_cell scratch;
 
     carve_cell(&scratch, &carve, job);
     return scratch;
 }
 
-static int64_t row_at(const struct scan_job *job, int64_t first, int64_t i)
-{
-    return job->picked ? job->picked[first + i] : first + i;
-}
-
-static struct fkmi_range range_of(const struct scan_job *job, int64_t row)
-{
-    struct fkmi_range range = {0, job->pack->k, 0, 0};
-
-    if (!job->class_begin || job->epilogue != LISTS)
-        return range;
-    if (job->own_only) {
-        const int32_t slot = job->slot[row];
-        return (struct fkmi_range){slot < 0 ? 0 : job->class_begin[slot],
-                                   slot < 0 ? 0 : job->class_begin[slot + 1], 0, 0};
-    }
-    if (job->slot[row] >= 0) {
-        range.skip_begin = job->class_begin[job->slot[row]];
-        range.skip_end = job->class_begin[job->slot[row] + 1];
-    }
-    return range;
-}
-
-static double score_at(enum fkmi_real real, const void *scores, int64_t i)
-{
-    return real == FKMI_REAL_F64 ? ((const double *)scores)[i] : (double)((const float *)scores)[i];
-}
-
-/* Rounded down, so that a threshold in f32 lets through what the list would keep. */
-static void set_threshold(enum fkmi_real real, void *thresholds, int64_t i, double threshold)
-{
-    float narrow = (float)threshold;
-
-    if ((double)narrow > threshold)
-        narrow -= fabsf(narrow) * 0x1p-23f + 0x1p-149f;
-    if (real == FKMI_REAL_F64)
-        ((double *)thresholds)[i] = threshold;
-    else
-        ((float *)thresholds)[i] = narrow;
-}
-
-/* Bits of the lanes of a panel that hold prototypes [begin, end). */
-static uint32_t lanes_between(int64_t panel, int cols, int64_t begin, int64_t end)
-{
-    const int64_t first = panel * cols;
-    const int64_t low = begin > first ? begin - first : 0, high = end - first < cols ? end - first : cols;
-
-    if (low >= high)
-        return 0;
-    return (uint32_t)((((uint64_t)1 << high) - 1) & ~(((uint64_t)1 << low) - 1));
-}
-
-/* ---- the epilogues, on the scores of tile t against a panel */
-
-static void offer_lane(const struct scan_job *job, const struct fkmi_row_facts *facts,
-                       struct fkmi_shortlist *list, const void *row_scores, int64_t panel, int lane)
-{
-    const double score = score_at(job->pack->space.real, row_scores, lane);
-
-    if (score > list->threshold)
-        fkmi_shortlist_offer(list, job->most, job->pack, facts, score, panel * job->pack->tile->cols + lane);
-}
-
-/* Lanes of a panel that row i of the cell may be matched with. */
-static uint32_t lanes_allowed(const struct scan_job *job, int64_t first, int64_t i, int64_t panel,
-                              uint32_t allowed)
-{
-    if (job->class_begin && !job->own_only) {
-        const struct fkmi_range range = range_of(job, row_at(job, first, i));
-        allowed &= ~lanes_between(panel, job->pack->tile->cols, range.skip_begin, range.skip_end);
-    }
-    return allowed;
-}
-
-/* Before the first panel nothing is known, and every lane would be looked at: begin with the best one.
- * Returns its bit for each row of the tile. */
-static void offer_highest(const struct scan_job *job, struct cell_scratch *scratch,
-                          struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t t,
-                          int64_t panel, uint32_t allowed, uint32_t *taken)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const enum fkmi_real real = pack->space.real;
-    const int64_t rows = pack->tile->rows, row_size = pack->tile->cols * (int64_t)fkmi_real_size(real);
-
-    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
-        const char *row_scores = scratch->scores + r * row_size;
-        const int lane = pack->tile->highest(row_scores);
-        struct fkmi_shortlist *list = &lists[i * list_stride];
-
-        taken[r] = 0;
-        if (!(lanes_allowed(job, first, i, panel, allowed) >> lane & 1))
-            continue;
-        offer_lane(job, &scratch->block.facts[i], list, row_scores, panel, lane);
-        set_threshold(real, scratch->threshold, i, list->threshold);
-        taken[r] = 1u << lane;
-    }
-}
-
-static void offer_tile(const struct scan_job *job, struct cell_scratch *scratch, struct fkmi_shortlist *lists,
-                       int64_t list_stride, int64_t first, int64_t t, int64_t panel, uint32_t allowed,
-                       bool begins)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const enum fkmi_real real = pack->space.real;
-    const int rows = pack->tile->rows;
-    const size_t row_size = (size_t)pack->tile->cols * fkmi_real_size(real);
-    const bool has_taken = begins && job->most == 1;
-    uint32_t lanes[32], taken[32], hit;
-
-    if (has_taken)
-        offer_highest(job, scratch, lists, list_stride, first, t, panel, allowed, taken);
-    hit = pack->tile->above(scratch->scores, scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real),
-                            lanes);
-    for (; hit; hit &= hit - 1) {
-        const int r = __builtin_ctz(hit);
-        const int64_t i = t * rows + r;
-        struct fkmi_shortlist *list = &lists[i * list_stride];
-        uint32_t bits =
-            lanes_allowed(job, first, i, panel, lanes[r] & allowed & (has_taken ? ~taken[r] : ~0u));
-
-        if (!bits)
-            continue;
-        for (; bits; bits &= bits - 1)
-            offer_lane(job, &scratch->block.facts[i], list, scratch->scores + (size_t)r * row_size, panel,
-                       __builtin_ctz(bits));
-        set_threshold(real, scratch->threshold, i, list->threshold);
-    }
-}
-
-/* The best score of each class so far stands in the output. */
-static void classes_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first,
-                            int64_t t, int64_t panel, int64_t first_class)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
-    const int64_t n = left < cols ? left : cols;
-
-    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
-        const int64_t at = row_at(job, first, i) * job->stride;
-
-        for (int64_t c = first_class, j = 0; j < n; c++) {
-            const int64_t after = job->class_begin[c + 1] - panel * cols, end = after < n ? after : n;
-            double best = -INFINITY;
-            int64_t lane = j;
-
-            for (; j < end; j++) { /* without branches: which is best cannot be guessed */
-                const double score = score_at(pack->space.real, scratch->scores, r * cols + j);
-
-                lane = score > best ? j : lane;
-                best = score > best ? score : best;
-            }
-            if (best > job->distance[at + c]) {
-                job->distance[at + c] = best;
-                if (job->index)
-                    job->index[at + c] = (int32_t)(panel * cols + lane);
-            }
-        }
-    }
-}
-
-static inline void distances_of(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
-                                fkm_metric metric, const void *scores, int64_t n, double *distance)
-{
-    const double square = facts->square, factor = facts->factor,
-                 size = facts->size > 0 ? 1 / facts->size : 0.0;
-
-    if (pack->space.real == FKMI_REAL_F64)
-        for (int64_t j = 0; j < n; j++)
-            distance[j] = fkmi_score_distance(metric, square, size, factor, ((const double *)scores)[j]);
-    else
-        for (int64_t j = 0; j < n; j++)
-            distance[j] =
-                fkmi_score_distance(metric, square, size, factor, (double)((const float *)scores)[j]);
-}
-
-static void all_of_tile(const struct scan_job *job, struct cell_scratch *scratch, int64_t first, int64_t t,
-                        int64_t panel)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
-    const int64_t n = left < cols ? left : cols;
-
-    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
-        double *distance = job->distance + row_at(job, first, i) * job->stride + panel * cols;
-        const void *scores = scratch->scores + (size_t)(r * cols) * fkmi_real_size(pack->space.real);
-        const struct fkmi_row_facts *facts = &scratch->block.facts[i];
-
-        switch (pack->space.metric) { /* one loop for each, without choices inside */
-        case FKM_METRIC_EUCLIDEAN:
-            distances_of(pack, facts, FKM_METRIC_EUCLIDEAN, scores, n, distance);
-            break;
-        case FKM_METRIC_L1:
-            distances_of(pack, facts, FKM_METRIC_L1, scores, n, distance);
-            break;
-        default:
-            distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance);
-            break;
-        }
-    }
-}
-
 /* ---- cells */
 
-static void start_classes(const struct scan_job *job, int64_t first, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < job->n_classes; c++) {
-            job->distance[row_at(job, first, i) * job->stride + c] = -INFINITY;
-            if (job->index)
-                job->index[row_at(job, first, i) * job->stride + c] = -1;
-        }
-}
-
-/* From best scores to distances. */
-static void finish_classes(const struct scan_job *job, const struct fkmi_row_facts *facts, int64_t first,
-                           int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        double *best = job->distance + row_at(job, first, i) * job->stride;
-
-        for (int64_t c = 0; c < job->n_classes; c++) {
-            const bool empty = job->class_begin[c] == job->class_begin[c + 1];
-            const double unit = facts[i].size > 0 ? 1 / facts[i].size : 0.0;
-
-            best[c] = empty ? (double)INFINITY
-                            : fkmi_score_distance(job->pack->space.metric, facts[i].square, unit,
-                                                  facts[i].factor, best[c]);
-        }
-    }
-}
-
-/* CLASSES and ALL for a row whose scores mean nothing. */
-static void replace_row(const struct scan_job *job, struct fkmi_direct *direct, int64_t row)
-{
-    double *distance = job->distance + row * job->stride;
-    int32_t *index = job->index ? job->index + row * job->stride : NULL;
-
-    fkmi_direct_row(direct, row);
-    for (int64_t j = 0, c = 0; j < job->pack->k; j++) {
-        const double d = fkmi_direct_distance(direct, j);
-
-        if (job->epilogue == ALL) {
-            distance[j] = d;
-            continue;
-        }
-        while (j >= job->class_begin[c + 1])
-            c++;
-        if (j == job->class_begin[c] || d < distance[c]) {
-            distance[c] = d;
-            if (index)
-                index[c] = (int32_t)j;
-        }
-    }
-}
-
-static fkm_status scan_tiles(const struct scan_job *job, struct cell_scratch *scratch,
+static fkm_status scan_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                              struct fkmi_shortlist *lists, int64_t list_stride, int64_t first,
                              int64_t panel_begin, int64_t panel_end, const struct fkmi_range *range)
 {
@@ -363,49 +69,50 @@ static fkm_status scan_tiles(const struct scan_job *job, struct cell_scratch *sc
     int64_t first_class = 0;
 
     for (int64_t panel = panel_begin; panel < panel_end; panel++) {
-        const uint32_t allowed = lanes_between(panel, pack->tile->cols, range->begin, range->end);
+        const uint32_t allowed = fkmi_lanes_between(panel, pack->tile->cols, range->begin, range->end);
 
         FKMI_TRY(fkmi_check_every(PANELS_PER_CHECK, panel - panel_begin));
-        while (job->epilogue == CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
+        while (job->epilogue == FKMI_CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
             first_class++;
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
             if (scratch->block.sparse) /* a full list is judged row by row, entries jumping about in memory */
                 FKMI_TRY(fkmi_check_interrupt());
             fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
-            if (job->epilogue == LISTS)
-                offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed, panel == panel_begin);
-            else if (job->epilogue == CLASSES)
-                classes_of_tile(job, scratch, first, t, panel, first_class);
+            if (job->epilogue == FKMI_LISTS)
+                fkmi_offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed,
+                                panel == panel_begin);
+            else if (job->epilogue == FKMI_CLASSES)
+                fkmi_classes_of_tile(job, scratch, first, t, panel, first_class);
             else
-                all_of_tile(job, scratch, first, t, panel);
+                fkmi_all_of_tile(job, scratch, first, t, panel);
         }
     }
     return FKM_OK;
 }
 
-static void write_list(const struct scan_job *job, struct fkmi_shortlist *list, int64_t row)
+static void write_list(const struct fkmi_scan_job *job, struct fkmi_shortlist *list, int64_t row)
 {
     fkmi_shortlist_write(list, job->width, job->index ? job->index + row * job->stride : NULL,
                          job->distance + row * job->stride);
 }
 
 /* A sparse row's distances jump about in memory: 16 rows can take a tenth of a second. */
-static fkm_status check_at_row(const struct scan_job *job, int64_t i)
+static fkm_status check_at_row(const struct fkmi_scan_job *job, int64_t i)
 {
     return fkmi_rows_sparse(job->rows) ? fkmi_check_interrupt() : fkmi_check_every(ROWS_PER_CHECK, i);
 }
 
 /* Lists for rows first .. first + n against panels [panel_begin, panel_end), every row by direct
  * distances. */
-static fkm_status judge_cell(const struct scan_job *job, struct cell_scratch *scratch,
+static fkm_status judge_cell(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                              struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t n,
                              int64_t panel_begin, int64_t panel_end)
 {
     const int64_t cols = job->pack->tile->cols;
 
     for (int64_t i = 0; i < n; i++) {
-        const int64_t row = row_at(job, first, i);
-        struct fkmi_range range = range_of(job, row);
+        const int64_t row = fkmi_scan_row(job, first, i);
+        struct fkmi_range range = fkmi_scan_range(job, row);
 
         FKMI_TRY(check_at_row(job, i));
         range.begin = range.begin > panel_begin * cols ? range.begin : panel_begin * cols;
@@ -417,7 +124,7 @@ static fkm_status judge_cell(const struct scan_job *job, struct cell_scratch *sc
     return FKM_OK;
 }
 
-static void start_lists(const struct scan_job *job, struct cell_scratch *scratch, int64_t n)
+static void start_lists(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t n)
 {
     const struct fkmi_pack *pack = job->pack;
     const int64_t rows = pack->tile->rows, n_padded = ((n - 1) / rows + 1) * rows;
@@ -426,10 +133,10 @@ static void start_lists(const struct scan_job *job, struct cell_scratch *scratch
         if (job->n_parts == 1)
             fkmi_shortlist_start(&scratch->lists[i], scratch->candidates + i * job->most);
     for (int64_t i = 0; scratch->threshold && i < n_padded; i++) /* nothing beats what pads the last tile */
-        set_threshold(pack->space.real, scratch->threshold, i, i < n ? -INFINITY : INFINITY);
+        fkmi_set_threshold(pack->space.real, scratch->threshold, i, i < n ? -INFINITY : INFINITY);
 }
 
-static bool few_prototypes(const struct scan_job *job, const struct fkmi_range *range, int64_t n)
+static bool few_prototypes(const struct fkmi_scan_job *job, const struct fkmi_range *range, int64_t n)
 {
     const int64_t n_allowed = range->end - range->begin;
 
@@ -439,27 +146,28 @@ static bool few_prototypes(const struct scan_job *job, const struct fkmi_range *
 }
 
 /* What is left to do once a cell has seen its panels. */
-static fkm_status finish_rows(const struct scan_job *job, struct cell_scratch *scratch,
+static fkm_status finish_rows(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                               struct fkmi_shortlist *lists, int64_t first, int64_t n, int64_t part)
 {
-    if (job->epilogue == CLASSES)
-        finish_classes(job, scratch->block.facts, first, n);
+    if (job->epilogue == FKMI_CLASSES)
+        fkmi_finish_classes(job, scratch->block.facts, first, n);
     for (int64_t i = 0; i < n; i++) {
-        const int64_t row = row_at(job, first, i);
+        const int64_t row = fkmi_scan_row(job, first, i);
         const struct fkmi_row_facts *facts = &scratch->block.facts[i];
 
         FKMI_TRY(check_at_row(job, i));
-        if (job->epilogue != LISTS) {
+        if (job->epilogue != FKMI_LISTS) {
             if (facts->unusual)
-                replace_row(job, &scratch->direct, row);
+                fkmi_replace_row(job, &scratch->direct, row);
         } else if (job->n_parts > 1) {
             if (part == 0) /* every part has the same facts */
                 job->facts[row] = *facts;
         } else {
-            const struct fkmi_range range = range_of(job, row);
+            const struct fkmi_range range = fkmi_scan_range(job, row);
 
             if (i + 1 < n && lists[i + 1].n > 0)
-                fkmi_direct_fetch(&scratch->direct, row_at(job, first, i + 1), lists[i + 1].best[0].index);
+                fkmi_direct_fetch(&scratch->direct, fkmi_scan_row(job, first, i + 1),
+                                  lists[i + 1].best[0].index);
             fkmi_direct_row(&scratch->direct, row);
             fkmi_shortlist_judge(&lists[i], job->most, facts, &scratch->direct, &range);
             write_list(job, &lists[i], row);
@@ -469,12 +177,12 @@ static fkm_status finish_rows(const struct scan_job *job, struct cell_scratch *s
 }
 
 /* Answers what bytes can answer; the rows that are left go through tiles of floats. */
-static fkm_status run_screened(const struct scan_job *job, struct cell_scratch *scratch, int64_t first,
+static fkm_status run_screened(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
                                int64_t n)
 {
     const struct fkmi_range range = {0, job->pack->k, 0, 0};
     struct fkmi_screen_cell *screen = &scratch->screen;
-    struct scan_job rest = *job;
+    struct fkmi_scan_job rest = *job;
 
     screen->rows = job->rows;
     screen->first = first;
@@ -498,7 +206,7 @@ static fkm_status run_screened(const struct scan_job *job, struct cell_scratch *
     return finish_rows(&rest, scratch, scratch->lists, 0, screen->n_left, 0);
 }
 
-static fkm_status run_cell(const struct scan_job *job, struct cell_scratch *scratch, int64_t cell)
+static fkm_status run_cell(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t cell)
 {
     const int64_t part = cell % job->n_parts, block = cell / job->n_parts, cols = job->pack->tile->cols;
     const int64_t first = job->groups ? job->groups[block].begin : block * job->rows_per_cell;
@@ -506,22 +214,22 @@ static fkm_status run_cell(const struct scan_job *job, struct cell_scratch *scra
     const int64_t n = job->groups                 ? job->groups[block].n
                       : left < job->rows_per_cell ? left
                                                   : job->rows_per_cell;
-    const struct fkmi_range range =
-        job->groups ? range_of(job, row_at(job, first, 0)) : (struct fkmi_range){0, job->pack->k, 0, 0};
+    const struct fkmi_range range = job->groups ? fkmi_scan_range(job, fkmi_scan_row(job, first, 0))
+                                                : (struct fkmi_range){0, job->pack->k, 0, 0};
     const int64_t panel_begin = range.begin / cols, n_panels = (range.end + cols - 1) / cols - panel_begin;
     const int64_t begin = panel_begin + n_panels * part / job->n_parts;
     const int64_t end = panel_begin + n_panels * (part + 1) / job->n_parts;
     const bool shared = job->n_parts > 1;
     struct fkmi_shortlist *lists = shared ? job->lists + first * job->n_parts + part : scratch->lists;
 
-    if (job->epilogue == LISTS)
+    if (job->epilogue == FKMI_LISTS)
         start_lists(job, scratch, n);
-    if (job->epilogue == CLASSES)
-        start_classes(job, first, n);
+    if (job->epilogue == FKMI_CLASSES)
+        fkmi_start_classes(job, first, n);
     if (job->direct || (job->groups && few_prototypes(job, &range, n))) {
         FKMI_TRY(judge_cell(job, scratch, lists, job->n_parts, first, n, begin, end));
         for (int64_t i = 0; !shared && i < n; i++)
-            write_list(job, &lists[i], row_at(job, first, i));
+            write_list(job, &lists[i], fkmi_scan_row(job, first, i));
         return FKM_OK;
     }
     if (job->screened && !shared)
@@ -534,8 +242,8 @@ static fkm_status run_cell(const struct scan_job *job, struct cell_scratch *scra
 
 static fkm_status run_cells(void *argument, int64_t begin, int64_t end, int thread)
 {
-    const struct scan_job *job = argument;
-    struct cell_scratch scratch = scratch_of(job, thread);
+    const struct fkmi_scan_job *job = argument;
+    struct fkmi_scan_cell scratch = scratch_of(job, thread);
 
     for (int64_t cell = begin; cell < end; cell++)
         FKMI_TRY(run_cell(job, &scratch, cell));
@@ -545,12 +253,12 @@ static fkm_status run_cells(void *argument, int64_t begin, int64_t end, int thre
 /* Joins the parts of each row. */
 static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thread)
 {
-    const struct scan_job *job = argument;
-    struct cell_scratch scratch = scratch_of(job, thread);
+    const struct fkmi_scan_job *job = argument;
+    struct fkmi_scan_cell scratch = scratch_of(job, thread);
 
     for (int64_t row = begin; row < end; row++) {
         struct fkmi_shortlist *lists = job->lists + row * job->n_parts;
-        const struct fkmi_range range = range_of(job, row);
+        const struct fkmi_range range = fkmi_scan_range(job, row);
 
         for (int64_t part = 1; part < job->n_parts; part++)
             if (job->direct)
@@ -570,7 +278,7 @@ static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thr
 
 /* Rows that stay in half of L2 when laid out, in whole tiles, or in an eighth where prototypes have room beside them
  * and need not be read from farther away; fewer when that gives every thread something. */
-static int64_t rows_per_cell_of(const struct scan_job *job, int n_threads)
+static int64_t rows_per_cell_of(const struct fkmi_scan_job *job, int n_threads)
 {
     const struct fkmi_pack *pack = job->pack;
     const int64_t rows = pack->tile->rows, l2 = (int64_t)fkmi_cpu_l2_bytes();
@@ -590,14 +298,14 @@ static int64_t rows_per_cell_of(const struct scan_job *job, int n_threads)
 }
 
 /* Few rows against many prototypes: the panels are shared out as well. */
-static int64_t parts_of(const struct scan_job *job, int64_t n_cells, int n_threads)
+static int64_t parts_of(const struct fkmi_scan_job *job, int64_t n_cells, int n_threads)
 {
     const struct fkmi_pack *pack = job->pack;
     const int64_t work =
         job->rows->n * pack->dim < INT64_MAX / pack->k ? job->rows->n * pack->dim * pack->k : INT64_MAX;
     int64_t parts = CELLS_WANTED / 2 / n_cells;
 
-    if (job->epilogue != LISTS || job->picked || n_threads == 1)
+    if (job->epilogue != FKMI_LISTS || job->picked || n_threads == 1)
         return 1;
     if (parts > work / n_cells / WORK_PER_CELL)
         parts = work / n_cells / WORK_PER_CELL;
@@ -606,7 +314,7 @@ static int64_t parts_of(const struct scan_job *job, int64_t n_cells, int n_threa
     return parts > 1 ? parts : 1;
 }
 
-static void count_entries(struct scan_job *job, int64_t n_blocks)
+static void count_entries(struct fkmi_scan_job *job, int64_t n_blocks)
 {
     const struct fkmi_rows *rows = job->rows;
 
@@ -616,7 +324,7 @@ static void count_entries(struct scan_job *job, int64_t n_blocks)
         int64_t sum = 0;
 
         for (int64_t i = 0; i < n && first + i < rows->n; i++) {
-            const int64_t row = fkmi_row(rows, row_at(job, first, i)),
+            const int64_t row = fkmi_row(rows, fkmi_scan_row(job, first, i)),
                           entries = rows->indptr[row + 1] - rows->indptr[row];
 
             sum += entries;
@@ -628,12 +336,12 @@ static void count_entries(struct scan_job *job, int64_t n_blocks)
     }
 }
 
-static fkm_status run(struct fkm_context *context, struct scan_job *job, int64_t n_groups)
+static fkm_status run(struct fkm_context *context, struct fkmi_scan_job *job, int64_t n_groups)
 {
     const int n_threads = fkmi_pool_threads_here(context->pool);
     const int64_t n = job->rows->n;
     const int64_t n_blocks = job->groups ? n_groups : (n - 1) / job->rows_per_cell + 1;
-    struct cell_scratch measured;
+    struct fkmi_scan_cell measured;
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_candidate *candidates;
     void *memory = NULL;
@@ -642,7 +350,7 @@ static fkm_status run(struct fkm_context *context, struct scan_job *job, int64_t
     job->n_parts = parts_of(job, n_blocks, n_threads);
     count_entries(job, n_blocks);
     for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
-        const int64_t n_lists = job->epilogue == LISTS && job->n_parts > 1 ? n * job->n_parts : 0;
+        const int64_t n_lists = job->epilogue == FKMI_LISTS && job->n_parts > 1 ? n * job->n_parts : 0;
 
         job->lists = n_lists ? fkmi_carve(&carve, n_lists, sizeof *job->lists) : NULL;
         candidates = fkmi_carve(&carve, n_lists * job->most, sizeof *candidates);
@@ -669,13 +377,13 @@ done:
 }
 
 /* Rows by class, each class cut into groups of at most rows_per_cell; rows of no class come last. */
-static fkm_status scan_own(struct fkm_context *context, struct scan_job *job)
+static fkm_status scan_own(struct fkm_context *context, struct fkmi_scan_job *job)
 {
     const int64_t n = job->rows->n, n_slots = job->n_classes + 1,
                   most_groups = n_slots + n / job->rows_per_cell;
     struct fkmi_carve carve = {NULL, 0};
     int64_t *start = NULL, *picked = NULL, n_groups = 0;
-    struct group *groups = NULL;
+    struct fkmi_scan_group *groups = NULL;
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
@@ -696,8 +404,9 @@ static fkm_status scan_own(struct fkm_context *context, struct scan_job *job)
     for (int64_t s = 0; s < n_slots; s++)
         for (int64_t begin = start[s]; begin < start[s + 1]; begin += job->rows_per_cell) {
             const int64_t left = start[s + 1] - begin;
-            groups[n_groups++] = (struct group){begin, left < job->rows_per_cell ? left : job->rows_per_cell,
-                                                s < job->n_classes ? (int32_t)s : -1};
+            groups[n_groups++] =
+                (struct fkmi_scan_group){begin, left < job->rows_per_cell ? left : job->rows_per_cell,
+                                         s < job->n_classes ? (int32_t)s : -1};
         }
     for (int64_t i = 0; i < n; i++)
         picked[start[job->slot[i] < 0 ? job->n_classes : job->slot[i]]++] = i;
@@ -714,14 +423,14 @@ done:
 fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows,
                          const struct fkmi_pack *pack, const struct fkmi_scan *scan)
 {
-    struct scan_job job = {.rows = rows,
-                           .pack = pack,
-                           .epilogue = LISTS,
-                           .width = 1,
-                           .stride = 1,
-                           .index = scan->index,
-                           .distance = scan->distance};
-    struct scan_job own;
+    struct fkmi_scan_job job = {.rows = rows,
+                                .pack = pack,
+                                .epilogue = FKMI_LISTS,
+                                .width = 1,
+                                .stride = 1,
+                                .index = scan->index,
+                                .distance = scan->distance};
+    struct fkmi_scan_job own;
     bool own_too = false;
 
     assert(rows->dim == pack->dim);
@@ -746,13 +455,13 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         job.stride = own_too ? 2 : 1;
         break;
     case FKMI_SCAN_CLASSES:
-        job.epilogue = CLASSES;
+        job.epilogue = FKMI_CLASSES;
         job.class_begin = scan->class_begin;
         job.n_classes = scan->n_classes;
         job.stride = scan->n_classes;
         break;
     case FKMI_SCAN_ALL:
-        job.epilogue = ALL;
+        job.epilogue = FKMI_ALL;
         job.index = NULL;
         job.stride = pack->k;
         break;
@@ -762,7 +471,7 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
     if (scan->kind == FKMI_SCAN_OWN)
         return scan_own(context, &job);
     job.direct =
-        job.epilogue == LISTS && few_prototypes(&job, &(struct fkmi_range){0, pack->k, 0, 0}, rows->n);
+        job.epilogue == FKMI_LISTS && few_prototypes(&job, &(struct fkmi_range){0, pack->k, 0, 0}, rows->n);
     if (own_too) { /* own in the even places, other in the odd ones */
         own = job;
         own.direct = false;
@@ -770,7 +479,7 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         job.index = job.index ? job.index + 1 : NULL;
         FKMI_TRY(scan_own(context, &own));
     }
-    if (job.epilogue == LISTS && !job.direct)
+    if (job.epilogue == FKMI_LISTS && !job.direct)
         FKMI_TRY(fkmi_screen_ready(context, pack, rows, scan->bytes, job.most, &job.screened));
     job.always = scan->bytes == FKMI_BYTES_ALWAYS;
     return run(context, &job, 0);

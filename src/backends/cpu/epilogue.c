@@ -1,0 +1,233 @@
+/* epilogue.c — what becomes of the scores of a tile: lists of the nearest, the best of each class, or all of them.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
+#include "backends/cpu/scan.h"
+
+static double score_at(enum fkmi_real real, const void *scores, int64_t i)
+{
+    return real == FKMI_REAL_F64 ? ((const double *)scores)[i] : (double)((const float *)scores)[i];
+}
+
+void fkmi_set_threshold(enum fkmi_real real, void *thresholds, int64_t i, double threshold)
+{
+    float narrow = (float)threshold;
+
+    if ((double)narrow > threshold)
+        narrow -= fabsf(narrow) * 0x1p-23f + 0x1p-149f;
+    if (real == FKMI_REAL_F64)
+        ((double *)thresholds)[i] = threshold;
+    else
+        ((float *)thresholds)[i] = narrow;
+}
+
+uint32_t fkmi_lanes_between(int64_t panel, int cols, int64_t begin, int64_t end)
+{
+    const int64_t first = panel * cols;
+    const int64_t low = begin > first ? begin - first : 0, high = end - first < cols ? end - first : cols;
+
+    if (low >= high)
+        return 0;
+    return (uint32_t)((((uint64_t)1 << high) - 1) & ~(((uint64_t)1 << low) - 1));
+}
+
+/* ---- the epilogues, on the scores of tile t against a panel */
+
+static void offer_lane(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts,
+                       struct fkmi_shortlist *list, const void *row_scores, int64_t panel, int lane)
+{
+    const double score = score_at(job->pack->space.real, row_scores, lane);
+
+    if (score > list->threshold)
+        fkmi_shortlist_offer(list, job->most, job->pack, facts, score, panel * job->pack->tile->cols + lane);
+}
+
+/* Lanes of a panel that row i of the cell may be matched with. */
+static uint32_t lanes_allowed(const struct fkmi_scan_job *job, int64_t first, int64_t i, int64_t panel,
+                              uint32_t allowed)
+{
+    if (job->class_begin && !job->own_only) {
+        const struct fkmi_range range = fkmi_scan_range(job, fkmi_scan_row(job, first, i));
+        allowed &= ~fkmi_lanes_between(panel, job->pack->tile->cols, range.skip_begin, range.skip_end);
+    }
+    return allowed;
+}
+
+/* Before the first panel nothing is known, and every lane would be looked at: begin with the best one.
+ * Returns its bit for each row of the tile. */
+static void offer_highest(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                          struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t t,
+                          int64_t panel, uint32_t allowed, uint32_t *taken)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const enum fkmi_real real = pack->space.real;
+    const int64_t rows = pack->tile->rows, row_size = pack->tile->cols * (int64_t)fkmi_real_size(real);
+
+    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
+        const char *row_scores = scratch->scores + r * row_size;
+        const int lane = pack->tile->highest(row_scores);
+        struct fkmi_shortlist *list = &lists[i * list_stride];
+
+        taken[r] = 0;
+        if (!(lanes_allowed(job, first, i, panel, allowed) >> lane & 1))
+            continue;
+        offer_lane(job, &scratch->block.facts[i], list, row_scores, panel, lane);
+        fkmi_set_threshold(real, scratch->threshold, i, list->threshold);
+        taken[r] = 1u << lane;
+    }
+}
+
+void fkmi_offer_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                     struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t t,
+                     int64_t panel, uint32_t allowed, bool begins)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const enum fkmi_real real = pack->space.real;
+    const int rows = pack->tile->rows;
+    const size_t row_size = (size_t)pack->tile->cols * fkmi_real_size(real);
+    const bool has_taken = begins && job->most == 1;
+    uint32_t lanes[32], taken[32], hit;
+
+    if (has_taken)
+        offer_highest(job, scratch, lists, list_stride, first, t, panel, allowed, taken);
+    hit = pack->tile->above(scratch->scores, scratch->threshold + (size_t)(t * rows) * fkmi_real_size(real),
+                            lanes);
+    for (; hit; hit &= hit - 1) {
+        const int r = __builtin_ctz(hit);
+        const int64_t i = t * rows + r;
+        struct fkmi_shortlist *list = &lists[i * list_stride];
+        uint32_t bits =
+            lanes_allowed(job, first, i, panel, lanes[r] & allowed & (has_taken ? ~taken[r] : ~0u));
+
+        if (!bits)
+            continue;
+        for (; bits; bits &= bits - 1)
+            offer_lane(job, &scratch->block.facts[i], list, scratch->scores + (size_t)r * row_size, panel,
+                       __builtin_ctz(bits));
+        fkmi_set_threshold(real, scratch->threshold, i, list->threshold);
+    }
+}
+
+void fkmi_classes_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
+                          int64_t t, int64_t panel, int64_t first_class)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
+    const int64_t n = left < cols ? left : cols;
+
+    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
+        const int64_t at = fkmi_scan_row(job, first, i) * job->stride;
+
+        for (int64_t c = first_class, j = 0; j < n; c++) {
+            const int64_t after = job->class_begin[c + 1] - panel * cols, end = after < n ? after : n;
+            double best = -INFINITY;
+            int64_t lane = j;
+
+            for (; j < end; j++) { /* without branches: which is best cannot be guessed */
+                const double score = score_at(pack->space.real, scratch->scores, r * cols + j);
+
+                lane = score > best ? j : lane;
+                best = score > best ? score : best;
+            }
+            if (best > job->distance[at + c]) {
+                job->distance[at + c] = best;
+                if (job->index)
+                    job->index[at + c] = (int32_t)(panel * cols + lane);
+            }
+        }
+    }
+}
+
+static inline void distances_of(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
+                                fkm_metric metric, const void *scores, int64_t n, double *distance)
+{
+    const double square = facts->square, factor = facts->factor,
+                 size = facts->size > 0 ? 1 / facts->size : 0.0;
+
+    if (pack->space.real == FKMI_REAL_F64)
+        for (int64_t j = 0; j < n; j++)
+            distance[j] = fkmi_score_distance(metric, square, size, factor, ((const double *)scores)[j]);
+    else
+        for (int64_t j = 0; j < n; j++)
+            distance[j] =
+                fkmi_score_distance(metric, square, size, factor, (double)((const float *)scores)[j]);
+}
+
+void fkmi_all_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
+                      int64_t t, int64_t panel)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
+    const int64_t n = left < cols ? left : cols;
+
+    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
+        double *distance = job->distance + fkmi_scan_row(job, first, i) * job->stride + panel * cols;
+        const void *scores = scratch->scores + (size_t)(r * cols) * fkmi_real_size(pack->space.real);
+        const struct fkmi_row_facts *facts = &scratch->block.facts[i];
+
+        switch (pack->space.metric) { /* one loop for each, without choices inside */
+        case FKM_METRIC_EUCLIDEAN:
+            distances_of(pack, facts, FKM_METRIC_EUCLIDEAN, scores, n, distance);
+            break;
+        case FKM_METRIC_L1:
+            distances_of(pack, facts, FKM_METRIC_L1, scores, n, distance);
+            break;
+        default:
+            distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance);
+            break;
+        }
+    }
+}
+
+/* ---- classes: before the first tile and after the last */
+
+void fkmi_start_classes(const struct fkmi_scan_job *job, int64_t first, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < job->n_classes; c++) {
+            job->distance[fkmi_scan_row(job, first, i) * job->stride + c] = -INFINITY;
+            if (job->index)
+                job->index[fkmi_scan_row(job, first, i) * job->stride + c] = -1;
+        }
+}
+
+void fkmi_finish_classes(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts, int64_t first,
+                         int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double *best = job->distance + fkmi_scan_row(job, first, i) * job->stride;
+
+        for (int64_t c = 0; c < job->n_classes; c++) {
+            const bool empty = job->class_begin[c] == job->class_begin[c + 1];
+            const double unit = facts[i].size > 0 ? 1 / facts[i].size : 0.0;
+
+            best[c] = empty ? (double)INFINITY
+                            : fkmi_score_distance(job->pack->space.metric, facts[i].square, unit,
+                                                  facts[i].factor, best[c]);
+        }
+    }
+}
+
+/* FKMI_CLASSES and FKMI_ALL for a row whose scores mean nothing. */
+void fkmi_replace_row(const struct fkmi_scan_job *job, struct fkmi_direct *direct, int64_t row)
+{
+    double *distance = job->distance + row * job->stride;
+    int32_t *index = job->index ? job->index + row * job->stride : NULL;
+
+    fkmi_direct_row(direct, row);
+    for (int64_t j = 0, c = 0; j < job->pack->k; j++) {
+        const double d = fkmi_direct_distance(direct, j);
+
+        if (job->epilogue == FKMI_ALL) {
+            distance[j] = d;
+            continue;
+        }
+        while (j >= job->class_begin[c + 1])
+            c++;
+        if (j == job->class_begin[c] || d < distance[c]) {
+            distance[c] = d;
+            if (index)
+                index[c] = (int32_t)j;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+/* scan.h — the inside of a scan: what one is about, what a cell of rows works with, and the epilogues that read the
+ * scores of a tile while they are in L1.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_BACKENDS_SCAN_H
+#define FKMI_BACKENDS_SCAN_H
+
+#include "backends/cpu/screen.h"
+
+enum fkmi_epilogue { FKMI_LISTS, FKMI_CLASSES, FKMI_ALL };
+
+/* Rows of one class, for scans of the row's own class. */
+struct fkmi_scan_group {
+    int64_t begin, n; /* in job->picked */
+    int32_t slot;     /* -1: no class */
+};
+
+struct fkmi_scan_job {
+    const struct fkmi_rows *rows;
+    const struct fkmi_pack *pack;
+    enum fkmi_epilogue epilogue;
+    int64_t most, width, stride; /* candidates kept; places written; places from row to row */
+    int32_t *index;
+    double *distance;
+    const int32_t *slot;        /* to skip (own == false) or to search (own) */
+    const int64_t *class_begin; /* NULL: all prototypes */
+    int64_t n_classes;
+    const int64_t *picked; /* rows by class, with groups; else NULL */
+    const struct fkmi_scan_group *groups;
+    int64_t rows_per_cell, n_parts;
+    bool direct;
+    bool own_only;         /* rows are picked by class, and meet their own prototypes */
+    bool screened, always; /* most prototypes are ruled out as bytes; even where that does not pay */
+    int64_t most_entries, most_cell_entries; /* sparse: of a row, of a cell */
+    char *scratch;
+    size_t scratch_per_thread;
+    /* n_parts > 1: by row and part */
+    struct fkmi_shortlist *lists;
+    struct fkmi_row_facts *facts;
+};
+
+/* What a cell needs besides its rows. */
+struct fkmi_scan_cell {
+    struct fkmi_block block;
+    struct fkmi_direct direct;
+    struct fkmi_screen_cell screen;
+    struct fkmi_shortlist *lists;
+    struct fkmi_candidate *candidates;
+    char *threshold; /* reals by row */
+    char *scores, *other;
+};
+
+static inline int64_t fkmi_scan_row(const struct fkmi_scan_job *job, int64_t first, int64_t i)
+{
+    return job->picked ? job->picked[first + i] : first + i;
+}
+
+static inline struct fkmi_range fkmi_scan_range(const struct fkmi_scan_job *job, int64_t row)
+{
+    struct fkmi_range range = {0, job->pack->k, 0, 0};
+
+    if (!job->class_begin || job->epilogue != FKMI_LISTS)
+        return range;
+    if (job->own_only) {
+        const int32_t slot = job->slot[row];
+        return (struct fkmi_range){slot < 0 ? 0 : job->class_begin[slot],
+                                   slot < 0 ? 0 : job->class_begin[slot + 1], 0, 0};
+    }
+    if (job->slot[row] >= 0) {
+        range.skip_begin = job->class_begin[job->slot[row]];
+        range.skip_end = job->class_begin[job->slot[row] + 1];
+    }
+    return range;
+}
+
+/* ---- epilogue.c: tile t of the cell that begins at row `first`, its scores in cell->scores */
+
+/* Rounded down, so that a threshold in f32 lets through what the list would keep. */
+void fkmi_set_threshold(enum fkmi_real real, void *thresholds, int64_t i, double threshold);
+/* Bits of the lanes of a panel that hold prototypes [begin, end). */
+uint32_t fkmi_lanes_between(int64_t panel, int cols, int64_t begin, int64_t end);
+/* Lists of the rows, `list_stride` apart; begins: nothing was offered to them before. */
+void fkmi_offer_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                     struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t t,
+                     int64_t panel, uint32_t allowed, bool begins);
+/* The best score of each class so far stands in the output. */
+void fkmi_classes_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
+                          int64_t t, int64_t panel, int64_t first_class);
+void fkmi_all_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
+                      int64_t t, int64_t panel);
+void fkmi_start_classes(const struct fkmi_scan_job *job, int64_t first, int64_t n);
+/* From best scores to distances. */
+void fkmi_finish_classes(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts, int64_t first,
+                         int64_t n);
+/* CLASSES and ALL for a row whose scores mean nothing. */
+void fkmi_replace_row(const struct fkmi_scan_job *job, struct fkmi_direct *direct, int64_t row);
+
+#endif

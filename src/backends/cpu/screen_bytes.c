@@ -1,0 +1,280 @@
+/* screen_bytes.c — the bytes of a pack's prototypes: made by the first scan that pays for them.
+ *
+ * A row y and a prototype g, both moved so that the prototypes' mean is the origin, are y = t q + e and g = s p + f
+ * with small integers q and p. |f|, |g| and the rounding of scores are kept beside the bytes, rounded up.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "backends/cpu/screen_bytes.h"
+
+#include <string.h>
+
+#define MOST_DIM        65536 /* sums of as many products of bytes fit in 32 bits */
+#define LEAST_ROWS      256   /* from which filling the screen pays */
+#define POINTS_FOR_MEAN 256
+#define LEAST_WEIGHT    1e-30
+#define UNDERFLOW       1e-19 /* root of what a square can lose */
+
+fkm_status fkmi_screen_create(struct fkmi_screen **out) { return fkmi_alloc(out, 1, sizeof **out); }
+
+void fkmi_screen_free(struct fkmi_screen *screen)
+{
+    if (!screen)
+        return;
+    fkmi_free(screen->memory);
+    fkmi_free(screen);
+}
+
+void fkmi_screen_renew(struct fkmi_screen *screen)
+{
+    const int n_skipped = atomic_load(&screen->n_skipped);
+
+    atomic_store(&screen->state, FKMI_SCREEN_EMPTY);
+    atomic_store(&screen->n_rows, 0);
+    atomic_store(&screen->n_poor, 0);
+    atomic_store(&screen->n_fine, 0);
+    atomic_store(&screen->n_skipped, n_skipped > 0 ? n_skipped - 1 : 0);
+}
+
+/* ---- bytes of a point */
+
+void fkmi_screen_move(const struct fkmi_pack *pack, const float *centre, double unit, float *x)
+{
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+
+    if (!fkmi_screen_cosine(pack)) {
+        vector->transform(x, x, centre, pack->map, pack->dim);
+        return;
+    }
+    for (int64_t d = 0; d < pack->dim; d++)
+        x[d] = (float)((double)x[d] * unit);
+    if (pack->map)
+        vector->transform(x, x, NULL, pack->map, pack->dim);
+    if (centre)
+        vector->transform(x, x, centre, NULL, pack->dim);
+}
+
+static void load_point(const struct fkmi_pack *pack, int64_t j, float *staged)
+{
+    const size_t size = fkmi_dtype_size(pack->dtype);
+
+    fkmi_pack_vector(pack)->load[pack->dtype](
+        staged, (const char *)pack->points + (size_t)(j * pack->dim) * size, pack->dim);
+}
+
+static double unit_of(const struct fkmi_pack *pack, int64_t j)
+{
+    return pack->size[j] > 0 ? 1 / sqrt(pack->size[j]) : 1.0;
+}
+
+double fkmi_screen_rest(const struct fkmi_pack *pack, const struct fkmi_quantised *facts)
+{
+    return sqrt(facts->rest2) * (1 + fkmi_screen_rounding(pack)) + 8 * FKMI_UNIT * sqrt(facts->square) +
+           UNDERFLOW * sqrt((double)pack->dim);
+}
+
+double fkmi_screen_norm(const struct fkmi_pack *pack, const struct fkmi_quantised *facts)
+{
+    return sqrt(facts->square) * (1 + fkmi_screen_rounding(pack)) + UNDERFLOW * sqrt((double)pack->dim);
+}
+
+/* ---- filling */
+
+struct fill_job {
+    const struct fkmi_pack *pack;
+    struct fkmi_screen *screen;
+    char *scratch;
+    size_t scratch_per_thread;
+};
+
+struct fill_scratch {
+    float *staged;
+    int8_t *bytes;
+};
+
+static void carve_fill(struct fill_scratch *scratch, struct fkmi_carve *carve, const struct fkmi_pack *pack)
+{
+    scratch->staged = fkmi_carve(carve, pack->dim, sizeof *scratch->staged);
+    scratch->bytes = fkmi_carve(carve, pack->dim + 4, 1);
+}
+
+static void carve_screen(struct fkmi_screen *screen, struct fkmi_carve *carve, const struct fkmi_pack *pack)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const int64_t n_panels = (pack->k - 1) / tile->cols + 1, lanes = n_panels * tile->cols;
+
+    screen->n_quads = (pack->dim + 3) / 4;
+    screen->bytes = fkmi_carve(carve, lanes * screen->n_quads, 4);
+    screen->start = fkmi_carve(carve, lanes, sizeof *screen->start);
+    screen->scale = fkmi_carve(carve, lanes, sizeof *screen->scale);
+    screen->bias = fkmi_carve(carve, lanes, sizeof *screen->bias);
+    screen->rest = fkmi_carve(carve, lanes, sizeof *screen->rest);
+    screen->size = fkmi_carve(carve, lanes, sizeof *screen->size);
+    screen->slack = fkmi_carve(carve, lanes, sizeof *screen->slack);
+    screen->panels = fkmi_carve(carve, n_panels, sizeof *screen->panels);
+    screen->centre = fkmi_carve(carve, pack->dim, sizeof *screen->centre);
+}
+
+/* Any origin gives a bound that holds; the mean of some of the prototypes gives a close one. */
+static void find_centre(const struct fkmi_pack *pack, float *centre, float *staged)
+{
+    const int64_t n = pack->k < POINTS_FOR_MEAN ? pack->k : POINTS_FOR_MEAN;
+
+    memset(centre, 0, (size_t)pack->dim * sizeof *centre);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t j = pack->k / n * i;
+
+        load_point(pack, j, staged);
+        if (fkmi_screen_cosine(pack))
+            fkmi_screen_move(pack, NULL, unit_of(pack, j), staged);
+        for (int64_t d = 0; d < pack->dim; d++)
+            centre[d] += staged[d] / (float)n;
+    }
+}
+
+static void fill_lane(const struct fill_job *job, const struct fill_scratch *scratch, int64_t panel,
+                      int64_t lane)
+{
+    const struct fkmi_pack *pack = job->pack;
+    struct fkmi_screen *screen = job->screen;
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const int64_t j = panel * tile->cols + lane;
+    const double rounding = fkmi_screen_rounding(pack);
+    int8_t *to = screen->bytes + panel * screen->n_quads * tile->cols * 4 + lane * 4;
+    struct fkmi_quantised facts = {0};
+    double rest = 0, norm = 0, bias = -0x1p99, size = 0;
+
+    memset(scratch->bytes, 0, (size_t)screen->n_quads * 4);
+    if (j < pack->k) {
+        load_point(pack, j, scratch->staged);
+        fkmi_screen_move(pack, screen->centre, unit_of(pack, j), scratch->staged);
+        tile->quantise(scratch->staged, pack->dim, 127, scratch->bytes, &facts);
+        rest = fkmi_screen_rest(pack, &facts);
+        norm = fkmi_screen_norm(pack, &facts);
+        if (fkmi_screen_cosine(pack)) {
+            const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+
+            bias = vector->dot(scratch->staged, screen->centre, NULL, pack->dim);
+            size = norm * sqrt(vector->dot(screen->centre, screen->centre, NULL, pack->dim));
+        } else {
+            bias = -facts.square / 2;
+            size = norm * norm / 2;
+        }
+    }
+    for (int64_t quad = 0; quad < screen->n_quads; quad++)
+        memcpy(to + quad * tile->cols * 4, scratch->bytes + quad * 4, 4);
+    screen->start[j] = (int32_t)(-tile->offset * facts.sum);
+    screen->scale[j] = facts.scale;
+    screen->bias[j] = (float)bias;
+    screen->rest[j] = fkmi_rounded_up(rest + 32 * FKMI_UNIT * (norm + rest));
+    screen->size[j] = fkmi_rounded_up(norm);
+    screen->slack[j] = fkmi_rounded_up((2 * rounding + 64 * FKMI_UNIT) * size);
+}
+
+static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct fill_job *job = argument;
+    struct fkmi_screen *screen = job->screen;
+    const int cols = fkmi_screen_tile(job->pack)->cols;
+    struct fkmi_carve carve = {job->scratch + (size_t)thread * job->scratch_per_thread, 0};
+    struct fill_scratch scratch;
+
+    carve_fill(&scratch, &carve, job->pack);
+    for (int64_t panel = begin; panel < end; panel++) {
+        const int64_t first = panel * cols;
+        struct fkmi_byte_panel *facts = &screen->panels[panel];
+
+        *facts = (struct fkmi_byte_panel){.bytes = screen->bytes + panel * screen->n_quads * cols * 4,
+                                          .start = screen->start + first,
+                                          .scale = screen->scale + first,
+                                          .bias = screen->bias + first};
+        for (int lane = 0; lane < cols; lane++) {
+            fill_lane(job, &scratch, panel, lane);
+            facts->rest = fmaxf(facts->rest, screen->rest[first + lane]);
+            facts->size = fmaxf(facts->size, screen->size[first + lane]);
+            facts->slack = fmaxf(facts->slack, screen->slack[first + lane]);
+        }
+    }
+    return FKM_OK;
+}
+
+static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack, struct fkmi_screen *screen)
+{
+    const int n_threads = fkmi_pool_threads_here(context->pool);
+    struct fill_job job = {.pack = pack, .screen = screen};
+    struct fill_scratch scratch;
+    struct fkmi_carve carve = {NULL, 0};
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
+    carve_fill(&scratch, &carve, pack);
+    job.scratch_per_thread = carve.used;
+    carve = (struct fkmi_carve){NULL, 0};
+    carve_screen(screen, &carve, pack);
+    if (carve.used > screen->capacity) {
+        fkmi_free(screen->memory);
+        screen->memory = NULL;
+        screen->capacity = 0;
+        FKMI_TRY_GOTO(fkmi_alloc(&screen->memory, (int64_t)carve.used, 1));
+        screen->capacity = carve.used;
+    }
+    carve = (struct fkmi_carve){screen->memory, 0};
+    carve_screen(screen, &carve, pack);
+    FKMI_TRY_GOTO(fkmi_scratch_take(context, job.scratch_per_thread * (size_t)n_threads, &memory));
+    job.scratch = memory;
+    carve = (struct fkmi_carve){memory, 0};
+    carve_fill(&scratch, &carve, pack);
+    find_centre(pack, screen->centre, scratch.staged);
+    FKMI_TRY_GOTO(
+        fkmi_parallel(context->pool, (pack->k - 1) / fkmi_screen_tile(pack)->cols + 1, 4, fill_panels, &job));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}
+
+static bool can_screen(const struct fkmi_pack *pack, const struct fkmi_rows *rows, int64_t most)
+{
+    if (!fkmi_screen_tile(pack)->runs_here() || pack->space.real != FKMI_REAL_F32 || pack->unusual ||
+        fkmi_rows_sparse(rows) || rows->mask || pack->space.metric == FKM_METRIC_L1 || pack->dim > MOST_DIM ||
+        !(pack->factor > 0) || most > FKMI_SCREEN_MOST_PLACES)
+        return false;
+    for (int64_t d = 0; pack->feature_weights && d < pack->dim; d++)
+        if (pack->feature_weights[d] != 0 && pack->feature_weights[d] < LEAST_WEIGHT)
+            return false;
+    return true;
+}
+
+/* A list of several nearest has a lower threshold, and fills with as many distances. */
+static bool is_worth(const struct fkmi_pack *pack, int64_t most)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+
+    return tile->least_k > 0 && pack->k / most >= tile->least_k &&
+           pack->k / most * pack->dim >= tile->least_coordinates &&
+           atomic_load(&pack->screen->n_skipped) == 0;
+}
+
+fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack *pack,
+                             const struct fkmi_rows *rows, enum fkmi_scan_bytes wish, int64_t most, bool *use)
+{
+    struct fkmi_screen *screen = pack->screen;
+    int empty = FKMI_SCREEN_EMPTY;
+    fkm_status status;
+
+    *use = false;
+    if (wish == FKMI_BYTES_NEVER || !can_screen(pack, rows, most))
+        return FKM_OK;
+    if (wish == FKMI_BYTES_IF_WORTH && !is_worth(pack, most))
+        return FKM_OK;
+    if (atomic_load_explicit(&screen->state, memory_order_acquire) == FKMI_SCREEN_FULL) {
+        *use = true;
+        return FKM_OK;
+    }
+    if (atomic_fetch_add(&screen->n_rows, rows->n) + rows->n < LEAST_ROWS && wish == FKMI_BYTES_IF_WORTH)
+        return FKM_OK;
+    if (!atomic_compare_exchange_strong(&screen->state, &empty, FKMI_SCREEN_FILLING))
+        return FKM_OK; /* another scan is about to fill it: this one does without */
+    status = fill(context, pack, screen);
+    atomic_store_explicit(&screen->state, status == FKM_OK ? FKMI_SCREEN_FULL : FKMI_SCREEN_EMPTY,
+                          memory_order_release);
+    *use = status == FKM_OK;
+    return status;
+}
