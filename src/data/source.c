@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "data/ahead.h"
 
 static fkm_status create(const fkm_source_functions *functions, const struct fkmi_source_words *words,
                          void *self, bool foreign, fkm_source **out)
@@ -63,14 +64,10 @@ static fkm_status explain(const fkm_source *source, fkm_status status, const cha
     return status;
 }
 
-fkm_status fkm_source_next(fkm_source *source, int64_t max_rows, fkm_batch *batch)
+fkm_status fkmi_source_next(fkm_source *source, int64_t max_rows, fkm_batch *batch)
 {
     fkm_status status;
 
-    if (!source || !batch)
-        return fkmi_fail(FKM_EINVAL, "%s is NULL", source ? "batch" : "source");
-    if (max_rows < 1)
-        return fkmi_fail(FKM_EINVAL, "max_rows is %lld; it must be >= 1", (long long)max_rows);
     *batch = (fkm_batch)FKM_BATCH_INIT;
     forget_message(source);
     status = explain(source, source->functions.next(source->self, max_rows, batch), "next");
@@ -82,20 +79,16 @@ fkm_status fkm_source_next(fkm_source *source, int64_t max_rows, fkm_batch *batc
     return status;
 }
 
-fkm_status fkm_source_seek(fkm_source *source, const char *position)
+fkm_status fkmi_source_seek(fkm_source *source, const char *position)
 {
-    if (!source)
-        return fkmi_fail(FKM_EINVAL, "source is NULL");
     forget_message(source);
     return explain(source, source->functions.seek(source->self, position), "seek");
 }
 
-fkm_status fkm_source_tell(fkm_source *source, char *position, size_t size)
+fkm_status fkmi_source_tell(fkm_source *source, char *position, size_t size)
 {
     fkm_status status;
 
-    if (!source || !position || size == 0)
-        return fkmi_fail(FKM_EINVAL, "%s", source ? "there is no room for a position" : "source is NULL");
     memset(position, 0, size);
     forget_message(source);
     status = explain(source, source->functions.tell(source->self, position, size), "tell");
@@ -106,10 +99,45 @@ fkm_status fkm_source_tell(fkm_source *source, char *position, size_t size)
     return status;
 }
 
+int64_t fkmi_source_class_count(const fkm_source *source)
+{
+    if (source->words.class_count)
+        return source->words.class_count(source->self);
+    return source->functions.class_count ? source->functions.class_count(source->self) : 0;
+}
+
+/* ---- the public face: batches that were read ahead come first */
+
+fkm_status fkm_source_next(fkm_source *source, int64_t max_rows, fkm_batch *batch)
+{
+    if (!source || !batch)
+        return fkmi_fail(FKM_EINVAL, "%s is NULL", source ? "batch" : "source");
+    if (max_rows < 1)
+        return fkmi_fail(FKM_EINVAL, "max_rows is %lld; it must be >= 1", (long long)max_rows);
+    return source->ahead ? fkmi_ahead_next(source->ahead, max_rows, batch)
+                         : fkmi_source_next(source, max_rows, batch);
+}
+
+fkm_status fkm_source_seek(fkm_source *source, const char *position)
+{
+    if (!source)
+        return fkmi_fail(FKM_EINVAL, "source is NULL");
+    return source->ahead ? fkmi_ahead_seek(source->ahead, position) : fkmi_source_seek(source, position);
+}
+
+fkm_status fkm_source_tell(fkm_source *source, char *position, size_t size)
+{
+    if (!source || !position || size == 0)
+        return fkmi_fail(FKM_EINVAL, "%s", source ? "there is no room for a position" : "source is NULL");
+    return source->ahead ? fkmi_ahead_tell(source->ahead, position, size)
+                         : fkmi_source_tell(source, position, size);
+}
+
 void fkm_source_close(fkm_source *source)
 {
     if (!source)
         return;
+    fkmi_ahead_free(source->ahead);
     if (source->functions.close)
         source->functions.close(source->self);
     fkmi_free(source);
@@ -119,9 +147,7 @@ int64_t fkm_source_class_count(const fkm_source *source)
 {
     if (!source)
         return 0;
-    if (source->words.class_count)
-        return source->words.class_count(source->self);
-    return source->functions.class_count ? source->functions.class_count(source->self) : 0;
+    return source->ahead ? fkmi_ahead_class_count(source->ahead) : fkmi_source_class_count(source);
 }
 
 const char *fkm_source_class_name(const fkm_source *source, int64_t index)
@@ -134,13 +160,19 @@ const char *fkm_source_class_name(const fkm_source *source, int64_t index)
 
 const char *fkm_source_column_name(const fkm_source *source, int64_t index)
 {
-    return source && source->words.column_name && index >= 0 ? source->words.column_name(source->self, index)
-                                                             : NULL;
+    if (!source || !source->words.column_name || index < 0)
+        return NULL;
+    if (source->ahead)
+        fkmi_ahead_rest(source->ahead);
+    return source->words.column_name(source->self, index);
 }
 
 const char *fkm_source_note(const fkm_source *source)
 {
-    const char *note = source && source->words.note ? source->words.note(source->self) : NULL;
+    const char *note;
 
+    if (source && source->ahead)
+        fkmi_ahead_rest(source->ahead);
+    note = source && source->words.note ? source->words.note(source->self) : NULL;
     return note ? note : "";
 }

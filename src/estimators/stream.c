@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "data/ahead.h"
 #include "estimators/model.h"
 #include "io/lines.h"
 
@@ -165,6 +166,7 @@ fkm_status fkm_model_fit_source(fkm_model *model, fkm_source *source, const fkm_
     FKMI_TRY(check_options(given, &flow.options));
     if (!flow.options.resume)
         memset(&model->place, 0, sizeof model->place);
+    FKMI_TRY(fkmi_ahead_begin(source));
     while (model->place.epoch < flow.options.epochs) {
         const bool midway = model->place.position[0] != '\0';
         int64_t rows_of_epoch = 0;
@@ -176,6 +178,7 @@ fkm_status fkm_model_fit_source(fkm_model *model, fkm_source *source, const fkm_
         model->place.position[0] = '\0';
     }
 done:
+    fkmi_ahead_end(source);
     if (status == FKM_OK || status == FKM_EINTERRUPTED) {
         const fkm_status saved = save(model, source, &flow.options);
         status = saved != FKM_OK ? saved : status;

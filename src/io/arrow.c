@@ -232,7 +232,7 @@ static fkm_status open_stream(struct ArrowArrayStream *stream, const fkm_source_
                                             .seek = arrow_seek,
                                             .tell = arrow_tell,
                                             .close = arrow_close};
-    const struct fkmi_source_words words = {class_count, class_name, column_name, note};
+    const struct fkmi_source_words words = {class_count, class_name, column_name, note, false};
     fkm_source_options options;
     fkm_status status = FKM_OK;
     struct fkmi_arrow *arrow = NULL;

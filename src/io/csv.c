@@ -367,7 +367,8 @@ static fkm_status open_delimited(struct fkmi_bytes *bytes, const fkm_source_opti
                                             .seek = csv_seek,
                                             .tell = csv_tell,
                                             .close = csv_close};
-    const struct fkmi_source_words words = {class_count, class_name, column_name, note};
+    const struct fkmi_source_words words = {class_count, class_name, column_name, note,
+                                            !fkmi_bytes_forward_only(bytes)};
     fkm_status status = FKM_OK;
     struct csv *csv = NULL;
 

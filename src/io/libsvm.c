@@ -498,7 +498,8 @@ fkm_status fkmi_libsvm_open(struct fkmi_bytes *bytes, const fkm_source_options *
                                             .seek = libsvm_seek,
                                             .tell = libsvm_tell,
                                             .close = libsvm_close};
-    const struct fkmi_source_words words = {class_count, class_name, NULL, note};
+    const struct fkmi_source_words words = {class_count, class_name, NULL, note,
+                                            !fkmi_bytes_forward_only(bytes)};
     fkm_status status = FKM_OK;
     struct libsvm *libsvm = NULL;
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+fkm_test(test_ahead_threads SOURCES unit/io/test_ahead_threads.c LINK fkm_io)
 fkm_test(test_arrow SOURCES unit/io/test_arrow.c LINK fkm_io)
 fkm_test(test_bytes SOURCES unit/io/test_bytes.c LINK fkm_io)
 fkm_test(test_csv SOURCES unit/io/test_csv.c LINK fkm_io)
