@@ -34,6 +34,7 @@ struct workload {
     int64_t n, dim, n_classes; /* classes, tags, or strata of the target */
     int32_t k;                 /* by class; clusters */
     int64_t passes, asked;     /* asked: rows to predict */
+    int64_t sampled;           /* other classes of a gradient batch; 0: all */
 };
 
 struct data {
@@ -391,27 +392,39 @@ static void write_model(struct job *job)
 
 #define F1                                                                                                   \
     {                                                                                                        \
-        FKM_TASK_CLASSIFY, 50000, 784, 10, 20, 13, 10000                                                     \
+        FKM_TASK_CLASSIFY, 50000, 784, 10, 20, 13, 10000, 0                                                  \
     }
 #define R1                                                                                                   \
     {                                                                                                        \
-        FKM_TASK_REGRESS, 50000, 128, 20, 20, 13, 50000                                                      \
+        FKM_TASK_REGRESS, 50000, 128, 20, 20, 13, 50000, 0                                                   \
     }
 #define M1                                                                                                   \
     {                                                                                                        \
-        FKM_TASK_MULTILABEL, 20000, 128, 500, 3, 13, 4000                                                    \
+        FKM_TASK_MULTILABEL, 20000, 128, 500, 3, 13, 4000, 0                                                 \
     }
+#define F2                                                                                                   \
+    {                                                                                                        \
+        FKM_TASK_CLASSIFY, 20000, 128, 5000, 3, 13, 4000, 0                                                  \
+    }
+#define F3                                                                                                   \
+    {                                                                                                        \
+        FKM_TASK_CLASSIFY, 20000, 128, 500, 3, 13, 4000, 0                                                   \
+    }
+#define X1                                                                                                   \
+    {                                                                                                        \
+        FKM_TASK_CLASSIFY, 840000, 128, 120000, 3, 6, 10000, 1024                                            \
+    } /* seven rows a class */
 #define C1                                                                                                   \
     {                                                                                                        \
-        FKM_TASK_CLUSTER, 100000, 128, 1, 1000, 20, 100000                                                   \
+        FKM_TASK_CLUSTER, 100000, 128, 1, 1000, 20, 100000, 0                                                \
     }
 #define STREAM                                                                                               \
     {                                                                                                        \
-        FKM_TASK_CLASSIFY, STREAM_ROWS, 128, 10, 20, 3, 0                                                    \
+        FKM_TASK_CLASSIFY, STREAM_ROWS, 128, 10, 20, 3, 0, 0                                                 \
     }
 #define FILE1                                                                                                \
     {                                                                                                        \
-        FKM_TASK_CLUSTER, 256, 1024, 1, 12800, 1, 0                                                          \
+        FKM_TASK_CLUSTER, 256, 1024, 1, 12800, 1, 0, 0                                                       \
     } /* 8 K D bytes: starts are kept too */
 
 static const struct bench_case cases[] = {
@@ -419,6 +432,15 @@ static const struct bench_case cases[] = {
     {"F1.fit_random", F1, FKM_INIT_RANDOM, prepare_rows, call_fit},
     {"F1.finetune", F1, FKM_INIT_RANDOM, prepare_fitted, call_finetune},
     {"F1.predict", F1, FKM_INIT_RANDOM, prepare_predict, call_predict},
+    {"F2.fit", F2, FKM_INIT_KMEANSPP, prepare_rows, call_fit},
+    {"F2.finetune", F2, FKM_INIT_RANDOM, prepare_fitted, call_finetune},
+    {"F2.predict", F2, FKM_INIT_RANDOM, prepare_predict, call_predict},
+    {"F3.fit", F3, FKM_INIT_KMEANSPP, prepare_rows, call_fit},
+    {"F3.finetune", F3, FKM_INIT_RANDOM, prepare_fitted, call_finetune},
+    {"F3.predict", F3, FKM_INIT_RANDOM, prepare_predict, call_predict},
+    {"X1.fit", X1, FKM_INIT_KMEANSPP, prepare_rows, call_fit},
+    {"X1.finetune", X1, FKM_INIT_RANDOM, prepare_fitted, call_finetune},
+    {"X1.predict", X1, FKM_INIT_RANDOM, prepare_predict, call_predict},
     {"R1.fit", R1, FKM_INIT_KMEANSPP, prepare_rows, call_fit},
     {"R1.finetune", R1, FKM_INIT_RANDOM, prepare_fitted, call_finetune},
     {"R1.predict", R1, FKM_INIT_RANDOM, prepare_predict, call_predict},
@@ -458,6 +480,7 @@ static fkm_params params_of(const struct workload *shape, fkm_init init)
     params.k_init = shape->k;
     params.k_targets = (int32_t)shape->n_classes;
     params.k_features = shape->k;
+    params.negative_sampling = shape->sampled;
     return params;
 }
 

@@ -55,6 +55,9 @@ struct fkmi_vector {
     /* gradients of a distance, added to real g: */
     void (*add_difference)(void *g, const void *x, const void *c, const void *a, double scale,
                            int64_t n); /* g += scale a (c - x) */
+    /* g += scale[0] a (c - x[0]), then scale[1] ...: the bits of as many add_difference */
+    void (*add_differences)(void *g, const void *const *x, const double *scale, int64_t n_rows, const void *c,
+                            const void *a, int64_t n);
     void (*add_sign)(void *g, const void *x, const void *c, const void *a, double scale,
                      int64_t n); /* g += scale a sign(c - x), sign 0 = 0 */
     void (*add_scaled)(void *g, const void *x, const void *a, double scale, int64_t n); /* g += scale a x */

@@ -256,6 +256,39 @@ static void FN(add_difference)(void *g, const void *x, const void *c, const void
 {
     V(update)(V(change_difference), g, x, c, a, scale, n);
 }
+/* Registers of g and c stay where they are while the rows go by. */
+#define UPDATE_VECTORS 4
+
+static void FN(add_differences)(void *g_at, const void *const *row, const double *scale, int64_t n_rows,
+                                const void *c_at, const void *a_at, int64_t n)
+{
+    REAL *g = g_at;
+    const REAL *c = c_at, *a = a_at;
+    int64_t i = 0;
+
+    for (; i + UPDATE_VECTORS * LANES <= n; i += UPDATE_VECTORS * LANES) {
+        VEC sum[UPDATE_VECTORS], point[UPDATE_VECTORS];
+
+        for (int v = 0; v < UPDATE_VECTORS; v++) {
+            sum[v] = V(load)(g + i + v * LANES);
+            point[v] = V(load)(c + i + v * LANES);
+        }
+        for (int64_t r = 0; r < n_rows; r++) {
+            const VEC s = V(set1)((REAL)scale[r]);
+            const REAL *x = (const REAL *)row[r] + i;
+
+            for (int v = 0; v < UPDATE_VECTORS; v++)
+                sum[v] = V(change_difference)(sum[v], V(load)(x + v * LANES), point[v],
+                                              a ? V(load)(a + i + v * LANES) : V(set1)(1), s);
+        }
+        for (int v = 0; v < UPDATE_VECTORS; v++)
+            V(store)(g + i + v * LANES, sum[v]);
+    }
+    for (int64_t r = 0; r < n_rows && i < n; r++)
+        FN(add_difference)(g + i, (const REAL *)row[r] + i, c + i, a ? a + i : NULL, scale[r], n - i);
+}
+#undef UPDATE_VECTORS
+
 static void FN(add_sign)(void *g, const void *x, const void *c, const void *a, double scale, int64_t n)
 {
     V(update)(V(change_sign), g, x, c, a, scale, n);

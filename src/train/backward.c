@@ -9,6 +9,8 @@
 
 #include "train/step.h"
 
+enum { ROWS_TOGETHER = 32 };
+
 fkm_status fkmi_backward_plan(struct fkmi_step *step)
 {
     struct fkmi_arena *arena = &step->work->arena;
@@ -102,17 +104,43 @@ static void add_cosine(const struct fkmi_step *step, void *g, const void *c, con
         vector->add_scaled(g, c, step->in.weight, along, dim);
 }
 
+/* Rows under the same weights, several at a time. */
+static void add_euclidean(const struct fkmi_step *step, void *g, const void *c, const int32_t *list,
+                          int64_t n)
+{
+    const void *row[ROWS_TOGETHER];
+    double scale[ROWS_TOGETHER];
+
+    for (int64_t t = 0; t < n;) {
+        int64_t rows = 0;
+
+        for (; rows < ROWS_TOGETHER && t < n; rows++, t++) {
+            const int64_t i = list[t] / step->width;
+
+            row[rows] = fkmi_x_at(step, i);
+            scale[rows] = 2 * step->chunk.slope[list[t]] * fkmi_factor_at(step, i);
+        }
+        step->vector->add_differences(g, row, scale, rows, c, step->in.weight, step->space.dim);
+    }
+}
+
 static void add_dense(const struct fkmi_step *step, void *g, const void *c, const int32_t *list, int64_t n)
 {
+    const bool euclidean = step->space.metric == FKM_METRIC_EUCLIDEAN;
+
     if (step->space.metric == FKM_METRIC_COSINE) {
         add_cosine(step, g, c, list, n);
+        return;
+    }
+    if (euclidean && !step->in.weight_by_row) {
+        add_euclidean(step, g, c, list, n);
         return;
     }
     for (int64_t t = 0; t < n; t++) {
         const int64_t i = list[t] / step->width;
         const double slope = step->chunk.slope[list[t]] * fkmi_factor_at(step, i);
 
-        if (step->space.metric == FKM_METRIC_EUCLIDEAN)
+        if (euclidean)
             step->vector->add_difference(g, fkmi_x_at(step, i), c, fkmi_weight_at(step, i), 2 * slope,
                                          step->space.dim);
         else

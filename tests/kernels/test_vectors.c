@@ -185,6 +185,30 @@ static void check_add_rows(struct operands *o, struct naive_random *random)
 }
 TEST(rows_added_together_give_the_bits_of_rows_added_one_by_one) { for_every_vector(check_add_rows); }
 
+static void check_add_differences(struct operands *o, struct naive_random *random)
+{
+    static double one_by_one[LENGTH_MOST + GUARD], together[LENGTH_MOST + GUARD];
+    const size_t size = (size_t)(o->n + 1) * (o->real == FKM_DTYPE_F64 ? sizeof(double) : sizeof(float));
+    double scale[9];
+    const void *const vectors[] = {o->rx, o->rc, o->ra, o->rg};
+    const void *x[9], *a = naive_below(random, 2) ? o->ra : NULL;
+    const int64_t n_rows = naive_below(random, 10);
+
+    memcpy(one_by_one, o->rg, size);
+    memcpy(together, o->rg, size);
+    for (int64_t r = 0; r < n_rows; r++) {
+        x[r] = vectors[naive_below(random, 4)];
+        scale[r] = naive_normal(random);
+        o->vector->add_difference(one_by_one, x[r], o->rc, a, scale[r], o->n);
+    }
+    o->vector->add_differences(together, x, scale, n_rows, o->rc, a, o->n);
+    CHECK(memcmp(one_by_one, together, size) == 0);
+}
+TEST(differences_added_together_give_the_bits_of_those_added_one_by_one)
+{
+    for_every_vector(check_add_differences);
+}
+
 enum update { DIFFERENCE, SIGN, SCALED, SQUARE, ABSOLUTE, N_UPDATES };
 
 static void check_updates(struct operands *o, struct naive_random *random)
