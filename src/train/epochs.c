@@ -87,8 +87,13 @@ static fkm_status all_epochs(struct run *run)
 {
     for (int64_t epoch = 1; epoch <= run->how->epochs; epoch++) {
         double loss, rate = 0, score = NAN;
+        fkm_status status;
 
-        FKMI_TRY(one_epoch(run, epoch, &loss, &rate));
+        run->work->theta_may_lag = true;
+        status = one_epoch(run, epoch, &loss, &rate);
+        run->work->theta_may_lag = false;
+        fkmi_train_settle(run->work, run->state);
+        FKMI_TRY(status);
         if (run->how->score) {
             FKMI_TRY(run->how->score(run->how->user, run->state, &score));
             if (run->best_epoch == 0 || score > run->best_score) {

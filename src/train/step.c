@@ -20,6 +20,8 @@ void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backen
     if (work->pack)
         backend->pack_free(work->pack);
     fkmi_arena_free(&work->arena);
+    fkmi_free(work->class_of);
+    fkmi_free(work->listed);
     *work = (struct fkmi_train_work){0};
 }
 
@@ -119,17 +121,48 @@ static fkm_status plan(struct fkmi_step *step, struct fkmi_trainer *trainer)
 
 /* ---- the gradient */
 
+static bool knows_touched(const struct fkmi_trainer *trainer)
+{
+    return trainer->listed && trainer->n_listed >= 0;
+}
+
 static fkm_status clear_rows(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct fkmi_step *step = argument;
+    const struct fkmi_trainer *trainer = step->trainer;
 
     (void)thread;
-    for (int64_t j = begin; j < end; j++)
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t j = knows_touched(trainer) ? trainer->listed[i] : i;
+
         if (step->gradient.touched[j]) {
             memset(fkmi_gradient_at(step, j), 0, (size_t)step->space.dim * step->real_size);
             step->gradient.touched[j] = 0;
         }
+    }
     return FKM_OK;
+}
+
+/* In place only: a gradient that grows elsewhere begins with zeros. */
+static fkm_status clear(struct fkmi_step *step, struct fkmi_trainer *trainer)
+{
+    const int64_t n = knows_touched(trainer) ? trainer->n_listed : step->state->k;
+
+    FKMI_TRY(
+        fkmi_parallel(step->context->pool, n, fkmi_vectors_per_block(step->space.dim, 1), clear_rows, step));
+    trainer->n_listed = -1;
+    return FKM_OK;
+}
+
+/* What the next step will have to clear: where all take part, it looks at all. */
+static void list_touched(const struct fkmi_step *step, struct fkmi_trainer *trainer)
+{
+    if (!step->active.prototype || !trainer->listed)
+        return;
+    trainer->n_listed = 0;
+    for (int64_t place = 0; place < step->active.k; place++)
+        if (trainer->touched[step->active.prototype[place]])
+            trainer->listed[trainer->n_listed++] = (int32_t)step->active.prototype[place];
 }
 
 static fkm_status check_rows(void *argument, int64_t begin, int64_t end, int thread)
@@ -137,7 +170,8 @@ static fkm_status check_rows(void *argument, int64_t begin, int64_t end, int thr
     const struct fkmi_step *step = argument;
 
     (void)thread;
-    for (int64_t j = begin; j < end; j++) {
+    for (int64_t place = begin; place < end; place++) {
+        const int64_t j = fkmi_prototype_at(step, place);
         const void *g = fkmi_gradient_at(step, j);
 
         if (step->gradient.touched[j] && !isfinite(step->vector->dot(g, g, NULL, step->space.dim)))
@@ -173,8 +207,8 @@ static fkm_status check_finite(struct fkmi_step *step)
         return fkmi_fail(FKM_ESTATE,
                          "a gradient is not finite: the learning rate may be too large or a feature out "
                          "of range");
-    return fkmi_parallel(step->context->pool, step->state->k, fkmi_vectors_per_block(step->space.dim, 1),
-                         check_rows, step);
+    return fkmi_parallel(step->context->pool, k, fkmi_vectors_per_block(step->space.dim, 1), check_rows,
+                         step);
 }
 
 /* The gradient grown elsewhere becomes the trainer's. */
@@ -193,11 +227,11 @@ static void publish(struct fkmi_step *step, struct fkmi_trainer *trainer)
             memset(out, 0, size);
         trainer->touched[j] = step->gradient.touched[j];
     }
+    trainer->n_listed = -1;
 }
 
 static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
 {
-    const int64_t block = fkmi_vectors_per_block(step->space.dim, 1);
     const bool in_place = step->gradient.points == trainer->gradient;
     fkm_status status = FKM_OK;
     bool held = false;
@@ -216,12 +250,14 @@ static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
             fkmi_hold_interrupts(); /* the old gradient goes */
             held = true;
         }
-        if (begin == 0)
-            FKMI_TRY_GOTO(fkmi_parallel(step->context->pool, step->state->k, block, clear_rows, step));
+        if (begin == 0 && in_place)
+            FKMI_TRY_GOTO(clear(step, trainer));
         FKMI_TRY_GOTO(fkmi_rows_in(step));
         FKMI_TRY_GOTO(fkmi_backward(step));
     }
     FKMI_TRY_GOTO(fkmi_regularize(step));
+    if (in_place)
+        list_touched(step, trainer);
     FKMI_TRY_GOTO(check_finite(step));
     publish(step, trainer);
 done:

@@ -147,6 +147,13 @@ static inline int64_t fkmi_prototype_at(const struct fkmi_step *step, int64_t pl
 {
     return step->active.prototype ? step->active.prototype[place] : place;
 }
+static inline double fkmi_theta_of(const struct fkmi_train_work *work, const double *theta, int64_t prototype)
+{
+    if (!work->theta_lags || prototype == 0)
+        return theta[prototype];
+    return theta[prototype] == work->theta_before ? theta[0]
+                                                  : theta[prototype] + (theta[0] - work->theta_before);
+}
 static inline void *fkmi_gradient_at(const struct fkmi_step *step, int64_t prototype)
 {
     return fkmi_real_at(step, step->gradient.points, prototype * step->state->dim);

@@ -34,6 +34,8 @@ struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     void *anchor;     /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
     void *gradient;   /* k x dim reals: the last gradient, zero rows where frozen */
     uint8_t *touched; /* k: rows of the gradient that hold something; NULL: any may. Not in the file */
+    int32_t *listed;  /* where classes are sampled: the touched ones, n_listed of them; -1: any may be */
+    int64_t n_listed;
 };
 void fkmi_trainer_free(struct fkmi_trainer *trainer); /* and zeroes it */
 fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer *trainer);
@@ -53,7 +55,16 @@ fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_st
 struct fkmi_train_work {
     struct fkmi_pack *pack;
     struct fkmi_arena arena;
+    /* Of sampled classes: by slot, the number in the list of the last step or -1; and that list. */
+    int32_t *class_of, *listed;
+    int64_t class_room, list_room, n_listed;
+    /* A theta shared by all moves with every step. Where classes are sampled it may do so in place 0 alone, until
+     * settled: the others then stand where it stood at theta_before. */
+    bool theta_may_lag, theta_lags;
+    double theta_before;
 };
+/* Moves what lags. */
+void fkmi_train_settle(struct fkmi_train_work *work, struct fkmi_state *state);
 void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backend *backend);
 
 /* One Adam step on the rows of the view; *loss is sum(u l) / sum(u) before the step, with regularisers.

@@ -29,6 +29,7 @@ void fkmi_trainer_free(struct fkmi_trainer *trainer)
     fkmi_free(trainer->anchor);
     fkmi_free(trainer->gradient);
     fkmi_free(trainer->touched);
+    fkmi_free(trainer->listed);
     *trainer = (struct fkmi_trainer){0};
 }
 
@@ -139,6 +140,10 @@ fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_
     if (!trainer->touched) {
         FKMI_TRY(fkmi_alloc(&trainer->touched, k, sizeof *trainer->touched));
         memset(trainer->touched, 1, (size_t)k); /* a gradient from elsewhere may hold anything */
+    }
+    if (!trainer->listed && params->negative_sampling > 0) {
+        FKMI_TRY(fkmi_alloc(&trainer->listed, k, sizeof *trainer->listed));
+        trainer->n_listed = -1;
     }
     if (!trainer->gradient)
         FKMI_TRY(fkmi_alloc(&trainer->gradient, k * dim, real));

@@ -64,7 +64,8 @@ static fkm_status move_points(void *argument, int64_t begin, int64_t end, int th
     const bool unit = step->space.metric == FKM_METRIC_COSINE && step->params->normalize_prototypes;
     void *scratch = fkmi_real_at(step, step->point_scratch, thread * dim);
 
-    for (int64_t j = begin; j < end; j++) {
+    for (int64_t place = begin; place < end; place++) {
+        const int64_t j = fkmi_prototype_at(step, place);
         void *point;
 
         if (!moves(step, j))
@@ -89,14 +90,25 @@ static void move(const struct update_job *job, double *p, double *m, double *v, 
                                                             job->fix_1, job->fix_2);
 }
 
+void fkmi_train_settle(struct fkmi_train_work *work, struct fkmi_state *state)
+{
+    for (int64_t j = 1; work->theta_lags && j < state->k; j++)
+        state->theta[j] = fkmi_theta_of(work, state->theta, j);
+    work->theta_lags = false;
+}
+
 /* One theta for all: what moves place 0 moves the others as far. */
 static void move_shared_theta(const struct update_job *job)
 {
-    double *theta = job->state->theta, before = theta[0];
+    struct fkmi_train_work *work = job->step->work;
 
-    move(job, theta, job->trainer->theta_m, job->trainer->theta_v, job->step->gradient.theta, 1, 1);
-    for (int64_t j = 1; j < job->state->k; j++)
-        theta[j] = theta[j] == before ? theta[0] : theta[j] + (theta[0] - before);
+    if (!work->theta_lags)
+        work->theta_before = job->state->theta[0];
+    move(job, job->state->theta, job->trainer->theta_m, job->trainer->theta_v, job->step->gradient.theta, 1,
+         1);
+    work->theta_lags = true;
+    if (!work->theta_may_lag || !job->step->active.prototype)
+        fkmi_train_settle(work, job->state);
 }
 
 static void move_each(const struct update_job *job)
@@ -171,6 +183,6 @@ void fkmi_update(struct fkmi_step *step, struct fkmi_state *state, struct fkmi_t
         move_each(&job);
     if (step->gradient.beta)
         move_tags(&job);
-    (void)fkmi_parallel_whole(step->context->pool, state->k, fkmi_vectors_per_block(step->space.dim, 4),
+    (void)fkmi_parallel_whole(step->context->pool, step->active.k, fkmi_vectors_per_block(step->space.dim, 4),
                               move_points, &job);
 }

@@ -1,6 +1,8 @@
 /* test_epochs.c — passes over the data: the schedule, early stopping, interruption, and the learning-rate
  * search.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "world.h"
 
 #include "base/memory.h"
@@ -99,6 +101,59 @@ TEST(the_rate_warms_up_and_falls_along_a_cosine)
         CHECK_NEAR(0.03 * warm * 0.5 * (1 + cos(acos(-1.0) * t / 40)), watch.rates[t], 1e-12);
     }
     world_free(&world);
+}
+
+/* Steps of sampled classes leave the shared theta of others behind; an epoch, whole or not, ends with one theta. */
+static void check_sampled_theta(int64_t stop_at_step)
+{
+    struct world_wish wish = {WORLD_WISH, .task = FKM_TASK_CLASSIFY};
+    struct watch watch = {.stop_at_step = stop_at_step};
+    struct world world;
+
+    wish.classes = 12;
+    wish.n = 300;
+    world_make(&world, wish);
+    world.params.finetune_batch_size = 2;
+    world.params.negative_sampling = 3;
+    world_begin(&world);
+    CHECK_INT(stop_at_step > 0 ? FKM_EINTERRUPTED : FKM_OK, run(&world, &watch, 1, 0, false));
+    CHECK(world.state.theta[0] != 0);
+    for (int64_t j = 1; j < world.state.k; j++)
+        CHECK_NEAR(world.state.theta[0], world.state.theta[j], 0);
+    CHECK(!world.work.theta_lags && !world.work.theta_may_lag);
+    world_free(&world);
+}
+TEST(sampled_classes_end_with_one_theta)
+{
+    check_sampled_theta(0);
+    check_sampled_theta(32);
+}
+
+TEST(a_theta_that_lags_changes_no_bit)
+{
+    struct world_wish wish = {WORLD_WISH, .task = FKM_TASK_CLASSIFY};
+    struct world lagging, plain;
+
+    wish.classes = 12;
+    wish.n = 60;
+    world_make(&lagging, wish);
+    world_make(&plain, wish);
+    for (struct world *world = &lagging; world; world = world == &lagging ? &plain : NULL) {
+        world->params.negative_sampling = 3;
+        world->params.label_smoothing = 0.1;
+        world_begin(world);
+        world->work.theta_may_lag = world == &lagging;
+        for (int t = 0; t < 12; t++) {
+            world->rows.n = t % 4 == 3 ? 60 : 2; /* now and then all classes are in the batch */
+            world_step(world, 0.1, (uint64_t)t);
+        }
+        fkmi_train_settle(&world->work, &world->state);
+    }
+    CHECK(memcmp(lagging.state.theta, plain.state.theta, (size_t)plain.state.k * sizeof(double)) == 0);
+    CHECK(memcmp(lagging.state.points, plain.state.points,
+                 (size_t)(plain.state.k * plain.state.dim) * sizeof(double)) == 0);
+    world_free(&lagging);
+    world_free(&plain);
 }
 
 TEST(the_best_state_comes_back)

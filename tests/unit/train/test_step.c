@@ -570,6 +570,32 @@ TEST(a_steady_stream_of_steps_allocates_nothing)
         }
 }
 
+/* The last gradient is that of the last step, whichever classes the steps before it had drawn. */
+TEST(gradients_of_sampled_classes_are_cleared)
+{
+    struct world_wish wish = {WORLD_WISH, .task = FKM_TASK_CLASSIFY};
+    struct world often, once;
+
+    wish.classes = 12;
+    wish.n = 60;
+    world_make(&often, wish);
+    world_make(&once, wish);
+    often.params.negative_sampling = once.params.negative_sampling = 3;
+    world_begin(&often);
+    world_begin(&once);
+    for (int t = 0; t < 8; t++) {
+        often.rows.n = t == 4 ? 60 : 2;
+        world_step(&often, 0, (uint64_t)t);
+    }
+    once.rows.n = 2;
+    world_step(&once, 0, 7);
+    CHECK(memcmp(often.trainer.gradient, once.trainer.gradient,
+                 (size_t)(once.state.k * once.state.dim) * sizeof(double)) == 0);
+    CHECK(memcmp(often.trainer.touched, once.trainer.touched, (size_t)once.state.k) == 0);
+    world_free(&often);
+    world_free(&once);
+}
+
 TEST(csr_steps_leave_untouched_prototypes_and_their_moments)
 {
     struct world_wish wish = {WORLD_WISH, .task = FKM_TASK_CLASSIFY, .csr = true};
