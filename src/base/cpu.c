@@ -3,17 +3,26 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "base/cpu.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 
-/* F16C by CPUID: not every compiler's runtime knows its name. The ymm state it needs is AVX2's. */
+/* F16C by CPUID: not every compiler's runtime knows its name. The ymm state it needs is AVX2's. Asked once: in a
+ * virtual machine the instruction takes microseconds. */
 static bool has_f16c(void)
 {
+    enum { NO = 1, YES };
+    static atomic_int known;
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
     unsigned a, b, c, d;
 
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
+    if (answer == 0) {
+        answer = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0 ? YES : NO;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer == YES;
 }
 
 bool fkmi_cpu_has_avx2(void)
