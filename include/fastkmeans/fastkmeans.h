@@ -242,9 +242,17 @@ FKM_API void fkm_free(void *memory);
  *  of each; regressor: NULL, targets then come from the first fit. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k,
                                                       int64_t dim, const int64_t *labels);
+/** The same from f64, which a model of dtype F64 begins with as they are. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_start_f64(fkm_model *model, const double *points, int64_t k,
+                                                          int64_t dim, const int64_t *labels);
 /** Weights of the features (dim, >= 0, not all 0), normalised to sum dim. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_feature_weights(fkm_model *model, const double *weights,
                                                                 int64_t dim);
+/** Changes one parameter from now on, also of a model that has learned: how it answers (top_k, soft_type,
+ *  temperature, ...) and how it goes on learning. FKM_ESTATE for those that what was learned depends on: task,
+ *  distance, dtype, auto_feature_weights, normalize_prototypes, prototype_scale, target_distance, and the temperature
+ *  of a multi-label model, whose thresholds were found with it. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_param(fkm_model *model, const char *name, const char *value);
 /** Prototypes for particular classes, overriding k_init. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_class_k(fkm_model *model, int64_t label, int32_t k);
 /** Frozen prototypes never move, merge or die. frozen has k entries, or is NULL to freeze all. */

@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from . import _core
 from ._arrays import Kind, give
-from ._parameters import STANDARD_RATE
+from ._parameters import LIVE, STANDARD_RATE, text_of
 
 
 def filled(model: _core.Model, shape_of, dtype, fill) -> np.ndarray:
@@ -76,6 +76,8 @@ class FittedAttributes:
     _model: _core.Model
     _kind: Kind
     _cache: dict[str, Any]
+    _live: list[str] = LIVE
+    _known: list[Any]  # what the model has of them
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_model" in self.__dict__
@@ -86,6 +88,23 @@ class FittedAttributes:
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' or 'fit_batch' first."
             )
         return self._model
+
+    def _set_so_far(self) -> list[Any]:
+        """The arguments that may change on a fitted estimator, as they are now."""
+        given = self.__dict__
+        return [given.get(name) for name in self._live]
+
+    def _current(self) -> _core.Model:
+        """The fitted model, with what was set since it last learned or answered."""
+        model, state = self._fitted(), self.__dict__
+        given, known = self._set_so_far(), state["_known"]
+        if given != known:
+            changed = [(name, new) for name, new, old in zip(self._live, given, known, strict=True) if new != old]
+            texts = [(name, text_of(name, value)) for name, value in changed]
+            for name, text in texts:
+                model.set_param(name, text)
+            state["_known"] = given
+        return model
 
     def _facts(self) -> dict[str, Any]:
         return self._fitted().describe()

@@ -36,7 +36,9 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
     Rows ``X`` may be arrays of numpy, torch (CPU), scipy.sparse, pandas, polars or pyarrow; answers come back
     as tensors when the rows were a tensor, and as numpy arrays otherwise. A call that fails leaves the
     estimator as it was; one that Ctrl-C or an exception of a callback ends keeps what it has learned so far.
-    Arguments changed after a fit (``set_params``) count from the next ``fit`` on.
+    Arguments changed after a fit (``model.top_k = 16``, ``set_params``) count at once, but for those that what
+    was learned depends on (``distance``, ``dtype``, ``init_mode``, feature weights, ``random_state``, ...):
+    they count from the next ``fit`` on.
     """
 
     _task: str

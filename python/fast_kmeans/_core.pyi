@@ -85,11 +85,12 @@ class Model:
         """In the same context; copy.copy and copy.deepcopy do the same. A pickle holds to_bytes() and the number of
         threads that was asked of the context; unpickled models share one context for each such number."""
     # before the first fit
-    def set_start(self, points: Buffer, labels: Buffer | None = None) -> None: ...  # float32 k x dim, int64 k
+    def set_start(self, points: Buffer, labels: Buffer | None = None) -> None: ...  # float32 or float64 k x dim, int64 k
     def set_feature_weights(self, weights: Buffer) -> None: ...  # float64, dim
     def set_class_k(self, label: int, k: int) -> None: ...
     # any time
     def freeze(self, frozen: Buffer | None = None) -> None: ...  # uint8 or bool, k; None: all
+    def set_param(self, name: str, value: str) -> None: ...
     def set_note(self, name: str, value: str | None) -> None: ...
     def note(self, name: str) -> str | None: ...
     # learning

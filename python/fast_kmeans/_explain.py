@@ -188,7 +188,7 @@ def explain(estimator, X, feature_mask=None, top_k=None) -> Explanation:
     """
     if top_k is not None and (isinstance(top_k, bool) or int(top_k) != top_k or top_k < 1 and top_k != -1):
         raise ValueError(f"top_k is {top_k!r}; it must be at least 1, or -1 for all")
-    model = estimator._fitted()
+    model = estimator._current()
     rows, mask, _ = estimator._rows(X, feature_mask)
     while True:  # again where another thread has taught the model more prototypes meanwhile
         facts = model.describe()

@@ -69,6 +69,8 @@ class Lessons(FittedAttributes):
 
     def _lesson(self, X, y, sample_weight, feature_mask, *, anew: bool, grow: bool) -> Lesson:
         """anew: whatever was learned before does not matter. grow: classes never seen may appear."""
+        if not anew:
+            self._current()
         rows, mask, columns = self._rows(X, feature_mask, y, anew)
         meaning = self._meaning_of() if anew else self._meaning
         targets, meaning = meaning.read(y, rows.n_rows, grow)
@@ -92,7 +94,7 @@ class Lessons(FittedAttributes):
         return _core.Batch(rows.dense, csr=rows.csr, weight=weight, **targets)
 
     def _question(self, X, feature_mask) -> tuple[_core.Model, Rows, _core.Batch]:
-        model = self._fitted()
+        model = self._current()
         rows, mask, _ = self._rows(X, feature_mask)
         return model, rows, _core.Batch(rows.dense, csr=rows.csr, mask=mask)
 
@@ -129,6 +131,7 @@ class Lessons(FittedAttributes):
         if anew:
             state.pop("feature_names_in_", None)
             state.update(lesson.columns)
+            state["_known"] = self._set_so_far()
             state["_model"], state["_kind"] = model, lesson.kind
         elif not is_known:
             self._write_notes(model, lesson)
@@ -158,10 +161,10 @@ def _points_of(points, n_cols: int | None) -> np.ndarray:
     given, points = points, np.asarray(host_array(points, "init_mode"))
     if points.ndim == 0:
         raise refusal("init_mode", given)
-    if points.ndim != 2 or points.dtype.kind not in "biuf":
+    if points.ndim != 2 or points.dtype.kind not in "biuf" or points.dtype.itemsize > 8:
         raise ValueError(
             f"init_mode is an array of {points.dtype}, {points.shape}; it must be numbers, (K, D)"
         )
     if n_cols not in (None, points.shape[1]):
         raise ValueError(f"init_mode has {points.shape[1]} columns, X has {n_cols}")
-    return np.ascontiguousarray(points, np.float32)
+    return np.ascontiguousarray(points, np.result_type(np.float32, points.dtype))

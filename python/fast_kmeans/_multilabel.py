@@ -14,6 +14,7 @@ from ._arrays import Kind, give
 from ._attributes import per_class
 from ._base import BaseFastKMeans
 from ._labels import Tags
+from ._parameters import LIVE
 from ._targets import tags_of, vector_of, weight_of
 
 STRATEGIES = ("adaptive", "gap", "top_k")
@@ -144,6 +145,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     """
 
     _task = "multilabel"
+    _live = [name for name in LIVE if name != "temperature"]  # thresholds were found with that
     _meaning_of = Tags
     k_init: int | str
     asl_gamma_neg: float

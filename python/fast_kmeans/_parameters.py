@@ -15,6 +15,15 @@ from . import _core
 TABLE = {row["name"]: row for row in _core.parameters()}
 """The core's parameters by name; 'task' is the estimator's class, the others are constructor arguments."""
 
+LIVE = (
+    "top_k soft_type temperature idw_power missing batch_size "  # answers
+    "top_k_train learning_rate finetune_batch_size noise label_smoothing negative_sampling diversity_reg l2_reg "
+    "asl_gamma_neg asl_gamma_pos asl_clip "  # gradients
+    "k_init k_max auto_scale decay repulsion_factor repulsion_mode assignment lambda_penalty min_weight sparse "
+    "truncation_threshold merge_threshold relative_merge percentile_threshold target_assignment"  # fit_batch
+).split()
+"""Parameters that count at once when they are changed after a fit; the others are part of what was learned."""
+
 DEVICES = "cpu, cuda, cuda:0, cuda:1, ..."
 STANDARD_RATE = 0.03
 """What learning_rate 'auto' means before a search: docs/models.md."""

@@ -117,6 +117,7 @@ class Storage(FittedAttributes):
             state["feature_names_in_"] = np.array(names, object)
         state["n_features_in_"] = facts["dim"]
         state["_kind"] = Kind.TORCH if model.note("python.arrays") == "torch" else Kind.NUMPY
+        state["_known"] = self._set_so_far()
         state["_meaning"], state["_model"], state["_cache"] = meaning, model, {}
 
     def save(self, path) -> None:
@@ -134,7 +135,7 @@ class Storage(FittedAttributes):
         OSError
             When the file cannot be written.
         """
-        self._fitted().save(os.fspath(path))
+        self._current().save(os.fspath(path))
 
     @classmethod
     def load(cls, path):
@@ -170,7 +171,7 @@ class Storage(FittedAttributes):
             model file, from which ``load_state_dict`` restores everything. Tensors when the model was fitted
             with tensors, so that ``torch.save`` and ``torch.load(weights_only=True)`` take it.
         """
-        model = self._fitted().copy()  # one moment of a model that another thread may be teaching
+        model = self._current().copy()  # one moment of a model that another thread may be teaching
         still = object.__new__(type(self))
         still.__dict__.update(self.__dict__, _model=model, _cache={})
         entries = OrderedDict((name, getattr(still, name)) for name in still._state_names())
@@ -184,7 +185,8 @@ class Storage(FittedAttributes):
     def load_state_dict(self, state_dict) -> None:
         """Restore what ``state_dict`` gave, also on an estimator that was never fitted.
 
-        Answers follow the restored model; the constructor's arguments stay as they are, for the next ``fit``.
+        Answers follow the restored model; the constructor's arguments stay as they are, and count again from
+        the next ``fit`` or when they are changed.
 
         Parameters
         ----------
@@ -223,7 +225,8 @@ class Storage(FittedAttributes):
         state = dict(super().__getstate__())
         state.pop("_cache", None)
         if "_model" in state:
-            state["_model"] = state["_model"].to_bytes()
+            state["_model"] = self._current().to_bytes()
+            state["_known"] = self._set_so_far()
         return state
 
     def __setstate__(self, state):

@@ -49,7 +49,7 @@ def fit_stream(
             "read that with fast_kmeans.load and call fit_stream of what it gives"
         )
     stream.open()
-    model = stream.new_model() if fresh else estimator._model
+    model = stream.new_model() if fresh else estimator._current()
     stream.prepare(model)
     with Watcher(verbose, callbacks, "finetune" if gradient_step else "fit") as progress:
         try:

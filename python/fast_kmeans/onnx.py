@@ -88,7 +88,7 @@ class _Facts:
 
     def __init__(self, estimator):
         self.estimator = estimator
-        self.model = estimator._model
+        self.model = estimator._current()
         about = self.model.describe()
         params = about["params"]
         self.task, self.metric, self.soft = params["task"], params["distance"], params["soft_type"]

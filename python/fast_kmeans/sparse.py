@@ -23,6 +23,11 @@ CHOICES = {
     "dtype": words_of("dtype"),
     "soft_type": ["linear", "softmax"],
 }
+SAME = (
+    "k_init k_list distance dtype temperature lambda_penalty merge_threshold relative_merge percentile_threshold "
+    "batch_size n_threads min_weight truncation_threshold random_state"
+).split()
+"""Arguments that the engine has under the same name."""
 
 
 class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
@@ -127,16 +132,13 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"soft is {self.soft!r}; it must be True or False")
 
     def _new_engine(self) -> _Engine:
+        return _Engine(init_mode=self.init_method, sparse=True, **self._engine_arguments())
+
+    def _engine_arguments(self) -> dict[str, Any]:
         self._check_choices()
-        same = ("k_init", "k_list", "distance", "dtype", "temperature", "lambda_penalty", "merge_threshold")
-        same += ("relative_merge", "percentile_threshold", "batch_size", "n_threads", "min_weight")
-        same += ("truncation_threshold", "random_state")
-        return _Engine(
-            init_mode=self.init_method,
-            assignment=self.soft_type if self.soft else "hard",
-            sparse=True,
-            **{name: getattr(self, name) for name in same},
-        )
+        return {name: getattr(self, name) for name in SAME} | {
+            "assignment": self.soft_type if self.soft else "hard"
+        }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -151,6 +153,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
             raise NotFittedError(
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' or 'fit_batch' before this."
             )
+        vars(self._engine).update(self._engine_arguments())  # what was set since
         return self._engine
 
     # ---- learning
@@ -204,7 +207,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             When a parameter or a value of the data is not valid; the model is then what it was.
         """
-        engine = self._engine if self.__sklearn_is_fitted__() else self._new_engine()
+        engine = self._fitted() if self.__sklearn_is_fitted__() else self._new_engine()
         shift = engine.fit_batch(X, y)
         self._engine = engine
         log = {

@@ -276,8 +276,14 @@ static PyObject *set(PyObject *self, fkm_status (*setter)(fkm_model *model, cons
 
 static fkm_status give_start(fkm_model *model, const struct fkmpy_array *arrays)
 {
-    return fkm_model_set_start(model, (const float *)(void *)arrays[0].data, arrays[0].shape[0],
-                               arrays[0].shape[1], (const int64_t *)(void *)arrays[1].data);
+    const struct fkmpy_array *points = &arrays[0];
+    const int64_t *labels = (const int64_t *)(void *)arrays[1].data;
+
+    if (points->dtype == FKMPY_F64)
+        return fkm_model_set_start_f64(model, (const double *)(void *)points->data, points->shape[0],
+                                       points->shape[1], labels);
+    return fkm_model_set_start(model, (const float *)(void *)points->data, points->shape[0], points->shape[1],
+                               labels);
 }
 
 static PyObject *set_start(PyObject *self, PyObject *args, PyObject *keywords)
@@ -288,10 +294,11 @@ static PyObject *set_start(PyObject *self, PyObject *args, PyObject *keywords)
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O:set_start", FKMPY_NAMES("points", "labels"),
                                      &points, &labels))
         return NULL;
-    if (!fkmpy_array_borrow(
-            &arrays[0], points,
-            &(struct fkmpy_want){
-                .name = "points", .dtypes = FKMPY_F32, .n_dims = 2, .shape = {FKMPY_ANY, FKMPY_ANY}}))
+    if (!fkmpy_array_borrow(&arrays[0], points,
+                            &(struct fkmpy_want){.name = "points",
+                                                 .dtypes = FKMPY_F32 | FKMPY_F64,
+                                                 .n_dims = 2,
+                                                 .shape = {FKMPY_ANY, FKMPY_ANY}}))
         return NULL;
     if (!fkmpy_array_borrow(&arrays[1], labels,
                             &(struct fkmpy_want){.name = "labels",
@@ -359,6 +366,20 @@ static PyObject *set_class_k(PyObject *self, PyObject *args, PyObject *keywords)
         return NULL;
     fkmpy_use_work(&use, NULL);
     return fkmpy_use_end(&use, fkm_model_set_class_k(use.model, label, k)) ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *change_param(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    const char *name, *value;
+    struct fkmpy_use use;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss:set_param", FKMPY_NAMES("name", "value"), &name,
+                                     &value))
+        return NULL;
+    if (!fkmpy_use_begin(&use, self, LEARNS))
+        return NULL;
+    fkmpy_use_work(&use, NULL);
+    return fkmpy_use_end(&use, fkm_model_set_param(use.model, name, value)) ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *set_note(PyObject *self, PyObject *args, PyObject *keywords)
@@ -436,10 +457,10 @@ PyObject *fkmpy_model_type(PyObject *module)
         FKMPY_METHOD(
             "__reduce__", reduce, METH_NOARGS,
             "__reduce__($self)\n--\n\nA pickle holds the bytes of the model file and the number of threads."),
-        FKMPY_METHOD(
-            "set_start", set_start, FKMPY_KEYWORDS,
-            "set_start($self, points, labels=None)\n--\n\n"
-            "Before the first fit: starting prototypes, float32 k x dim, and their labels, int64 k."),
+        FKMPY_METHOD("set_start", set_start, FKMPY_KEYWORDS,
+                     "set_start($self, points, labels=None)\n--\n\n"
+                     "Before the first fit: starting prototypes, float32 or float64 k x dim, and their "
+                     "labels, int64 k."),
         FKMPY_METHOD("set_feature_weights", set_feature_weights, FKMPY_KEYWORDS,
                      "set_feature_weights($self, weights)\n--\n\n"
                      "Before the first fit: weights of the features, float64 dim, normalised to sum dim."),
@@ -449,6 +470,9 @@ PyObject *fkmpy_model_type(PyObject *module)
         FKMPY_METHOD("freeze", freeze, FKMPY_KEYWORDS,
                      "freeze($self, frozen=None)\n--\n\n"
                      "Frozen prototypes never move, merge or die. frozen: uint8 or bool, k; None: all."),
+        FKMPY_METHOD("set_param", change_param, FKMPY_KEYWORDS,
+                     "set_param($self, name, value)\n--\n\n"
+                     "One parameter from now on, as text; RuntimeError when what was learned depends on it."),
         FKMPY_METHOD("set_note", set_note, FKMPY_KEYWORDS,
                      "set_note($self, name, value)\n--\n\n"
                      "Free text that the file keeps beside the model; None removes it."),

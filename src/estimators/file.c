@@ -12,7 +12,7 @@
 #include "io/safetensors.h"
 
 static const char FORMAT[] = "fastkmeans-model-1";
-enum { HISTORY_FIELDS = 7, PLACE_FIELDS = 3, MAX_TENSORS = 48, START_TYPES = 2 };
+enum { HISTORY_FIELDS = 7, PLACE_FIELDS = 3, MAX_TENSORS = 48 };
 
 /* ---- the list of tensors */
 
@@ -89,6 +89,7 @@ static void list_fields(fkm_model *model, struct fields *fields)
     add(fields, "train.target_std", FKMI_TENSOR_F64, m, -1, &trainer->target_std);
     add(fields, "user_weights", FKMI_TENSOR_F64, model->user_dim, -1, &model->user_weights);
     add(fields, "start.points", FKMI_TENSOR_F32, model->start.k, model->start.dim, &model->start.points);
+    add(fields, "start.wide_points", FKMI_TENSOR_F64, model->start.k, model->start.dim, &model->start.wide);
     add(fields, "start.labels", FKMI_TENSOR_I64, model->start.k, -1, &model->start.label);
 }
 

@@ -218,7 +218,9 @@ static fkm_status check_settings(const fkm_model *model)
         return fkmi_fail(FKM_EDATA, "the model file has no weights of %lld features",
                          (long long)model->user_dim);
     FKMI_TRY(check_weights(model->user_weights, model->user_dim, "user_weights"));
-    if ((start->k > 0) != (start->dim > 0) || (start->k > 0) != (start->points != NULL) ||
+    if ((start->k > 0) != (start->dim > 0) ||
+        (start->k > 0) != ((start->points != NULL) + (start->wide != NULL)) ||
+        (start->wide && model->params.dtype != FKM_DTYPE_F64) ||
         (start->k > 0 && labelled) != (start->label != NULL))
         return fkmi_fail(FKM_EDATA, "the model file lacks some of its %lld starting prototypes",
                          (long long)start->k);
@@ -228,9 +230,11 @@ static fkm_status check_settings(const fkm_model *model)
                          (long long)start->dim, (long long)model->user_dim);
     for (int64_t i = 0; i < start->k * start->dim; i++) {
         FKMI_TRY(fkmi_check_every(1 << 20, i));
-        if (!(fabs((double)start->points[i]) <= most))
+        const double value = start->wide ? start->wide[i] : (double)start->points[i];
+
+        if (!(fabs(value) <= most))
             return fkmi_fail(FKM_EDATA, "starting prototype %lld of the model file has %g",
-                             (long long)(i / start->dim), (double)start->points[i]);
+                             (long long)(i / start->dim), value);
     }
     return FKM_OK;
 }

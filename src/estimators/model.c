@@ -61,6 +61,13 @@ done:
     return status;
 }
 
+static void start_free(struct fkmi_start *start)
+{
+    fkmi_free(start->points);
+    fkmi_free(start->wide);
+    fkmi_free(start->label);
+}
+
 void fkm_model_free(fkm_model *model)
 {
     const struct fkmi_backend *backend;
@@ -71,8 +78,7 @@ void fkm_model_free(fkm_model *model)
     fkmi_learned_free(&model->learned);
     fkmi_trainer_free(&model->trainer);
     fkmi_free(model->user_weights);
-    fkmi_free(model->start.points);
-    fkmi_free(model->start.label);
+    start_free(&model->start);
     fkmi_free(model->class_k);
     fkmi_free(model->history.lines);
     for (int64_t i = 0; i < model->n_notes; i++) {
@@ -101,6 +107,8 @@ fkm_status fkm_model_copy(const fkm_model *model, fkm_model **out)
     FKMI_TRY_GOTO(fkmi_copy(&copy->user_weights, model->user_weights, model->user_dim, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&copy->start.points, model->start.points, model->start.k * model->start.dim,
                             sizeof(float)));
+    FKMI_TRY_GOTO(
+        fkmi_copy(&copy->start.wide, model->start.wide, model->start.k * model->start.dim, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&copy->start.label, model->start.label, model->start.k, sizeof(int64_t)));
     FKMI_TRY_GOTO(fkmi_copy(&copy->class_k, model->class_k, model->n_class_k, sizeof *copy->class_k));
     FKMI_TRY_GOTO(
@@ -165,19 +173,22 @@ static fkm_status need_unfitted(const fkm_model *model, const char *what)
     return FKM_OK;
 }
 
-fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k, int64_t dim,
-                               const int64_t *labels)
-{
-    float *own_points = NULL;
-    int64_t *own_labels = NULL;
-    fkm_status status = FKM_OK;
-    double most;
-    const bool labelled =
-        model && (model->params.task == FKM_TASK_CLASSIFY || model->params.task == FKM_TASK_MULTILABEL);
+/* Points the caller may give in either precision. */
+struct points {
+    const float *narrow;
+    const double *wide;
+};
 
-    FKMI_TRY(need_unfitted(model, "the starting prototypes"));
-    most = fkmi_most_value(&model->params);
-    if (!points || k < 1 || dim < 1)
+static double point_value(const struct points *points, int64_t i)
+{
+    return points->wide ? points->wide[i] : (double)points->narrow[i];
+}
+
+static fkm_status check_start(const fkm_model *model, const struct points *points, int64_t k, int64_t dim)
+{
+    const double most = fkmi_most_value(&model->params);
+
+    if ((!points->narrow && !points->wide) || k < 1 || dim < 1)
         return fkmi_fail(FKM_EINVAL, "starting prototypes are %lld x %lld; at least 1 x 1 is needed",
                          (long long)k, (long long)dim);
     if (k > INT32_MAX || dim > INT32_MAX)
@@ -187,30 +198,58 @@ fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k,
         return fkmi_fail(FKM_EINVAL,
                          "starting prototypes have %lld columns, feature_weights has %lld entries",
                          (long long)dim, (long long)model->user_dim);
-    if (labelled && !labels)
-        return fkmi_fail(FKM_EINVAL, "starting prototypes of a %s need a label each", model->estimator->name);
     for (int64_t i = 0; i < k * dim; i++) {
         FKMI_TRY(fkmi_check_every(1 << 20, i));
-        if (!(fabs((double)points[i]) <= most))
+        if (!(fabs(point_value(points, i)) <= most))
             return fkmi_fail(FKM_EINVAL,
                              "starting prototype %lld has %g in column %lld; at most %g is possible",
-                             (long long)(i / dim), (double)points[i], (long long)(i % dim), most);
+                             (long long)(i / dim), point_value(points, i), (long long)(i % dim), most);
     }
-    FKMI_TRY_GOTO(fkmi_alloc(&own_points, k * dim, sizeof *own_points));
-    for (int64_t j = 0; j < k; j++) {
-        FKMI_TRY_GOTO(fkmi_check_every(1 + (1 << 20) / dim, j));
-        memcpy(own_points + j * dim, points + j * dim, (size_t)dim * sizeof *points);
+    return FKM_OK;
+}
+
+static fkm_status set_start(fkm_model *model, const struct points *points, int64_t k, int64_t dim,
+                            const int64_t *labels)
+{
+    struct fkmi_start own = {.k = k, .dim = dim};
+    fkm_status status = FKM_OK;
+    const bool labelled =
+        model && (model->params.task == FKM_TASK_CLASSIFY || model->params.task == FKM_TASK_MULTILABEL);
+
+    FKMI_TRY(need_unfitted(model, "the starting prototypes"));
+    FKMI_TRY(check_start(model, points, k, dim));
+    if (labelled && !labels)
+        return fkmi_fail(FKM_EINVAL, "starting prototypes of a %s need a label each", model->estimator->name);
+    if (points->wide && model->params.dtype == FKM_DTYPE_F64)
+        FKMI_TRY_GOTO(fkmi_alloc(&own.wide, k * dim, sizeof *own.wide));
+    else
+        FKMI_TRY_GOTO(fkmi_alloc(&own.points, k * dim, sizeof *own.points));
+    for (int64_t i = 0; i < k * dim; i++) {
+        FKMI_TRY_GOTO(fkmi_check_every(1 << 20, i));
+        if (own.wide)
+            own.wide[i] = points->wide[i];
+        else
+            own.points[i] = (float)point_value(points, i);
     }
-    FKMI_TRY_GOTO(fkmi_copy(&own_labels, labelled ? labels : NULL, k, sizeof(int64_t)));
-    fkmi_free(model->start.points);
-    fkmi_free(model->start.label);
-    model->start = (struct fkmi_start){own_points, own_labels, k, dim};
-    own_points = NULL;
-    own_labels = NULL;
+    FKMI_TRY_GOTO(fkmi_copy(&own.label, labelled ? labels : NULL, k, sizeof(int64_t)));
+    start_free(&model->start);
+    model->start = own;
+    own = (struct fkmi_start){0};
 done:
-    fkmi_free(own_points);
-    fkmi_free(own_labels);
+    start_free(&own);
     return status;
+}
+
+fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k, int64_t dim,
+                               const int64_t *labels)
+{
+    return set_start(model, &(struct points){.narrow = points}, k, dim, labels);
+}
+
+fkm_status fkm_model_set_start_f64(fkm_model *model, const double *points, int64_t k, int64_t dim,
+                                   const int64_t *labels)
+{
+    return set_start(model, &(struct points){.wide = points}, k, dim, labels);
 }
 
 fkm_status fkm_model_set_feature_weights(fkm_model *model, const double *weights, int64_t dim)
@@ -257,6 +296,39 @@ static int64_t class_k_place(const fkm_model *model, int64_t label)
             high = middle;
     }
     return low;
+}
+
+/* Whether what a model has learned depends on the parameter. */
+static bool is_settled(const fkm_model *model, const char *name)
+{
+    static const char *const settled[] = {
+        "distance",        "dtype",          "auto_feature_weights", "normalize_prototypes",
+        "prototype_scale", "target_distance"};
+
+    if (strcmp(name, "task") == 0) /* it chose the functions, of an unfitted model too */
+        return true;
+    if (model->learned.state.k == 0)
+        return false;
+    for (size_t i = 0; i < sizeof settled / sizeof *settled; i++)
+        if (strcmp(name, settled[i]) == 0)
+            return true;
+    return model->params.task == FKM_TASK_MULTILABEL && strcmp(name, "temperature") == 0;
+}
+
+fkm_status fkm_model_set_param(fkm_model *model, const char *name, const char *value)
+{
+    fkm_params changed;
+
+    if (!model || !name)
+        return fkmi_fail(FKM_EINVAL, "%s is NULL", model ? "the parameter's name" : "model");
+    changed = model->params;
+    FKMI_TRY(fkm_params_set(&changed, name, value));
+    FKMI_TRY(fkmi_params_take(&changed, &changed));
+    if (is_settled(model, name))
+        return fkmi_fail(FKM_ESTATE, "%s is part of what the %s has learned; a new model can have another",
+                         name, model->estimator->name);
+    model->params = changed;
+    return FKM_OK;
 }
 
 fkm_status fkm_model_set_class_k(fkm_model *model, int64_t label, int32_t k)

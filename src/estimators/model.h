@@ -35,7 +35,8 @@ struct fkmi_note {
 };
 /* Starting prototypes the user gave before the first fit. */
 struct fkmi_start {
-    float *points; /* k x dim */
+    float *points; /* k x dim; these, or */
+    double *wide;  /* k x dim, of a model of f64 */
     int64_t *label;
     int64_t k, dim;
 };

@@ -108,9 +108,10 @@ static fkm_status take_start(const struct seeding *seeding, int64_t c, char *poi
     for (int64_t i = 0; i < start->k; i++) {
         const struct fkmi_rows one = {.n = 1,
                                       .dim = start->dim,
-                                      .dtype = FKM_DTYPE_F32,
+                                      .dtype = start->wide ? FKM_DTYPE_F64 : FKM_DTYPE_F32,
                                       .stride = start->dim,
-                                      .x = start->points + i * start->dim};
+                                      .x = start->wide ? (const void *)(start->wide + i * start->dim)
+                                                       : (const void *)(start->points + i * start->dim)};
         if (starts_here(start, i, seeding->label[c]) && n < seeding->k[c])
             fkmi_row_load(&one, &seeding->space, 0, points + (size_t)(n++ * start->dim) * real_size);
     }

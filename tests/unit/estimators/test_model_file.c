@@ -138,6 +138,39 @@ TEST(an_unfitted_model_can_be_saved_with_what_was_set)
     fkm_model_free(model);
 }
 
+TEST(starting_prototypes_of_f64_stay_as_they_are)
+{
+    const double start[2] = {1.0 / 3, 1e9 + 1e-6}, x[4] = {start[0], start[1], start[0], start[1]};
+    const float narrow[2] = {(float)start[0], (float)start[1]};
+    const fkm_dtype dtypes[2] = {FKM_DTYPE_F64, FKM_DTYPE_F32};
+
+    for (int i = 0; i < 2; i++) {
+        fkm_params params = data_params(FKM_TASK_CLUSTER);
+        fkm_batch batch = FKM_BATCH_INIT;
+        fkm_model *model;
+        double centre[2];
+
+        params.metric = FKM_METRIC_EUCLIDEAN;
+        params.dtype = batch.dtype = dtypes[i];
+        batch.n_rows = 4;
+        batch.n_cols = 1;
+        batch.x = x;
+        batch.dtype = FKM_DTYPE_F64;
+        CHECK_OK(fkm_model_create(context_of(1), &params, &model));
+        CHECK_STATUS(FKM_EINVAL, fkm_model_set_start_f64(model, NULL, 2, 1, NULL));
+        CHECK_OK(fkm_model_set_start(model, narrow, 2, 1, NULL));
+        CHECK_OK(fkm_model_set_start_f64(model, start, 2, 1, NULL)); /* instead */
+        struct bytes before = model_bytes(model);
+        model = through_a_file(model);
+        CHECK_SAME_BYTES(before, model_bytes(model));
+        CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+        CHECK_OK(fkm_model_centroids(model, centre));
+        for (int j = 0; j < 2; j++)
+            CHECK_NEAR(i == 0 ? start[j] : (double)narrow[j], centre[j], 0);
+        fkm_model_free(model);
+    }
+}
+
 TEST(every_truncation_is_refused)
 {
     struct data data = data_make(60, 2, 2, 32);
