@@ -25,7 +25,7 @@ static PyObject *params_dict(const struct fkmpy_state *state, const fkm_params *
     return dict;
 }
 
-/* A copy of what the model keeps: its parameters never change. */
+/* A copy of what the model keeps until its parameters change, for which nobody else may use it. */
 static PyObject *params_of(const struct fkmpy_use *use, const fkm_params *params)
 {
     PyObject *known = atomic_load(&use->self->params), *nobody = NULL;
@@ -51,8 +51,8 @@ PyObject *fkmpy_model_describe(PyObject *self, PyObject *unused)
     if (!fkmpy_use_begin(&use, self, ANSWERS))
         return NULL;
     is_fine = fkmpy_use_describe(&use, &info);
-    fkmpy_use_abandon(&use);
     params = is_fine ? params_of(&use, &info.params) : NULL;
+    fkmpy_use_abandon(&use);
     if (!params)
         return NULL;
     out = Py_BuildValue("{s:N,s:N,s:N,s:N}", "params", params, "fitted", PyBool_FromLong(info.fitted),

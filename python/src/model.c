@@ -372,14 +372,21 @@ static PyObject *change_param(PyObject *self, PyObject *args, PyObject *keywords
 {
     const char *name, *value;
     struct fkmpy_use use;
+    PyObject *known;
+    fkm_status status;
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "ss:set_param", FKMPY_NAMES("name", "value"), &name,
                                      &value))
         return NULL;
     if (!fkmpy_use_begin(&use, self, LEARNS))
         return NULL;
-    fkmpy_use_work(&use, NULL);
-    return fkmpy_use_end(&use, fkm_model_set_param(use.model, name, value)) ? Py_NewRef(Py_None) : NULL;
+    status = fkm_model_set_param(use.model, name, value);
+    if (status != FKM_OK)
+        fkmpy_raise(use.state, status);
+    known = atomic_exchange(&use.self->params, NULL); /* describe() asks again */
+    fkmpy_use_abandon(&use);
+    Py_XDECREF(known);
+    return status == FKM_OK ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *set_note(PyObject *self, PyObject *args, PyObject *keywords)

@@ -35,6 +35,7 @@ enum fkmi_scan_kind {
 /* NEAREST, TOP_K, OTHER and OWN_OTHER may look at prototypes as bytes first; the answer has the same bits. */
 enum fkmi_scan_bytes {
     FKMI_BYTES_IF_WORTH,
+    FKMI_BYTES_MEASURED, /* as the one before, but for shapes that were measured to be worth it */
     FKMI_BYTES_ALWAYS, /* wherever they can be used; this and the next are for tests and benchmarks */
     FKMI_BYTES_NEVER,
 };

@@ -40,6 +40,7 @@ struct fkmi_space {
     int64_t dim;
     enum fkmi_real real;
     const double *feature_weights; /* dim, summing to dim; NULL: all ones */
+    const struct fkmi_tuning *tuning; /* how scans run fastest (backends/tuning.h); NULL: as they stand */
 };
 
 /* Values beyond are refused, in every dtype: distances square them and sum over columns in float, which ends at

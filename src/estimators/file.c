@@ -62,6 +62,7 @@ static void list_fields(fkm_model *model, struct fields *fields)
     add(fields, "tag_beta", FKMI_TENSOR_F64, c, -1, &state->beta);
     add(fields, "tag_threshold", FKMI_TENSOR_F64, c, -1, &state->threshold);
     add(fields, "feature_weights", FKMI_TENSOR_F64, dim, -1, &state->feature_weights);
+    add(fields, "tuning", FKMI_TENSOR_I64, FKMI_TUNING_NUMBERS, -1, &state->tuning);
     add(fields, "importance.count", FKMI_TENSOR_F64, importance->n_classes, importance->dim,
         &importance->count);
     add(fields, "importance.mean", FKMI_TENSOR_F64, importance->n_classes, importance->dim,

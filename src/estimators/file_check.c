@@ -118,7 +118,7 @@ static fkm_status check_state(const fkm_model *model)
     for (int64_t i = 0; i < k; i++)
         if (state->frozen[i] > 1)
             return fkmi_fail(FKM_EDATA, "the model file has %d in 'frozen'", state->frozen[i]);
-    return FKM_OK;
+    return state->tuning ? fkmi_tuning_check(state->tuning) : FKM_OK;
 }
 
 static fkm_status check_importance(const fkm_model *model)
@@ -247,7 +247,7 @@ fkm_status fkmi_model_check(const fkm_model *model)
     if (!(model->learning_rate <= FKMI_MOST_RATE))
         return fkmi_fail(FKM_EDATA, "the model file has a learning rate of %g", model->learning_rate);
     if (state->k == 0) {
-        if (state->dim != 0 || state->n_targets != 0 || model->learned.importance.n_classes != 0 ||
+        if (state->dim != 0 || state->tuning || state->n_targets != 0 || model->learned.importance.n_classes != 0 ||
             model->learned.importance.dim != 0 || model->trainer.begun)
             return fkmi_fail(FKM_EDATA, "the model file has %lld features and no prototypes",
                              (long long)state->dim);

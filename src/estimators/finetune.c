@@ -287,6 +287,7 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
         FKMI_TRY_GOTO(search(model, &copy.state, &lesson, &history, &found));
         rate = found;
     }
+    FKMI_TRY_GOTO(fkmi_model_tune(model, &lesson, &copy.state));
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
     watch.steps_per_epoch = (lesson.rows.n + watch.batch_size - 1) / watch.batch_size;
     stopped = fkmi_train_epochs(model->context, &model->params, &copy.state, &trainer, &model->train_work,

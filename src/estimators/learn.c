@@ -221,6 +221,7 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     if (model->params.task != FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(fkmi_learn_importance(model, &fresh, &lesson));
     FKMI_TRY_GOTO(fkmi_seed_classes(model, &fresh, &lesson));
+    FKMI_TRY_GOTO(fkmi_model_tune(model, &lesson, &fresh.state));
     if (options.eval) {
         const fkm_status read = fkmi_lesson_open(model, &fresh, options.eval, false, &eval);
         if (read != FKM_OK)
@@ -277,6 +278,7 @@ static fkm_status first_batch(fkm_model *model, const fkm_batch *batch, struct f
     if (model->params.task != FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(fkmi_learn_importance(model, &fresh, &lesson));
     FKMI_TRY_GOTO(fkmi_seed_classes(model, &fresh, &lesson));
+    FKMI_TRY_GOTO(fkmi_model_tune(model, &lesson, &fresh.state));
     FKMI_TRY_GOTO(fkmi_ema_batch(model->context, &model->params, &fresh.state, &model->phase1, &lesson.view,
                                  lesson.slot, lesson.targets.values,
                                  fkmi_model_random(model, FKMI_STREAM_BATCH, 0), moved));
@@ -310,6 +312,7 @@ static fkm_status next_batch(fkm_model *model, const fkm_batch *batch, struct fk
     }
     FKMI_TRY_GOTO(fkmi_lesson_open(model, learned, batch, true, &lesson));
     FKMI_TRY_GOTO(fkmi_seed_classes(model, learned, &lesson));
+    FKMI_TRY_GOTO(fkmi_model_tune(model, &lesson, &learned->state));
     if (on_copy)
         FKMI_TRY_GOTO(fkmi_learn_importance(model, learned, &lesson));
     FKMI_TRY_GOTO(fkmi_ema_batch(model->context, &model->params, &learned->state, &model->phase1,

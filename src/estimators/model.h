@@ -170,6 +170,11 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
 fkm_status fkmi_learn_importance(const fkm_model *model, struct fkmi_learned *learned,
                                  const struct fkmi_lesson *lesson);
 
+/* ---- tuning.c */
+/* With use_compile, unless this state was measured already: how its scans run fastest, on the lesson's rows. */
+fkm_status fkmi_model_tune(const fkm_model *model, const struct fkmi_lesson *lesson,
+                           struct fkmi_state *state);
+
 /* ---- learn.c */
 /* What answers of the task need besides prototypes (thresholds), from a lesson with targets. */
 fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson *lesson, double share,

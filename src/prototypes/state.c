@@ -22,6 +22,7 @@ void fkmi_state_free(struct fkmi_state *state)
     fkmi_free(state->beta);
     fkmi_free(state->threshold);
     fkmi_free(state->feature_weights);
+    fkmi_free(state->tuning);
     *state = (struct fkmi_state){0};
 }
 
@@ -52,6 +53,7 @@ fkm_status fkmi_state_copy(struct fkmi_state *out, const struct fkmi_state *stat
     FKMI_TRY_GOTO(fkmi_copy(&out->beta, state->beta, n_classes, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&out->threshold, state->threshold, n_classes, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&out->feature_weights, state->feature_weights, state->dim, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_copy(&out->tuning, state->tuning, 1, sizeof *out->tuning));
 done:
     if (status != FKM_OK)
         fkmi_state_free(out);
@@ -241,5 +243,6 @@ struct fkmi_space fkmi_state_space(const struct fkmi_state *state, fkm_metric me
     return (struct fkmi_space){.metric = metric,
                                .dim = state->dim,
                                .real = fkmi_real_of(state->dtype),
-                               .feature_weights = state->feature_weights};
+                               .feature_weights = state->feature_weights,
+                               .tuning = state->tuning};
 }

@@ -7,7 +7,7 @@
 #ifndef FKMI_PROTOTYPES_STATE_H
 #define FKMI_PROTOTYPES_STATE_H
 
-#include "backends/backend.h"
+#include "backends/tuning.h"
 
 /* theta of phase 1: log(1/4), a routing sharper than the mean distance; fine-tuning begins at 0. */
 #define FKMI_THETA_PHASE1 (-1.3862943611198906)
@@ -28,6 +28,7 @@ struct fkmi_state {
     double *strata;       /* n_classes x n_targets: centre of each stratum (regressor), else NULL */
     double *alpha, *beta, *threshold; /* n_classes (multi-label), else NULL; thresholds of the score z */
     double *feature_weights;          /* dim, sum dim, or NULL */
+    struct fkmi_tuning *tuning;       /* how its scans run fastest; NULL: not measured */
     double scale;                     /* s; exactly 1 until known, 0 counts as 1 */
     int64_t k_capacity, class_capacity;
 };

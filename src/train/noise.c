@@ -18,7 +18,7 @@ fkm_status fkmi_feature_std(const struct fkmi_rows *rows, double *std)
 {
     fkm_status status = FKM_OK;
     const int64_t dim = rows->dim;
-    const struct fkmi_space plain = {FKM_METRIC_EUCLIDEAN, dim, FKMI_REAL_F64, NULL};
+    const struct fkmi_space plain = {.metric = FKM_METRIC_EUCLIDEAN, .dim = dim, .real = FKMI_REAL_F64};
     double *sum = NULL, *count = NULL, *first = NULL, *x = NULL;
 
     FKMI_TRY_GOTO(fkmi_alloc(&sum, dim, sizeof *sum));
@@ -106,7 +106,7 @@ static fkm_status disturb_dense(void *argument, int64_t begin, int64_t end, int 
     const struct fkmi_rows *rows = &step->chunk.given;
     const int64_t dim = rows->dim;
     /* euclidean: loading must not normalise what is to be disturbed first */
-    const struct fkmi_space plain = {FKM_METRIC_EUCLIDEAN, dim, step->real, NULL};
+    const struct fkmi_space plain = {.metric = FKM_METRIC_EUCLIDEAN, .dim = dim, .real = step->real};
 
     (void)thread;
     for (int64_t i = begin; i < end; i++) {

@@ -6,3 +6,4 @@ fkm_test(test_accumulate SOURCES kernels/test_accumulate.c support/naive.c LINK 
 fkm_test(test_context SOURCES kernels/test_context.c LINK fkm_backends)
 fkm_test(test_screen SOURCES kernels/test_screen.c support/naive.c LINK fkm_backends)
 fkm_test(test_sketch SOURCES kernels/test_sketch.c support/naive.c LINK fkm_backends)
+fkm_test(test_tuning SOURCES kernels/test_tuning.c support/naive.c LINK fkm_backends)

@@ -227,7 +227,7 @@ def test_set_start():
     model.set_start(points=points, labels=np.array([0, 10]))
     with pytest.raises(ValueError, match=r"labels has shape \(3,\); expected \(2,\)"):
         model.set_start(points, np.zeros(3, np.int64))
-    with pytest.raises(TypeError, match="points has dtype float64"):
+    with pytest.raises(TypeError, match="points has dtype int64; expected float32, float64"):
         model.set_start(points.astype(np.int64))
     with pytest.raises(ValueError, match="points has rows"):
         model.set_start(np.repeat(points, 2, axis=0)[::2])

@@ -9,7 +9,7 @@
 #ifndef FKMI_BACKENDS_CPU_H
 #define FKMI_BACKENDS_CPU_H
 
-#include "backends/backend.h"
+#include "backends/tuning.h"
 
 /* Rows and prototypes go through the same map before they meet in a tile: euclidean root w (x - centre),
  * cosine root w x, l1 w x. Prototypes of cosine also become unit vectors. */
@@ -38,6 +38,7 @@ struct fkmi_pack {
     void *memory;                          /* holds all of the above */
     size_t capacity;
     struct fkmi_screen *screen; /* the same prototypes as bytes, from the first scan on that they pay for */
+    struct fkmi_tuning tuning;
 };
 fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
                          const void *points, int64_t k, bool masked, struct fkmi_pack **pack);

@@ -336,7 +336,8 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
                              .kernels = kernels,
                              .memory = *pack ? (*pack)->memory : NULL,
                              .capacity = *pack ? (*pack)->capacity : 0,
-                             .screen = *pack ? (*pack)->screen : NULL};
+                             .screen = *pack ? (*pack)->screen : NULL,
+                             .tuning = space->tuning ? *space->tuning : (struct fkmi_tuning){0}};
     struct pack_job job = {.pack = &next};
     struct thread_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};
@@ -346,6 +347,7 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     fkm_status status = FKM_OK;
 
     assert(k >= 1 && space->dim >= 1);
+    next.space.tuning = next.wide.tuning = NULL; /* the caller's may go before the pack does */
     next.wide.real = FKMI_REAL_F64;
     next.tile = &kernels->tile[space->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32];
     next.n_panels = (k - 1) / next.tile->cols + 1;

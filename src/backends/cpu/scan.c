@@ -22,6 +22,8 @@
 #define LIST_BYTES_PER_CELL ((int64_t)4 << 20)
 #define CELLS_WANTED        8
 #define WORK_PER_CELL       ((int64_t)1 << 18) /* multiplications that are worth another thread */
+#define WORK_OF_ROW         2000               /* what else a row costs, in multiplications */
+#define WORK_TO_SHARE       700000.0           /* less is over before other threads have begun */
 
 /* Between two checks for an interrupt. */
 #define PANELS_PER_CHECK 16
@@ -287,9 +289,11 @@ static int64_t rows_per_cell_of(const struct fkmi_scan_job *job, int n_threads)
                   list_bytes = job->most * (int64_t)sizeof(struct fkmi_candidate);
     const int64_t by_cells = (job->rows->n - 1) / (n_threads > 1 ? CELLS_WANTED : 1) / rows + 1;
     const bool small = pack->k <= l2 / row_bytes;
-    const int64_t most = small ? TILES_OF_SMALL_CELL : TILES_PER_CELL;
+    int64_t most = small ? TILES_OF_SMALL_CELL : TILES_PER_CELL;
     int64_t tiles = fkmi_rows_sparse(job->rows) ? most : l2 / (small ? 8 : 2) / (row_bytes * rows);
 
+    if (job->choice.tiles > 0)
+        tiles = most = job->choice.tiles;
     if (tiles > LIST_BYTES_PER_CELL / (list_bytes * rows))
         tiles = LIST_BYTES_PER_CELL / (list_bytes * rows);
     tiles = tiles > by_cells ? by_cells : tiles;
@@ -338,7 +342,7 @@ static void count_entries(struct fkmi_scan_job *job, int64_t n_blocks)
 
 static fkm_status run(struct fkm_context *context, struct fkmi_scan_job *job, int64_t n_groups)
 {
-    const int n_threads = fkmi_pool_threads_here(context->pool);
+    const int n_threads = fkmi_pool_threads_here(job->pool);
     const int64_t n = job->rows->n;
     const int64_t n_blocks = job->groups ? n_groups : (n - 1) / job->rows_per_cell + 1;
     struct fkmi_scan_cell measured;
@@ -368,9 +372,9 @@ static fkm_status run(struct fkm_context *context, struct fkmi_scan_job *job, in
         for (int64_t i = 0; i < n_lists; i++)
             fkmi_shortlist_start(&job->lists[i], candidates + i * job->most);
     }
-    FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_blocks * job->n_parts, 1, run_cells, job));
+    FKMI_TRY_GOTO(fkmi_parallel(job->pool, n_blocks * job->n_parts, 1, run_cells, job));
     if (job->lists)
-        FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, 8, merge_rows, job));
+        FKMI_TRY_GOTO(fkmi_parallel(job->pool, n, 8, merge_rows, job));
 done:
     fkmi_scratch_give(context, memory);
     return status;
@@ -431,6 +435,7 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
                                 .index = scan->index,
                                 .distance = scan->distance};
     struct fkmi_scan_job own;
+    enum fkmi_scan_bytes bytes = scan->bytes;
     bool own_too = false;
 
     assert(rows->dim == pack->dim);
@@ -467,11 +472,22 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         break;
     }
     job.most = job.width < pack->k ? job.width : pack->k;
-    job.rows_per_cell = rows_per_cell_of(&job, fkmi_pool_threads_here(context->pool));
+    if (scan->kind == FKMI_SCAN_NEAREST || scan->kind == FKMI_SCAN_TOP_K)
+        job.choice = fkmi_choice_of(&pack->tuning, pack->k,
+                                    job.width > 1 ? FKMI_TUNED_TOP_K : FKMI_TUNED_NEAREST, rows->n);
+    if (!job.choice.alone &&
+        (double)rows->n * ((double)pack->k * (double)pack->dim + WORK_OF_ROW) > WORK_TO_SHARE)
+        job.pool = context->pool;
+    job.rows_per_cell = rows_per_cell_of(&job, fkmi_pool_threads_here(job.pool));
     if (scan->kind == FKMI_SCAN_OWN)
         return scan_own(context, &job);
     job.direct =
         job.epilogue == FKMI_LISTS && few_prototypes(&job, &(struct fkmi_range){0, pack->k, 0, 0}, rows->n);
+    if (job.choice.way != FKMI_WAY_STANDARD) {
+        job.direct = job.choice.way == FKMI_WAY_DIRECT;
+        if (bytes == FKMI_BYTES_IF_WORTH)
+            bytes = job.choice.way == FKMI_WAY_BYTES ? FKMI_BYTES_MEASURED : FKMI_BYTES_NEVER;
+    }
     if (own_too) { /* own in the even places, other in the odd ones */
         own = job;
         own.direct = false;
@@ -480,7 +496,7 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         FKMI_TRY(scan_own(context, &own));
     }
     if (job.epilogue == FKMI_LISTS && !job.direct)
-        FKMI_TRY(fkmi_screen_ready(context, pack, rows, scan->bytes, job.most, &job.screened));
+        FKMI_TRY(fkmi_screen_ready(context, pack, rows, bytes, job.most, &job.screened));
     job.always = scan->bytes == FKMI_BYTES_ALWAYS;
     return run(context, &job, 0);
 }

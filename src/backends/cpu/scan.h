@@ -26,6 +26,8 @@ struct fkmi_scan_job {
     int64_t n_classes;
     const int64_t *picked; /* rows by class, with groups; else NULL */
     const struct fkmi_scan_group *groups;
+    struct fkmi_choice choice;
+    struct fkmi_pool *pool; /* NULL: the caller does all of it */
     int64_t rows_per_cell, n_parts;
     bool direct;
     bool own_only;         /* rows are picked by class, and meet their own prototypes */

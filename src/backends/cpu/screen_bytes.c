@@ -243,13 +243,13 @@ static bool can_screen(const struct fkmi_pack *pack, const struct fkmi_rows *row
 }
 
 /* A list of several nearest has a lower threshold, and fills with as many distances. */
-static bool is_worth(const struct fkmi_pack *pack, int64_t most)
+static bool is_worth(const struct fkmi_pack *pack, enum fkmi_scan_bytes wish, int64_t most)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const bool large = tile->least_k > 0 && pack->k / most >= tile->least_k &&
+                       pack->k / most * pack->dim >= tile->least_coordinates;
 
-    return tile->least_k > 0 && pack->k / most >= tile->least_k &&
-           pack->k / most * pack->dim >= tile->least_coordinates &&
-           atomic_load(&pack->screen->n_skipped) == 0;
+    return (large || wish == FKMI_BYTES_MEASURED) && atomic_load(&pack->screen->n_skipped) == 0;
 }
 
 fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack *pack,
@@ -262,13 +262,13 @@ fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack
     *use = false;
     if (wish == FKMI_BYTES_NEVER || !can_screen(pack, rows, most))
         return FKM_OK;
-    if (wish == FKMI_BYTES_IF_WORTH && !is_worth(pack, most))
+    if (wish != FKMI_BYTES_ALWAYS && !is_worth(pack, wish, most))
         return FKM_OK;
     if (atomic_load_explicit(&screen->state, memory_order_acquire) == FKMI_SCREEN_FULL) {
         *use = true;
         return FKM_OK;
     }
-    if (atomic_fetch_add(&screen->n_rows, rows->n) + rows->n < LEAST_ROWS && wish == FKMI_BYTES_IF_WORTH)
+    if (atomic_fetch_add(&screen->n_rows, rows->n) + rows->n < LEAST_ROWS && wish != FKMI_BYTES_ALWAYS)
         return FKM_OK;
     if (!atomic_compare_exchange_strong(&screen->state, &empty, FKMI_SCREEN_FILLING))
         return FKM_OK; /* another scan is about to fill it: this one does without */

@@ -354,3 +354,92 @@ TEST(a_clusterer_that_merged_prototypes_weighs_features_anew)
         CHECK_NEAR(expected[d], weights[d], 1e-12);
     fkm_model_free(model);
 }
+
+static double *centroids_of(const fkm_model *model, int64_t *n)
+{
+    fkm_model_info info = {.struct_size = sizeof info};
+    double *points;
+
+    CHECK_OK(fkm_model_describe(model, &info));
+    *n = info.k * info.dim;
+    points = malloc((size_t)*n * sizeof *points);
+    CHECK_OK(fkm_model_centroids(model, points));
+    return points;
+}
+
+static bool holds(struct bytes bytes, const char *text)
+{
+    const size_t length = strlen(text);
+
+    for (size_t i = 0; i + length <= bytes.size; i++)
+        if (memcmp((const char *)bytes.data + i, text, length) == 0)
+            return true;
+    return false;
+}
+
+TEST(use_compile_changes_no_answer_and_stays_in_the_file)
+{
+    struct data data = data_make(400, 5, 3, 72);
+
+    for (int t = 0; t < 4; t++) {
+        const fkm_batch batch = data_batch(&data, data_tasks[t], 0, data.n);
+        fkm_model *model[2], *loaded;
+        double *points[2];
+        int64_t n[2];
+
+        for (int tuned = 0; tuned < 2; tuned++) {
+            fkm_params params = data_params(data_tasks[t]);
+
+            params.use_compile = tuned;
+            model[tuned] = new_model(params, 2);
+            CHECK_OK(fkm_model_fit(model[tuned], &batch, NULL));
+            CHECK_OK(fkm_model_finetune(model[tuned], &batch, NULL));
+            CHECK_OK(fkm_model_fit_batch(model[tuned], &batch, NULL));
+            points[tuned] = centroids_of(model[tuned], &n[tuned]);
+            struct bytes bytes = model_bytes(model[tuned]);
+            CHECK(holds(bytes, "\"tuning\"") == tuned);
+            CHECK_OK(fkm_model_from_bytes(context_of(2), bytes.data, bytes.size, &loaded));
+            CHECK_SAME_BYTES(bytes, model_bytes(loaded));
+            fkm_model_free(loaded);
+            fkm_model_free(model[tuned]);
+        }
+        CHECK_INT(n[0], n[1]);
+        CHECK(memcmp(points[0], points[1], (size_t)n[0] * sizeof *points[0]) == 0);
+        free(points[0]);
+        free(points[1]);
+    }
+    data_free(&data);
+}
+
+TEST(parameters_change_but_for_what_was_learned)
+{
+    struct data data = data_make(60, 4, 3, 73);
+
+    for (int t = 0; t < 4; t++) {
+        const fkm_batch batch = data_batch(&data, data_tasks[t], 0, data.n);
+        fkm_model *model = new_model(data_params(data_tasks[t]), 1);
+        fkm_model_info info = {.struct_size = sizeof info};
+
+        CHECK_STATUS(FKM_EINVAL, fkm_model_set_param(NULL, "top_k", "3"));
+        CHECK_STATUS(FKM_EINVAL, fkm_model_set_param(model, NULL, "3"));
+        CHECK_STATUS(FKM_EINVAL, fkm_model_set_param(model, "top_k", NULL));
+        CHECK_STATUS(FKM_ESTATE, fkm_model_set_param(model, "task", "clusterer"));
+        CHECK_OK(fkm_model_set_param(model, "dtype", "float64")); /* nothing is learned yet */
+        CHECK_OK(fkm_model_fit(model, &batch, NULL));
+        CHECK_STATUS(FKM_EINVAL, fkm_model_set_param(model, "top_j", "3"));
+        CHECK_STATUS(FKM_EINVAL, fkm_model_set_param(model, "top_k", "0"));
+        CHECK_SAYS("top_k is 0", fkm_last_error());
+        CHECK_STATUS(FKM_EUNSUPPORTED, fkm_model_set_param(model, "use_faiss", "true"));
+        CHECK_STATUS(FKM_ESTATE, fkm_model_set_param(model, "dtype", "float32"));
+        CHECK_SAYS("dtype is part of what the", fkm_last_error());
+        CHECK_OK(fkm_model_set_param(model, "top_k", "3"));
+        CHECK_STATUS(data_tasks[t] == FKM_TASK_MULTILABEL ? FKM_ESTATE : FKM_OK,
+                     fkm_model_set_param(model, "temperature", "0.5"));
+        CHECK_OK(fkm_model_describe(model, &info));
+        CHECK_INT(3, info.params.top_k);
+        CHECK_INT(FKM_DTYPE_F64, info.params.dtype);
+        CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+        fkm_model_free(model);
+    }
+    data_free(&data);
+}
