@@ -433,6 +433,62 @@ typedef struct fkm_history {
 } fkm_history;
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_history(const fkm_model *model, int64_t index, fkm_history *out);
 
+/* ---- texts ----------------------------------------------------------------------------------------- */
+
+/** Turns texts into sparse rows: TF-IDF of their words. It learns from texts, is finished, then makes rows; a finished
+ *  one never changes, and any number of threads may use it. What words are, and how they are weighed:
+ *  docs/text.md. */
+typedef struct fkm_vectorizer fkm_vectorizer;
+typedef struct fkm_vectorizer_options {
+    size_t struct_size;
+    int64_t n_features; /* at most so many terms, those of the most texts; 0: all. hashed: columns; 0: 2^18 */
+    int64_t min_documents; /* terms of fewer texts are left out; does not count when hashed */
+    int32_t ngrams;        /* terms are one word, or up to so many in a row: 1 to 5 */
+    int32_t sublinear;     /* a term that comes n times counts 1 + ln n instead of n */
+    int32_t hashed;        /* terms are hashed into n_features columns instead of having one of their own */
+} fkm_vectorizer_options;
+#define FKM_VECTORIZER_OPTIONS_INIT                                                                          \
+    {                                                                                                        \
+        .struct_size = sizeof(fkm_vectorizer_options), .min_documents = 1, .ngrams = 1, .sublinear = 1       \
+    }
+FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_create(const fkm_vectorizer_options *options,
+                                                        fkm_vectorizer **out);
+FKM_API void fkm_vectorizer_free(fkm_vectorizer *vectorizer); /* NULL is fine */
+/** Counts the terms of n texts (UTF-8); may be called again and again. lengths NULL: they end with a zero byte.
+ *  FKM_EDATA for more than 2^24 different terms, unless they are hashed. When it fails, some texts may have been
+ *  counted. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_learn(fkm_vectorizer *vectorizer, int64_t n,
+                                                       const char *const *texts, const size_t *lengths);
+/** Settles the features. FKM_EDATA when no term is left. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_finish(fkm_vectorizer *vectorizer);
+typedef struct fkm_vectorizer_info {
+    size_t struct_size;
+    fkm_vectorizer_options options;
+    int32_t finished;
+    int64_t n_features, n_documents;
+} fkm_vectorizer_info;
+FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_describe(const fkm_vectorizer *vectorizer,
+                                                          fkm_vectorizer_info *info);
+/** The term of a feature, ascending by bytes; NULL when they are hashed. */
+FKM_API const char *fkm_vectorizer_term(const fkm_vectorizer *vectorizer, int64_t feature);
+/** n_features weights. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_idf(const fkm_vectorizer *vectorizer, double *idf);
+
+/** Memory for rows made of texts by a finished vectorizer. One thread. */
+typedef struct fkm_text_rows fkm_text_rows;
+FKM_API FKM_MUST_CHECK fkm_status fkm_text_rows_create(const fkm_vectorizer *vectorizer, fkm_text_rows **out);
+FKM_API void fkm_text_rows_free(fkm_text_rows *rows); /* NULL is fine */
+/** *batch receives n CSR rows (float32) of length 1, or 0 without a known term; borrowed until the next call. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_text_rows_make(fkm_text_rows *rows, int64_t n, const char *const *texts,
+                                                     const size_t *lengths, fkm_batch *batch);
+
+/** A model keeps the finished vectorizer that makes its rows, and so does its file. The model's own hold: the caller
+ *  still frees his. NULL removes it. FKM_EINVAL when its features are not the model's. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_vectorizer(fkm_model *model,
+                                                           const fkm_vectorizer *vectorizer);
+/** The model's vectorizer, to be freed with fkm_vectorizer_free; NULL when it has none. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_vectorizer(const fkm_model *model, fkm_vectorizer **out);
+
 /* ---- streams --------------------------------------------------------------------------------------- */
 
 /** Where rows come from: a file opened with fkm_source_open, or your own functions. One thread. */
@@ -476,6 +532,12 @@ typedef struct fkm_source_options {
     fkm_dtype dtype;     /* of the rows handed out: FKM_DTYPE_F32 or FKM_DTYPE_F64 */
     const char *const *class_names; /* known names of classes or tags, in order; new ones are appended */
     int64_t n_class_names;
+    const char
+        *text; /* CSV: name or number of the text column(s), comma-separated: `vectorizer` makes the rows of
+                         them, and other features are left out; NULL: none */
+    fkm_vectorizer
+        *vectorizer; /* borrowed until close. While it is not finished, the texts that are read are counted,
+                                   and rows come without entries */
 } fkm_source_options;
 #define FKM_SOURCE_OPTIONS_INIT                                                                              \
     {                                                                                                        \
