@@ -238,6 +238,8 @@ static fkm_status open_stream(struct ArrowArrayStream *stream, const fkm_source_
     struct fkmi_arrow *arrow = NULL;
 
     FKMI_TRY_GOTO(fkmi_source_options(given, &options));
+    if (options.text)
+        FKMI_TRY_GOTO(fkmi_fail(FKM_EUNSUPPORTED, "only CSV and TSV have text columns"));
     FKMI_TRY_GOTO(fkmi_alloc(&arrow, 1, sizeof *arrow));
     arrow->stream = *stream;
     stream->release = NULL;

@@ -98,6 +98,27 @@ static fkm_status assign_targets(struct fkmi_columns *columns, const fkm_source_
     return FKM_OK;
 }
 
+/* Texts are the features; columns without a role are left out. */
+static fkm_status assign_texts(struct fkmi_columns *columns, const fkm_source_options *options,
+                               const char *table)
+{
+    const char *list = options->text;
+    struct wish wish;
+    int32_t column;
+
+    while (next_wish(&list, &wish)) {
+        FKMI_TRY(find_column(columns, table, &wish, "text", &column));
+        if (columns->role[column] < 0)
+            return fkmi_fail(FKM_EINVAL, "%s: column %d is asked for twice", table, (int)column);
+        columns->role[column] = FKMI_COLUMN_TEXT;
+        columns->n_texts++;
+    }
+    for (column = 0; column < columns->n; column++)
+        if (columns->role[column] == 0)
+            columns->role[column] = FKMI_COLUMN_UNUSED;
+    return FKM_OK;
+}
+
 fkm_status fkmi_columns_assign(struct fkmi_columns *columns, const fkm_source_options *options,
                                const char *table)
 {
@@ -105,7 +126,7 @@ fkm_status fkmi_columns_assign(struct fkmi_columns *columns, const fkm_source_op
     struct wish wish;
     int32_t i;
 
-    columns->n_features = columns->n_targets = 0;
+    columns->n_features = columns->n_targets = columns->n_texts = 0;
     columns->weighted = false;
     for (i = 0; i < columns->n; i++)
         columns->role[i] = 0;
@@ -120,6 +141,8 @@ fkm_status fkmi_columns_assign(struct fkmi_columns *columns, const fkm_source_op
     if (columns->n_targets > 1 && options->task == FKM_TASK_CLASSIFY)
         return fkmi_fail(FKM_EINVAL, "target \"%s\" names %d columns, a classifier has one", options->target,
                          (int)columns->n_targets);
+    if (options->text)
+        return assign_texts(columns, options, table);
     for (i = 0; i < columns->n; i++) {
         if (columns->role[i] < 0)
             continue;

@@ -3,7 +3,7 @@
  * Every line has as many fields as the first; feature fields are finite numbers or missing. Lines with
  * nothing in them are skipped unless the table has one column. Labels and tags are texts, numbered in order
  * of appearance. A multi-label target is one column that lists tags (separated by ';', ',' or ' '), or
- * several columns of 0 and 1. A position is "csv OFFSET LINE"; with the class names known then, reading goes
+ * several columns of 0 and 1. With text columns the rows are sparse, made by a vectorizer. A position is "csv OFFSET LINE"; with the class names known then, reading goes
  * on exactly there.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
@@ -16,6 +16,7 @@
 #include "io/lines.h"
 #include "io/names.h"
 #include "io/open.h"
+#include "text/vectorizer.h"
 
 struct csv {
     struct fkmi_bytes *bytes;
@@ -23,6 +24,8 @@ struct csv {
     struct fkmi_columns columns;
     struct fkmi_names names;
     struct fkmi_gather gather;
+    fkm_vectorizer *vectorizer; /* of texts, borrowed; NULL: features are numbers */
+    struct fkmi_text_row text_row;
     fkm_task task;
     fkm_missing missing;
     char delimiter;
@@ -76,6 +79,24 @@ static fkm_status put_feature(struct csv *csv, int32_t column, const struct fkmi
         return field_fail(csv, column, "the value is missing");
     fkmi_gather_put(gather->values, gather->dtype, at, 0.0);
     return fkmi_gather_miss(gather, 0, j);
+}
+
+static fkm_status put_text(struct csv *csv, int32_t column, const struct fkmi_csv_field *field)
+{
+    if (field->length == 0 && csv->missing == FKM_MISSING_ERROR)
+        return field_fail(csv, column, "the text is missing");
+    return fkmi_text_row_add(csv->vectorizer, &csv->text_row, field->text, field->length);
+}
+
+/* The entries of the texts' row. */
+static fkm_status put_terms(struct csv *csv)
+{
+    bool fits;
+
+    FKMI_TRY(fkmi_text_row_end(csv->vectorizer, &csv->text_row));
+    for (int64_t i = 0; i < csv->text_row.n; i++)
+        FKMI_TRY(fkmi_gather_entry(&csv->gather, csv->text_row.index[i], csv->text_row.value[i], &fits));
+    return FKM_OK;
 }
 
 static fkm_status put_weight(struct csv *csv, int32_t column, const struct fkmi_csv_field *field)
@@ -166,6 +187,7 @@ static fkm_status read_row(struct csv *csv, const struct fkmi_line *line, int64_
 
     FKMI_TRY(fkmi_gather_begin_rows(&csv->gather, 1, max_rows));
     FKMI_TRY(begin_fields(csv, line, &cursor));
+    fkmi_text_row_begin(&csv->text_row);
     while (cursor.more) {
         const char *problem = fkmi_csv_next(&cursor, &field);
 
@@ -178,7 +200,9 @@ static fkm_status read_row(struct csv *csv, const struct fkmi_line *line, int64_
                 FKMI_TRY(put_feature(csv, column, &field));
             else if (role == FKMI_COLUMN_WEIGHT)
                 FKMI_TRY(put_weight(csv, column, &field));
-            else
+            else if (role == FKMI_COLUMN_TEXT)
+                FKMI_TRY(put_text(csv, column, &field));
+            else if (role != FKMI_COLUMN_UNUSED)
                 FKMI_TRY(put_target(csv, column, FKMI_COLUMN_TARGET(role), &field));
         }
         column++;
@@ -186,6 +210,8 @@ static fkm_status read_row(struct csv *csv, const struct fkmi_line *line, int64_
     if (column != csv->columns.n)
         return fkmi_lines_fail(&csv->lines, FKM_EDATA, "%d fields, the first line has %d", (int)column,
                                (int)csv->columns.n);
+    if (csv->vectorizer)
+        FKMI_TRY(put_terms(csv));
     if (!fkmi_gather_end_row(&csv->gather, &twice, &is_tag))
         return fkmi_lines_fail(&csv->lines, FKM_EDATA, "the tag \"%s\" is there twice",
                                csv->names.texts[twice]);
@@ -202,6 +228,8 @@ static fkm_status csv_next(void *self, int64_t max_rows, fkm_batch *batch)
     if (max_rows < 1)
         return fkmi_fail(FKM_EINVAL, "max_rows is %lld, valid: >= 1", (long long)max_rows);
     fkmi_gather_restart(&csv->gather);
+    if (csv->vectorizer)
+        csv->gather.n_cols = csv->vectorizer->finished ? csv->vectorizer->n_features : 0;
     while (status == FKM_OK && csv->gather.n_rows < max_rows) {
         struct fkmi_line line;
 
@@ -245,6 +273,7 @@ static void free_all_but_bytes(struct csv *csv)
     fkmi_columns_free(&csv->columns);
     fkmi_names_free(&csv->names);
     fkmi_gather_free(&csv->gather);
+    fkmi_text_row_free(&csv->text_row);
     fkmi_free(csv->scratch);
     fkmi_free(csv->note);
     fkmi_free(csv);
@@ -350,13 +379,16 @@ static fkm_status prepare(struct csv *csv, const fkm_source_options *options)
     if (csv->task == FKM_TASK_MULTILABEL && csv->columns.n_targets > 1)
         FKMI_TRY(name_tag_columns(csv, options));
     csv->gather.n_cols = csv->columns.n_features;
+    csv->gather.sparse = csv->vectorizer != NULL;
     csv->gather.dtype = options->dtype;
     csv->gather.weighted = csv->columns.weighted;
     csv->gather.labelled = targets && csv->task == FKM_TASK_CLASSIFY;
     csv->gather.tagged = targets && csv->task == FKM_TASK_MULTILABEL;
     csv->gather.n_targets = csv->task == FKM_TASK_REGRESS ? csv->columns.n_targets : 0;
-    return fkmi_format(&csv->note, "header: %s%s; %d feature columns", csv->columns.names ? "yes" : "no",
-                       options->header < 0 ? "" : " (as told)", (int)csv->columns.n_features);
+    return fkmi_format(&csv->note, "header: %s%s; %d %s columns", csv->columns.names ? "yes" : "no",
+                       options->header < 0 ? "" : " (as told)",
+                       (int)(csv->vectorizer ? csv->columns.n_texts : csv->columns.n_features),
+                       csv->vectorizer ? "text" : "feature");
 }
 
 static fkm_status open_delimited(struct fkmi_bytes *bytes, const fkm_source_options *options, char delimiter,
@@ -375,6 +407,7 @@ static fkm_status open_delimited(struct fkmi_bytes *bytes, const fkm_source_opti
     FKMI_TRY(fkmi_alloc(&csv, 1, sizeof *csv));
     csv->bytes = bytes;
     csv->task = options->task;
+    csv->vectorizer = options->text ? options->vectorizer : NULL;
     csv->missing = options->missing;
     csv->delimiter = delimiter;
     FKMI_TRY_GOTO(prepare(csv, options));

@@ -68,10 +68,11 @@ fkm_status fkmi_csv_columns_decide(struct fkmi_columns *columns, const fkm_sourc
 {
     bool header =
         options->header > 0 || (options->header < 0 && (fkmi_columns_list_has_name(options->target) ||
-                                                        fkmi_columns_list_has_name(options->weight)));
+                                                        fkmi_columns_list_has_name(options->weight) ||
+                                                        fkmi_columns_list_has_name(options->text)));
 
     FKMI_TRY(fkmi_columns_begin(columns, n));
-    if (options->header < 0 && !header) {
+    if (options->header < 0 && !header && !options->text) {
         FKMI_TRY(fkmi_columns_assign(columns, options, table));
         header = looks_like_header(columns, fields);
     }

@@ -64,6 +64,9 @@ fkm_status fkmi_source_options(const fkm_source_options *given, fkm_source_optio
                          (long long)options->n_cols, INT32_MAX);
     if (options->missing != FKM_MISSING_ERROR && options->missing != FKM_MISSING_MASK)
         return fkmi_fail(FKM_EINVAL, "source options: there is no missing %d", (int)options->missing);
+    if ((options->text == NULL) != (options->vectorizer == NULL))
+        return fkmi_fail(FKM_EINVAL, "source options: %s needs a %s", options->text ? "text" : "vectorizer",
+                         options->text ? "vectorizer" : "text column");
     if (options->n_class_names < 0)
         return fkmi_fail(FKM_EINVAL, "source options: n_class_names is %lld",
                          (long long)options->n_class_names);
@@ -73,12 +76,15 @@ fkm_status fkmi_source_options(const fkm_source_options *given, fkm_source_optio
 /* Closes bytes on failure. */
 static fkm_status open_format(struct fkmi_bytes *bytes, const fkm_source_options *options, fkm_source **out)
 {
+    const bool is_table = options->format == FKM_FORMAT_CSV || options->format == FKM_FORMAT_TSV;
     fkm_status status = FKM_EINVAL;
     size_t i;
 
     for (i = 0; i < N_FORMATS && formats[i].format != options->format; i++)
         ;
-    if (i < N_FORMATS)
+    if (options->text && i < N_FORMATS && !is_table)
+        fkmi_fail(FKM_EINVAL, "%s: only CSV and TSV have text columns", bytes->name);
+    else if (i < N_FORMATS)
         status = formats[i].open(bytes, options, out);
     else
         fkmi_fail(FKM_EINVAL, "cannot tell the format of %s by its name: say csv, tsv, libsvm or npy",
