@@ -8,8 +8,7 @@
 
 #include "base/json.h"
 #include "base/number.h"
-#include "estimators/model.h"
-#include "io/safetensors.h"
+#include "estimators/file_text.h"
 
 static const char FORMAT[] = "fastkmeans-model-1";
 enum { HISTORY_FIELDS = 7, PLACE_FIELDS = 3, MAX_TENSORS = 48 };
@@ -199,6 +198,11 @@ static fkm_status write_texts(const fkm_model *model, struct texts *texts)
         FKMI_TRY(add_text(texts, "state.", scalars[i].name, text));
     }
     FKMI_TRY(add_text(texts, "", "position", model->place.position));
+    for (int i = 0; i < fkmi_text_number_count(model); i++) {
+        const char *name;
+        fkmi_text_number_write(model, i, &name, text);
+        FKMI_TRY(add_text(texts, "text.", name, text));
+    }
     for (int64_t i = 0; i < model->n_notes; i++)
         FKMI_TRY(add_text(texts, "note.", model->notes[i].name, model->notes[i].value));
     return FKM_OK;
@@ -243,10 +247,11 @@ static fkm_status write_model(const fkm_model *model, const struct target *targe
 {
     fkm_status status = FKM_OK;
     struct fields fields;
-    struct fkmi_tensor tensors[MAX_TENSORS + 2];
+    struct fkmi_tensor tensors[MAX_TENSORS + 2 + FKMI_TEXT_TENSORS];
     struct texts texts = {0};
     double *history = NULL;
     int64_t *class_k = NULL;
+    char *terms = NULL;
     int n = 0;
 
     if (target->path) /* a stream that is interrupted saves */
@@ -263,6 +268,7 @@ static fkm_status write_model(const fkm_model *model, const struct target *targe
         tensors[n++] = tensor_of("history", FKMI_TENSOR_F64, 2, model->history.n, HISTORY_FIELDS, history);
     if (model->n_class_k > 0)
         tensors[n++] = tensor_of("class_k", FKMI_TENSOR_I64, 2, model->n_class_k, 2, class_k);
+    FKMI_TRY_GOTO(fkmi_text_tensors(model, tensors, &n, &terms));
     FKMI_TRY_GOTO(write_texts(model, &texts));
     if (target->path)
         FKMI_TRY_GOTO(fkmi_tensors_save(target->path, tensors, n, texts.items, texts.n));
@@ -274,6 +280,7 @@ done:
     texts_free(&texts);
     fkmi_free(history);
     fkmi_free(class_k);
+    fkmi_free(terms);
     return status;
 }
 
@@ -464,6 +471,7 @@ static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file
     FKMI_TRY_GOTO(read_history(file, n_history, model));
     FKMI_TRY_GOTO(read_class_k(file, n_class_k, model));
     FKMI_TRY_GOTO(read_notes(file, model));
+    FKMI_TRY_GOTO(fkmi_text_read(file, model));
     FKMI_TRY_GOTO(fkmi_model_check(model));
     if (state->k > 0)
         FKMI_TRY_GOTO(fkmi_classes_rebuild(&model->learned.classes, state->class_label, state->n_classes));

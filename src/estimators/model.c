@@ -86,6 +86,7 @@ void fkm_model_free(fkm_model *model)
         fkmi_free(model->notes[i].value);
     }
     fkmi_free(model->notes);
+    fkm_vectorizer_free(model->vectorizer);
     fkmi_phase1_free(&model->phase1, backend);
     fkmi_train_work_free(&model->train_work, backend);
     fkmi_model_drop_packs(model);
@@ -115,6 +116,7 @@ fkm_status fkm_model_copy(const fkm_model *model, fkm_model **out)
         fkmi_copy(&copy->history.lines, model->history.lines, model->history.n, sizeof *copy->history.lines));
     for (int64_t i = 0; i < model->n_notes; i++)
         FKMI_TRY_GOTO(fkm_model_set_note(copy, model->notes[i].name, model->notes[i].value));
+    FKMI_TRY_GOTO(fkm_model_set_vectorizer(copy, model->vectorizer));
     copy->start.k = model->start.k;
     copy->start.dim = model->start.dim;
     copy->user_dim = model->user_dim;

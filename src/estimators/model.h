@@ -13,6 +13,7 @@
 #include "prototypes/importance.h"
 #include "prototypes/phase1.h"
 #include "prototypes/seed.h"
+#include "text/vectorizer.h"
 #include "train/train.h"
 
 /* Of learning rates, which are relative to the spread of the prototypes: 1 is too large already, and what is far
@@ -78,6 +79,7 @@ struct fkm_model {
     struct fkmi_note *notes;
     int64_t n_notes;
     struct fkmi_place place;
+    fkm_vectorizer *vectorizer; /* what makes rows of texts, finished and shared; or NULL */
 
     /* Not in the file: memory of the learning calls, and packs made at the first answer after learning. */
     struct fkmi_phase1 phase1;

@@ -306,6 +306,22 @@ static void try_tensors(struct parts *parts)
 
 /* ---- the files that are taken apart */
 
+/* Three features made of texts: terms of their own, or hashed. */
+static void give_vectorizer(fkm_model *model, bool hashed)
+{
+    static const char *const texts[] = {"one two", "two three", "one"};
+    fkm_vectorizer_options options = FKM_VECTORIZER_OPTIONS_INIT;
+    fkm_vectorizer *vectorizer;
+
+    options.hashed = hashed;
+    options.n_features = 3;
+    CHECK_OK(fkm_vectorizer_create(&options, &vectorizer));
+    CHECK_OK(fkm_vectorizer_learn(vectorizer, 3, texts, NULL));
+    CHECK_OK(fkm_vectorizer_finish(vectorizer));
+    CHECK_OK(fkm_model_set_vectorizer(model, vectorizer));
+    fkm_vectorizer_free(vectorizer);
+}
+
 static fkm_model *rich_model(fkm_task task, fkm_dtype dtype, fkm_metric metric, const struct data *data)
 {
     fkm_params params = data_params(task);
@@ -328,6 +344,8 @@ static fkm_model *rich_model(fkm_task task, fkm_dtype dtype, fkm_metric metric, 
     CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
     batch.mask = NULL;
     CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    if (task == FKM_TASK_CLASSIFY || task == FKM_TASK_MULTILABEL)
+        give_vectorizer(model, task == FKM_TASK_MULTILABEL);
     return model;
 }
 
