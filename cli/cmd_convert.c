@@ -7,6 +7,7 @@
 #include "progress.h"
 #include "session.h"
 #include "talk.h"
+#include "words.h"
 #include "writers.h"
 
 static int writer_of(const struct options *options, const char *path, const struct writer **out)
@@ -77,8 +78,10 @@ int run_convert(const struct options *options)
 
     TRY(option_required(options, "data", &data_path));
     TRY(option_required(options, "output", &output_path));
+    TRY(words_check(options));
     TRY(writer_of(options, output_path, &writing.writer));
     schema.task = task_of(options, input_format(options, data_path));
+    TRY_GOTO(words_learn(options, data_path, &schema));
     TRY_GOTO(input_open(&input, options, data_path, &schema, INPUT_LEARNS_CLASSES));
     TRY_GOTO(output_open(&writing.output, output_path));
     TRY_GOTO(copy_rows(&writing, &input));

@@ -4,6 +4,7 @@
 #include "rows.h"
 #include "session.h"
 #include "talk.h"
+#include "words.h"
 
 struct fit {
     const struct options *options;
@@ -21,11 +22,13 @@ static int load_rows(struct fit *fit, size_t limit)
 {
     struct input input;
     int code = EXIT_FINE;
+    TRY(words_learn(fit->options, fit->data_path, &fit->schema));
     TRY_GOTO(input_open(&input, fit->options, fit->data_path, &fit->schema, INPUT_LEARNS_CLASSES));
     TRY_GOTO(rows_load(&fit->rows, &input, limit));
     input_describe(&input, &fit->schema, fit->rows.n_cols);
     if (*fkm_source_note(input.file))
         say("%s: %s", fit->data_path, fkm_source_note(input.file));
+    words_say(&fit->schema, fit->data_path);
     if (option_flag(fit->options, "standardize")) {
         const fkm_batch batch = rows_batch(&fit->rows);
         if (fit->rows.sparse)
@@ -114,6 +117,7 @@ static int check(const struct options *options)
     for (int i = 0; of_streams[i]; i++)
         if (option_given(options, of_streams[i]))
             return fail_usage("fit", "--%s needs --stream", of_streams[i]);
+    TRY(words_check(options));
     return learn_check(options, option_given(options, "finetune"));
 }
 

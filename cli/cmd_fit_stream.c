@@ -11,6 +11,7 @@
 #include "progress.h"
 #include "session.h"
 #include "talk.h"
+#include "words.h"
 
 #define PHASE_NOTE "stream.phase"
 
@@ -76,6 +77,8 @@ static int measure(struct stream *stream)
 
 static int open_new(struct stream *stream)
 {
+    TRY(words_learn(stream->options, stream->data_path, &stream->schema));
+    words_say(&stream->schema, stream->data_path);
     TRY(input_open(&stream->input, stream->options, stream->data_path, &stream->schema,
                    INPUT_LEARNS_CLASSES));
     if (option_flag(stream->options, "standardize"))
@@ -91,6 +94,7 @@ static int open_checkpoint(struct stream *stream)
     TRY(session_model(stream->context, stream->checkpoint, &stream->model, &stream->schema));
     TRY(fail_status(fkm_model_describe(stream->model, &info), BLAME_CALL, NULL));
     TRY(check_same_params(stream, &info));
+    TRY(words_check_same(stream->options, stream->checkpoint, &stream->schema));
     if (!fkm_model_note(stream->model, PHASE_NOTE))
         return fail(EXIT_BAD_DATA, "%s is no checkpoint of fkm fit --stream", stream->checkpoint);
     say("going on from %s", stream->checkpoint);
@@ -255,6 +259,7 @@ static int check(const struct options *options)
         return fail_usage("fit",
                           "standard input can be read once: --epochs, --finetune, --standardize and --resume "
                           "need a file with --stream");
+    TRY(words_check(options));
     return learn_check(options, option_given(options, "finetune"));
 }
 

@@ -58,6 +58,16 @@ static int check_readable(const char *path)
     return EXIT_FINE;
 }
 
+static bool is_table(const struct input *input)
+{
+    return input->format != FKM_FORMAT_NPY && input->format != FKM_FORMAT_LIBSVM;
+}
+
+static const char *asked_text(const struct input *input, const struct options *options)
+{
+    return option_given(options, "text") ? option_text(options, "text") : input->schema->text;
+}
+
 static fkm_status open_file(struct input *input, const struct options *options, const char *target,
                             const char *weight)
 {
@@ -77,6 +87,10 @@ static fkm_status open_file(struct input *input, const struct options *options, 
                               : (int32_t)option_int(options, "index-base");
     settings.missing = option_is(options, "missing", "error") ? FKM_MISSING_ERROR : FKM_MISSING_MASK;
     settings.dtype = input->schema->dtype;
+    if (is_table(input) && input->schema->vectorizer) {
+        settings.text = asked_text(input, options);
+        settings.vectorizer = input->schema->vectorizer;
+    }
     settings.class_names = skips ? NULL : input->known;
     settings.n_class_names = skips ? 0 : input->schema->classes.n;
     return fkm_source_open(input->path, &settings, &input->file);
@@ -111,11 +125,6 @@ static fkm_status open_trying(struct input *input, const struct options *options
             input->file = NULL;
         }
     return status;
-}
-
-static bool is_table(const struct input *input)
-{
-    return input->format != FKM_FORMAT_NPY && input->format != FKM_FORMAT_LIBSVM;
 }
 
 /* What the command line says of columns; an .npy file given with --eval has its own --eval-target. */
@@ -162,6 +171,19 @@ static int check_target(const struct input *input, const struct options *options
                       input->format == FKM_FORMAT_NPY ? "file" : "column", input->path);
 }
 
+static int check_text(const struct input *input, const struct options *options)
+{
+    if (option_given(options, "text") && !is_table(input))
+        return fail_usage(options_command(options)->name,
+                          "--text: only CSV and TSV have text columns, not %s", input->path);
+    if (option_given(options, "text") && !input->schema->vectorizer)
+        return fail_usage(options_command(options)->name, "--text: the model did not learn from texts");
+    if (input->schema->vectorizer && is_table(input) && !asked_text(input, options))
+        return fail_usage(options_command(options)->name,
+                          "--text is missing: which column of %s holds the texts?", input->path);
+    return EXIT_FINE;
+}
+
 int input_open(struct input *input, const struct options *options, const char *path, struct schema *schema,
                enum input_use use)
 {
@@ -170,6 +192,7 @@ int input_open(struct input *input, const struct options *options, const char *p
     input->refuses_nan = input->format == FKM_FORMAT_NPY && option_is(options, "missing", "error");
     TRY(check_readable(path));
     TRY(check_target(input, options));
+    TRY(check_text(input, options));
     input->known = need((size_t)schema->classes.n, sizeof *input->known);
     for (int64_t i = 0; i < schema->classes.n; i++)
         input->known[i] = schema->classes.name[i];

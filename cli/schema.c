@@ -22,6 +22,9 @@ int schema_from_model(const fkm_model *model, const char *path, struct schema *s
     const char *target = fkm_model_note(model, "target"), *base = fkm_model_note(model, "index_base");
     const char *mean = fkm_model_note(model, "standardize.mean"),
                *std = fkm_model_note(model, "standardize.std");
+    TRY(fail_status(fkm_model_vectorizer(model, &schema->vectorizer), BLAME_CALL, path));
+    if (fkm_model_note(model, "text"))
+        schema->text = need_copy(fkm_model_note(model, "text"));
     if (classes)
         names_from_lines(&schema->classes, classes);
     if (columns)
@@ -72,8 +75,8 @@ static fkm_status set_numbers(fkm_model *model, const char *note, const double *
 int schema_to_model(const struct schema *schema, fkm_model *model)
 {
     /* All are set anew, so that their order in the file does not depend on when each one became known. */
-    static const char *const all[] = {"class_names", "columns",          "target",         "weight",
-                                      "index_base",  "standardize.mean", "standardize.std"};
+    static const char *const all[] = {"class_names", "columns",          "target",          "weight",
+                                      "index_base",  "standardize.mean", "standardize.std", "text"};
     const char *base = schema->index_base < 0 ? NULL : schema->index_base ? "1" : "0";
     fkm_status status = FKM_OK;
     for (size_t i = 0; i < sizeof all / sizeof all[0] && status == FKM_OK; i++)
@@ -92,6 +95,10 @@ int schema_to_model(const struct schema *schema, fkm_model *model)
         status = set_numbers(model, "standardize.mean", schema->standard.mean, schema->standard.n);
     if (status == FKM_OK)
         status = set_numbers(model, "standardize.std", schema->standard.deviation, schema->standard.n);
+    if (status == FKM_OK)
+        status = fkm_model_set_note(model, "text", schema->text);
+    if (status == FKM_OK)
+        status = fkm_model_set_vectorizer(model, schema->vectorizer);
     return fail_status(status, BLAME_CALL, NULL);
 }
 
@@ -99,6 +106,8 @@ void schema_free(struct schema *schema)
 {
     free(schema->target);
     free(schema->weight);
+    free(schema->text);
+    fkm_vectorizer_free(schema->vectorizer);
     names_free(&schema->classes);
     names_free(&schema->columns);
     standard_free(&schema->standard);
@@ -119,6 +128,8 @@ const char *schema_column(const struct schema *schema, int64_t j, char number[NU
 {
     if (j < schema->columns.n)
         return schema->columns.name[j];
+    if (fkm_vectorizer_term(schema->vectorizer, j))
+        return fkm_vectorizer_term(schema->vectorizer, j);
     snprintf(number, NUMBER_BYTES, "x%" PRId64, j);
     return number;
 }

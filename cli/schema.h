@@ -16,6 +16,8 @@ struct schema {
     struct names classes; /* empty: classes are numbers */
     struct names columns; /* empty: unknown */
     struct standard standard;
+    char *text;                 /* text columns, or NULL */
+    fkm_vectorizer *vectorizer; /* what makes rows of texts, or NULL */
 };
 /* From the notes; EXIT_BAD_DATA when they contradict the model. */
 int schema_from_model(const fkm_model *model, const char *path, struct schema *schema);

@@ -110,3 +110,17 @@ songs() {
         }
     }'
 }
+# letters ROWS SEED: texts of four topics, each with words of its own among common ones.
+letters() {
+    awk -v rows="$1" -v state="$2" "$awk_random"'
+    BEGIN {
+        split("sport money music food", topic, " ")
+        print "id,body,topic,title"
+        for (i = 0; i < rows; i++) {
+            c = 1 + i % 4; body = ""
+            for (w = 0; w < 12; w++)
+                body = body (uniform() < 0.5 ? "common" int(30 * uniform()) : topic[c] int(20 * uniform())) (w % 5 ? " " : ", ")
+            printf "%d,\"%s\",%s,\"Ein \"\"Täst\"\" %s%d\"\n", i, body, topic[c], topic[c], int(9 * uniform())
+        }
+    }'
+}

@@ -72,6 +72,13 @@ says "both phases" "gradient steps"
 disturb "SIGINT in both phases" INT 75 both.fkm "${stream[@]}" --data rows.csv --epochs 4 --finetune 4 --lr 0.02
 disturb "SIGKILL in both phases" KILL 137 both.fkm "${stream[@]}" --data rows.csv --epochs 4 --finetune 4 --lr 0.02
 
+# Of texts, also before their words are all known.
+letters 12000 44 >letters.csv
+words=(fit --stream --task classifier --target topic --k-init 2 --batch-size 32 --text body --data letters.csv --epochs 5)
+exits 0 "texts" "$fkm" "${words[@]}" --model words.fkm
+disturb "SIGINT while reading texts" INT 75 words.fkm "${words[@]}"
+disturb "SIGKILL while reading texts" KILL 137 words.fkm "${words[@]}"
+
 # ---- interrupted without a checkpoint
 "$fkm" "${stream[@]}" --data rows.csv --epochs 1000 --model never.fkm 2>"$err" &
 job=$!
