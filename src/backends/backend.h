@@ -36,7 +36,8 @@ enum fkmi_scan_kind {
 enum fkmi_scan_bytes {
     FKMI_BYTES_IF_WORTH,
     FKMI_BYTES_MEASURED, /* as the one before, but for shapes that were measured to be worth it */
-    FKMI_BYTES_ALWAYS, /* wherever they can be used; this and the next are for tests and benchmarks */
+    FKMI_BYTES_ALWAYS, /* wherever they can be used, without heads; the following are for tests and benchmarks */
+    FKMI_BYTES_HEADS, /* wherever they can be used, with heads */
     FKMI_BYTES_NEVER,
 };
 /* Outputs hold n x width entries; index may be NULL. Where there is no candidate (an empty class, fewer than

@@ -9,8 +9,12 @@ enum {
     LEAST_ROWS_OF_LARGE_MODELS = 64,
     LARGE_MODEL_BYTES = 1 << 20,
     MOST_BYTES = 8 << 20, /* of answers in memory, unless a single block takes more */
-    ROWS_OF_A_PART = 16
+    ROWS_OF_A_PART = 16,
+    LARGE_K = 256,
+    MOST_WIDTH_OF_LARGE = 16,
+    SHARE_OF_INPUT = 16 /* that answers in memory may take where a scan gains from many rows */
 };
+static const double LARGE_WORK = 4e9;
 
 fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
                           bool masked, struct fkmi_pack **pack, struct fkmi_oracle *oracle)
@@ -69,6 +73,14 @@ struct asking {
     int64_t first; /* row at the first place, when blocks are shared */
 };
 
+/* So much to compare that a scan gains from knowing many rows at once: it puts them in order. */
+static bool is_large(const struct fkmi_oracle *oracle, const struct fkmi_rows *rows, int64_t width)
+{
+    return !fkmi_rows_sparse(rows) && !rows->mask && width <= MOST_WIDTH_OF_LARGE &&
+           oracle->state->k >= LARGE_K &&
+           (double)rows->n * (double)oracle->state->k * (double)rows->dim > LARGE_WORK;
+}
+
 /* Small enough to stay in a cache with its rows; larger where prototypes do not, so that they are read less often. */
 static void size_blocks(struct asking *asking, int64_t row_bytes, int n_threads)
 {
@@ -86,6 +98,16 @@ static void size_blocks(struct asking *asking, int64_t row_bytes, int n_threads)
     if (asking->room > MOST_BYTES / row_bytes) {
         asking->alone = false;
         asking->room = asking->block;
+    }
+    if (is_large(oracle, asking->rows, asking->width)) {
+        const int64_t row = asking->rows->dim * (int64_t)fkmi_dtype_size(asking->rows->dtype);
+        const int64_t share = (double)asking->rows->n * (double)row / SHARE_OF_INPUT < MOST_BYTES
+                                  ? asking->rows->n * row / SHARE_OF_INPUT
+                                  : MOST_BYTES;
+
+        asking->alone = false;
+        if (asking->room < share / row_bytes)
+            asking->room = share / row_bytes / together * together;
     }
     asking->room = asking->room < asking->rows->n ? asking->room : asking->rows->n;
 }

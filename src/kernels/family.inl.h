@@ -120,5 +120,6 @@ const struct fkmi_kernels
                       .most = BYTE_MOST,
                       .offset = BYTE_OFFSET,
                       .quantise = NAME(quantise),
-                      .screen = NAME(screen)},
+                      .screen = NAME(screen),
+                      .reaches = NAME(reaches)},
 };

@@ -104,6 +104,11 @@ struct fkmi_byte_tile {
      * that have any, whose scores are in scores[r * cols + j] */
     uint32_t (*screen)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads,
                        const struct fkmi_byte_rows *rows, float *scores, uint32_t *lanes);
+    /* Whether any score may reach its row's limit, one `unit` > 0 being the product of the scales of all rows and lanes:
+     * never false when, for exact s = unit sum_d x p + bias, a score does. Biases are at most 2^26 units, bytes' sums
+     * at most 2^24. */
+    bool (*reaches)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads,
+                    const struct fkmi_byte_rows *rows, float unit);
 };
 
 struct fkmi_kernels {

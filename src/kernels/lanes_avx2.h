@@ -4,6 +4,7 @@
 #define FKMI_KERNELS_LANES_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -113,6 +114,25 @@ FKMI_INLINE v8 v8_dot(v8 sum, v8 x, v8 p) /* 32-bit sums of unsigned x times sig
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, p), _mm256_set1_epi16(1)));
 }
 FKMI_INLINE v32 v32_of_v8(v8 sum) { return _mm256_cvtepi32_ps(sum); }
+/* As 32-bit integers; of floats, the nearest. */
+FKMI_INLINE v8 v8_of_v32(v32 x) { return _mm256_cvtps_epi32(x); }
+FKMI_INLINE v8 v8_add(v8 a, v8 b) { return _mm256_add_epi32(a, b); }
+FKMI_INLINE v8 v8_sub(v8 a, v8 b) { return _mm256_sub_epi32(a, b); }
+FKMI_INLINE v8 v8_and(v8 a, v8 b) { return _mm256_and_si256(a, b); }
+FKMI_INLINE bool v8_all_negative(v8 a) { return _mm256_movemask_ps(_mm256_castsi256_ps(a)) == 0xff; }
+FKMI_INLINE v32 v32_min(v32 a, v32 b) { return _mm256_min_ps(a, b); }
+FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm256_max_ps(a, b); }
+/* n <= 8 integers of -128 .. 127, stored as bytes; their sum */
+FKMI_INLINE int32_t v32_store_bytes(int8_t *p, v32 x, int64_t n)
+{
+    const __m256i q = _mm256_cvtps_epi32(x);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
+    const __m128i sums = _mm_madd_epi16(words, _mm_set1_epi16(1)), pairs = _mm_hadd_epi32(sums, sums);
+    int8_t bytes[16];
+    _mm_storeu_si128((void *)bytes, _mm_packs_epi16(words, words));
+    memcpy(p, bytes, (size_t)(n < 8 ? n : 8));
+    return _mm_extract_epi32(pairs, 0) + _mm_extract_epi32(pairs, 1);
+}
 
 FKMI_INLINE v64 v64_zero(void) { return _mm256_setzero_pd(); }
 FKMI_INLINE v64 v64_set1(double x) { return _mm256_set1_pd(x); }

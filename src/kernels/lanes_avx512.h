@@ -4,6 +4,7 @@
 #define FKMI_KERNELS_LANES_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -106,6 +107,21 @@ FKMI_INLINE v8 v8_dot(v8 sum, v8 x, v8 p) /* 32-bit sums of unsigned x times sig
     return sum;
 }
 FKMI_INLINE v32 v32_of_v8(v8 sum) { return _mm512_cvtepi32_ps(sum); }
+/* As 32-bit integers; of floats, the nearest. */
+FKMI_INLINE v8 v8_of_v32(v32 x) { return _mm512_cvtps_epi32(x); }
+FKMI_INLINE v8 v8_add(v8 a, v8 b) { return _mm512_add_epi32(a, b); }
+FKMI_INLINE v8 v8_sub(v8 a, v8 b) { return _mm512_sub_epi32(a, b); }
+FKMI_INLINE v8 v8_and(v8 a, v8 b) { return _mm512_and_si512(a, b); }
+FKMI_INLINE bool v8_all_negative(v8 a) { return _mm512_movepi32_mask(a) == 0xffffu; }
+FKMI_INLINE v32 v32_min(v32 a, v32 b) { return _mm512_min_ps(a, b); }
+FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm512_max_ps(a, b); }
+/* n <= 16 integers of -128 .. 127, stored as bytes; their sum */
+FKMI_INLINE int32_t v32_store_bytes(int8_t *p, v32 x, int64_t n)
+{
+    const __m512i q = _mm512_cvtps_epi32(x);
+    _mm_mask_storeu_epi8(p, v32_first(n), _mm512_cvtepi32_epi8(q));
+    return _mm512_reduce_add_epi32(q);
+}
 
 FKMI_INLINE __mmask8 v64_first(int64_t n) { return (__mmask8)((1u << (n < 8 ? n : 8)) - 1); }
 FKMI_INLINE v64 v64_zero(void) { return _mm512_setzero_pd(); }

@@ -5,6 +5,7 @@
 #define FKMI_KERNELS_LANES_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -134,6 +135,37 @@ FKMI_INLINE v32 v32_of_v8(v8 sum)
 {
     const v32_bits s = (v32_bits)sum;
     return (v32){(float)s[0], (float)s[1], (float)s[2], (float)s[3]};
+}
+
+/* As 32-bit integers; of floats, the nearest or a neighbour of it. */
+FKMI_INLINE v8 v8_of_v32(v32 x)
+{
+    return (v8)(v32_bits){(int32_t)x[0], (int32_t)x[1], (int32_t)x[2], (int32_t)x[3]};
+}
+FKMI_INLINE v8 v8_add(v8 a, v8 b) { return (v8)((v32_unsigned)a + (v32_unsigned)b); }
+FKMI_INLINE v8 v8_sub(v8 a, v8 b) { return (v8)((v32_unsigned)a - (v32_unsigned)b); }
+FKMI_INLINE v8 v8_and(v8 a, v8 b) { return a & b; }
+FKMI_INLINE bool v8_all_negative(v8 a)
+{
+    const v32_bits s = (v32_bits)a;
+    return (s[0] & s[1] & s[2] & s[3]) < 0;
+}
+FKMI_INLINE v32 v32_min(v32 a, v32 b) /* b where a is NaN */
+{
+    const v32_bits less = a < b;
+    return (v32)(((v32_bits)a & less) | ((v32_bits)b & ~less));
+}
+FKMI_INLINE v32 v32_max(v32 a, v32 b)
+{
+    const v32_bits more = a > b;
+    return (v32)(((v32_bits)a & more) | ((v32_bits)b & ~more));
+}
+/* n <= 4 integers of -128 .. 127, stored as bytes; their sum */
+FKMI_INLINE int32_t v32_store_bytes(int8_t *p, v32 x, int64_t n)
+{
+    for (int64_t i = 0; i < n && i < 4; i++)
+        p[i] = (int8_t)x[i];
+    return (int32_t)x[0] + (int32_t)x[1] + (int32_t)x[2] + (int32_t)x[3];
 }
 
 FKMI_INLINE v64 v64_zero(void) { return (v64){0}; }

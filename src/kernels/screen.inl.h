@@ -53,6 +53,54 @@ static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x_at, const struct fkmi
     return hit;
 }
 
+/* As integers: limits and biases in units of a product of bytes. What floats round away, and the integers, is granted. */
+static bool FKMI_PASTE(reaches, _, ISA, )(const void *x_at, const struct fkmi_byte_panel *panel,
+                                          int64_t n_quads, const struct fkmi_byte_rows *rows, float unit)
+{
+    const uint8_t *restrict x = x_at;
+    const int8_t *restrict p = panel->bytes;
+    const v32 unscale = v32_set1(1 / unit), most = v32_set1(0x1p28f), least = v32_set1(-0x1p30f);
+    const v32 grant = v32_set1(0x1p-20f), more = v32_set1(4);
+    int32_t limit[BYTE_STRIDE];
+    v8 sum[V32_ROWS][2], all;
+
+    for (int r = 0; r < BYTE_STRIDE; r += V32_LANES) {
+        v32 t = v32_sub(v32_load(rows->threshold + r), v32_set1(panel->slack));
+
+        t = v32_fnma(v32_load(rows->reach + r), v32_set1(panel->rest), t);
+        t = v32_mul(v32_fnma(v32_load(rows->rest + r), v32_set1(panel->size), t), unscale);
+        t = v32_sub(v32_fnma(v32_abs(t), grant, t), more);
+        t = v32_max(v32_min(t, most), least);
+        {
+            const v8 integers = v8_of_v32(t);
+            memcpy(limit + r, &integers, sizeof integers);
+        }
+    }
+    for (int half = 0; half < 2; half++) {
+        v32 b = v32_mul(v32_load(panel->bias + half * V32_LANES), unscale);
+
+        b = v32_max(v32_min(v32_fma(v32_abs(b), grant, b), v32_set1(0x1p27f)), least);
+        all = v8_add(v8_load(panel->start + half * V32_LANES), v8_of_v32(b));
+        _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++) sum[r][half] =
+            v8_sub(all, v8_set1(limit + r));
+    }
+    for (int64_t quad = 0; quad < n_quads; quad++) {
+        const v8 p0 = v8_load(p), p1 = v8_load(p + 4 * V32_LANES);
+        _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
+        {
+            const v8 xr = v8_set1(x + 4 * r);
+            sum[r][0] = v8_dot(sum[r][0], xr, p0);
+            sum[r][1] = v8_dot(sum[r][1], xr, p1);
+        }
+        p += 8 * V32_LANES;
+        x += 4 * V32_ROWS;
+    }
+    all = v8_and(sum[0][0], sum[0][1]);
+    _Pragma("GCC unroll 16") for (int r = 1; r < V32_ROWS; r++) all =
+        v8_and(all, v8_and(sum[r][0], sum[r][1]));
+    return !v8_all_negative(all);
+}
+
 static void FKMI_PASTE(quantise, _, ISA, )(const float *x, int64_t n, int most, int8_t *bytes,
                                            struct fkmi_quantised *facts)
 {
@@ -77,15 +125,10 @@ static void FKMI_PASTE(quantise, _, ISA, )(const float *x, int64_t n, int most, 
         const int64_t left = n - i < V32_LANES ? n - i : V32_LANES;
         const v32 v = left == V32_LANES ? v32_load(x + i) : v32_load_part(x + i, left);
         const v32 q = v32_sub(v32_fma(v, unscale, magic), magic), e = v32_fnma(scale, q, v);
-        float integers[V32_LANES];
 
         square = v32_fma(v, v, square);
         rest = v32_fma(e, e, rest);
-        v32_store(integers, q);
-        for (int64_t k = 0; k < left; k++) {
-            bytes[i + k] = (int8_t)integers[k];
-            sum += (int32_t)integers[k];
-        }
+        sum += v32_store_bytes(bytes + i, q, left);
     }
     facts->square = v32_sum(square);
     facts->rest2 = v32_sum(rest);

@@ -228,20 +228,25 @@ static void check_problem(fkm_context *context, const struct problem *p, struct 
     for (int kind = 0; kind < N_KINDS; kind++) {
         struct fkmi_scan floats = scan_of(p, kinds[kind], top_k, FKMI_BYTES_NEVER);
         struct fkmi_scan bytes = scan_of(p, kinds[kind], top_k, FKMI_BYTES_ALWAYS);
+        struct fkmi_scan heads = scan_of(p, kinds[kind], top_k, FKMI_BYTES_HEADS);
         struct fkmi_scan chosen = scan_of(p, kinds[kind], top_k, FKMI_BYTES_IF_WORTH);
 
         CHECK_OK(context->backend->scan(context, &p->rows, *pack, &floats));
         CHECK_OK(context->backend->scan(context, &p->rows, *pack, &bytes));
+        CHECK_OK(context->backend->scan(context, &p->rows, *pack, &heads));
         CHECK_OK(context->backend->scan(context, &p->rows, *pack, &chosen));
-        if (!same_bits(p, &floats, &bytes) || !same_bits(p, &floats, &chosen))
+        if (!same_bits(p, &floats, &bytes) || !same_bits(p, &floats, &heads) ||
+            !same_bits(p, &floats, &chosen))
             test_fail(
                 __FILE__, __LINE__,
-                "%s, isa %s, metric %d, kind %d, top_k %lld, n %lld, k %lld, dim %lld, dtypes %d %d, %s",
-                data_names[p->data], context->kernels->isa, p->space.metric, kind, (long long)top_k,
-                (long long)p->n, (long long)p->k, (long long)p->dim, p->dtype, p->row_dtype,
+                "%s%s, isa %s, metric %d, kind %d, top_k %lld, n %lld, k %lld, dim %lld, dtypes %d %d, %s",
+                data_names[p->data], same_bits(p, &floats, &heads) ? "" : " with heads",
+                context->kernels->isa, p->space.metric, kind, (long long)top_k, (long long)p->n,
+                (long long)p->k, (long long)p->dim, p->dtype, p->row_dtype,
                 p->space.feature_weights ? "weighted" : "plain");
         free_scan(&floats);
         free_scan(&bytes);
+        free_scan(&heads);
         free_scan(&chosen);
     }
 }
@@ -330,10 +335,11 @@ TEST(any_number_of_threads_and_any_split_give_the_same_bits)
             problem_of(&random, (enum data)data, (fkm_metric)(data % 2), 300, 230, 17 + data, false);
         struct fkmi_scan first = scan_of(&p, FKMI_SCAN_TOP_K, 3, FKMI_BYTES_NEVER);
 
-        for (int t = 0; t < 4; t++) {
-            fkm_context *context = context_of(threads[t], NULL);
+        for (int t = 0; t < 8; t++) {
+            fkm_context *context = context_of(threads[t % 4], NULL);
             struct fkmi_pack *pack = NULL;
-            struct fkmi_scan scan = scan_of(&p, FKMI_SCAN_TOP_K, 3, FKMI_BYTES_ALWAYS);
+            struct fkmi_scan scan =
+                scan_of(&p, FKMI_SCAN_TOP_K, 3, t < 4 ? FKMI_BYTES_ALWAYS : FKMI_BYTES_HEADS);
 
             CHECK_OK(context->backend->pack(context, &p.space, p.dtype, p.points, p.k, false, &pack));
             if (t == 0)
@@ -367,7 +373,7 @@ TEST(a_view_picks_rows)
     struct fkmi_rows base = p.rows;
     int64_t *order = room(p.n, sizeof *order);
     struct fkmi_scan plain = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_ALWAYS),
-                     picked = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_ALWAYS);
+                     picked = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_HEADS);
 
     for (int64_t i = 0; i < p.n; i++)
         order[i] = naive_below(&random, p.n);
@@ -392,13 +398,13 @@ TEST(a_failed_scan_can_be_repeated_and_a_stream_allocates_nothing)
     struct fkmi_pack *pack = NULL;
     struct problem p = problem_of(&random, CLUSTERS, FKM_METRIC_EUCLIDEAN, 100, 300, 40, false);
     struct fkmi_scan floats = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_NEVER),
-                     bytes = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_ALWAYS);
+                     bytes = scan_of(&p, FKMI_SCAN_NEAREST, 1, FKMI_BYTES_HEADS);
     int64_t n_failures = 0;
     fkm_status status = FKM_OK;
 
     CHECK_OK(context->backend->pack(context, &p.space, p.dtype, p.points, p.k, false, &pack));
     CHECK_OK(context->backend->scan(context, &p.rows, pack, &floats));
-    for (int64_t n = 1; n < 20; n++) {
+    for (int64_t n = 1; n < 40; n++) {
         (void)fkmi_memory_fail(n, 0);
         status = context->backend->scan(context, &p.rows, pack, &bytes);
         (void)fkmi_memory_fail(0, 0);

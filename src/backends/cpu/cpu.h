@@ -37,7 +37,8 @@ struct fkmi_pack {
     double *feature_weights, *wide_centre; /* dim, or NULL */
     void *memory;                          /* holds all of the above */
     size_t capacity;
-    struct fkmi_screen *screen; /* the same prototypes as bytes, from the first scan on that they pay for */
+    struct fkmi_screen *screen;  /* the same prototypes as bytes, from the first scan on that they pay for */
+    struct fkmi_screen *ordered; /* and in an order in which those of a panel are alike, with heads */
     struct fkmi_tuning tuning;
 };
 fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,

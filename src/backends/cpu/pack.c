@@ -337,12 +337,13 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
                              .memory = *pack ? (*pack)->memory : NULL,
                              .capacity = *pack ? (*pack)->capacity : 0,
                              .screen = *pack ? (*pack)->screen : NULL,
+                             .ordered = *pack ? (*pack)->ordered : NULL,
                              .tuning = space->tuning ? *space->tuning : (struct fkmi_tuning){0}};
     struct pack_job job = {.pack = &next};
     struct thread_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_pack *fresh = NULL;
-    struct fkmi_screen *screen = NULL;
+    struct fkmi_screen *screen = NULL, *ordered = NULL;
     void *memory = NULL, *grown = NULL;
     fkm_status status = FKM_OK;
 
@@ -373,6 +374,8 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
         FKMI_TRY_GOTO(fkmi_alloc(&fresh, 1, sizeof *fresh));
     if (!*pack)
         FKMI_TRY_GOTO(fkmi_screen_create(&screen));
+    if (!*pack)
+        FKMI_TRY_GOTO(fkmi_screen_create(&ordered));
     if (carve.used > next.capacity || !next.memory) {
         FKMI_TRY_GOTO(fkmi_alloc(&grown, (int64_t)carve.used, 1));
         next.memory = grown;
@@ -392,16 +395,19 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     if (fresh) {
         *pack = fresh;
         next.screen = screen;
+        next.ordered = ordered;
     }
     fkmi_screen_renew(next.screen);
+    fkmi_screen_renew(next.ordered);
     **pack = next;
     fresh = NULL;
-    screen = NULL;
+    screen = ordered = NULL;
     grown = NULL;
 done:
     fkmi_free(grown);
     fkmi_free(fresh);
     fkmi_screen_free(screen);
+    fkmi_screen_free(ordered);
     fkmi_scratch_give(context, memory);
     return status;
 }
@@ -411,6 +417,7 @@ void fkmi_cpu_pack_free(struct fkmi_pack *pack)
     if (!pack)
         return;
     fkmi_screen_free(pack->screen);
+    fkmi_screen_free(pack->ordered);
     fkmi_free(pack->memory);
     fkmi_free(pack);
 }

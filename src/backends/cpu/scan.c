@@ -25,6 +25,8 @@
 #define WORK_OF_ROW         2000               /* what else a row costs, in multiplications */
 #define WORK_TO_SHARE       700000.0           /* less is over before other threads have begun */
 
+#define ROWS_NEAR_AT_ONCE 168 /* whole tiles of 14, 6 and 4 rows */
+
 /* Between two checks for an interrupt. */
 #define PANELS_PER_CHECK 16
 #define ROWS_PER_CHECK   16
@@ -44,8 +46,8 @@ static void carve_cell(struct fkmi_scan_cell *scratch, struct fkmi_carve *carve,
     scratch->candidates = fkmi_carve(carve, own_lists * job->most, sizeof *scratch->candidates);
     if (job->direct)
         return;
-    if (job->screened && job->n_parts == 1)
-        fkmi_screen_carve(&scratch->screen, carve, pack, n);
+    if (job->screen && job->n_parts == 1)
+        fkmi_screen_carve(&scratch->screen, carve, pack, job->screen, job->near != NULL, n);
     fkmi_block_carve(&scratch->block, carve, pack, job->rows, n, job->most_cell_entries);
     scratch->threshold = fkmi_carve(carve, ((n - 1) / tile->rows + 1) * tile->rows, real);
     scratch->scores = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, real);
@@ -186,7 +188,10 @@ static fkm_status run_screened(const struct fkmi_scan_job *job, struct fkmi_scan
     struct fkmi_screen_cell *screen = &scratch->screen;
     struct fkmi_scan_job rest = *job;
 
+    screen->screen = job->screen;
+    screen->near = job->near;
     screen->rows = job->rows;
+    screen->picked = job->picked ? job->picked + first : NULL;
     screen->first = first;
     screen->n = n;
     screen->most = job->most;
@@ -198,7 +203,7 @@ static fkm_status run_screened(const struct fkmi_scan_job *job, struct fkmi_scan
     FKMI_TRY(fkmi_screen_run(screen, job->pack));
     for (int64_t i = 0; i < n; i++)
         if (!screen->screened[i].left)
-            write_list(job, &scratch->lists[i], first + i);
+            write_list(job, &scratch->lists[i], fkmi_scan_row(job, first, i));
     if (screen->n_left == 0)
         return FKM_OK;
     rest.picked = screen->left;
@@ -234,7 +239,7 @@ static fkm_status run_cell(const struct fkmi_scan_job *job, struct fkmi_scan_cel
             write_list(job, &lists[i], fkmi_scan_row(job, first, i));
         return FKM_OK;
     }
-    if (job->screened && !shared)
+    if (job->screen && !shared)
         return run_screened(job, scratch, first, n);
     fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first,
                     n);
@@ -424,6 +429,60 @@ done:
     return status;
 }
 
+/* ---- rows in the order of the panels that they are near to */
+
+struct near_job {
+    const struct fkmi_scan_job *scan;
+    int32_t *near;
+    char *scratch;
+    size_t scratch_per_thread;
+};
+
+static fkm_status find_near(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct near_job *job = argument;
+
+    fkmi_screen_find_near(job->scan->screen, job->scan->pack, job->scan->rows, begin, end,
+                          job->scratch + (size_t)thread * job->scratch_per_thread, job->near);
+    return FKM_OK;
+}
+
+static fkm_status scan_in_order(struct fkm_context *context, struct fkmi_scan_job *job)
+{
+    const int64_t n = job->rows->n, n_panels = fkmi_screen_panels(job->pack);
+    const int n_threads = fkmi_pool_threads_here(context->pool);
+    struct near_job near = {.scan = job, .scratch_per_thread = fkmi_screen_near_size(job->screen, job->pack)};
+    struct fkmi_carve carve = {NULL, 0};
+    int64_t *picked = NULL, *start = NULL;
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
+    for (int pass = 0; pass < 2; pass++) {
+        near.near = fkmi_carve(&carve, n, sizeof *near.near);
+        picked = fkmi_carve(&carve, n, sizeof *picked);
+        start = fkmi_carve(&carve, n_panels + 1, sizeof *start);
+        near.scratch = fkmi_carve(&carve, n_threads, near.scratch_per_thread);
+        if (pass == 0) {
+            FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
+            carve = (struct fkmi_carve){memory, 0};
+        }
+    }
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, ROWS_NEAR_AT_ONCE, find_near, &near));
+    memset(start, 0, (size_t)(n_panels + 1) * sizeof *start);
+    for (int64_t i = 0; i < n; i++)
+        start[near.near[i] + 1]++;
+    for (int64_t p = 0; p < n_panels; p++)
+        start[p + 1] += start[p];
+    for (int64_t i = 0; i < n; i++)
+        picked[start[near.near[i]]++] = i;
+    job->near = near.near;
+    job->picked = picked;
+    FKMI_TRY_GOTO(run(context, job, 0));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}
+
 fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows,
                          const struct fkmi_pack *pack, const struct fkmi_scan *scan)
 {
@@ -436,7 +495,7 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
                                 .distance = scan->distance};
     struct fkmi_scan_job own;
     enum fkmi_scan_bytes bytes = scan->bytes;
-    bool own_too = false;
+    bool own_too = false, heads = false;
 
     assert(rows->dim == pack->dim);
     if (rows->n == 0)
@@ -496,9 +555,9 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         FKMI_TRY(scan_own(context, &own));
     }
     if (job.epilogue == FKMI_LISTS && !job.direct)
-        FKMI_TRY(fkmi_screen_ready(context, pack, rows, bytes, job.most, &job.screened));
-    job.always = scan->bytes == FKMI_BYTES_ALWAYS;
-    return run(context, &job, 0);
+        FKMI_TRY(fkmi_screen_ready(context, pack, rows, bytes, job.most, &job.screen, &heads));
+    job.always = scan->bytes == FKMI_BYTES_ALWAYS || scan->bytes == FKMI_BYTES_HEADS;
+    return heads ? scan_in_order(context, &job) : run(context, &job, 0);
 }
 
 static int64_t rows_together(const struct fkmi_pack *pack) { return pack->tile->rows; }

@@ -30,8 +30,11 @@ struct fkmi_scan_job {
     struct fkmi_pool *pool; /* NULL: the caller does all of it */
     int64_t rows_per_cell, n_parts;
     bool direct;
-    bool own_only;         /* rows are picked by class, and meet their own prototypes */
-    bool screened, always; /* most prototypes are ruled out as bytes; even where that does not pay */
+    bool own_only;              /* rows are picked by class, and meet their own prototypes */
+    struct fkmi_screen *screen; /* most prototypes are ruled out as bytes; or NULL */
+    const int32_t
+        *near;   /* with heads: by row, the panel of the screen that it is near to; rows are picked by it */
+    bool always; /* bytes even where they do not pay */
     int64_t most_entries, most_cell_entries; /* sparse: of a row, of a cell */
     char *scratch;
     size_t scratch_per_thread;

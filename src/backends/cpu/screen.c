@@ -19,11 +19,12 @@
 #define WORK_OF_DISTANCE(dim) (20 + (dim) / 16)
 #define WORK_TO_SAVE(k, dim)  ((k) * (dim) / 80)
 #define PACKS_TO_SKIP         15 /* after prototypes for which the screen did not pay */
+#define MOST_PASSED           4  /* heads pay when they rule out one tile in so many */
 
 /* ---- rows */
 
 void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
-                       int64_t n)
+                       const struct fkmi_screen *screen, bool heads, int64_t n)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const int64_t n_tiles = (n - 1) / tile->rows + 1, floats = n_tiles * tile->stride;
@@ -39,6 +40,20 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
     cell->staged = fkmi_carve(carve, pack->dim, sizeof *cell->staged);
     cell->x = fkmi_carve(carve, n_tiles * tile->rows * ((pack->dim + 3) / 4), 4);
     cell->bytes = fkmi_carve(carve, pack->dim + 4, 1);
+    if (!heads)
+        return;
+    cell->numbers = fkmi_carve(carve, tile->rows * screen->head.width, sizeof *cell->numbers);
+    cell->head_bytes = fkmi_carve(carve, tile->rows * screen->head.width, 1);
+    cell->head_scale = fkmi_carve(carve, n_tiles, sizeof *cell->head_scale);
+    cell->head_reach = fkmi_carve(carve, floats, sizeof *cell->head_reach);
+    cell->head_rest = fkmi_carve(carve, floats, sizeof *cell->head_rest);
+    cell->head_x = fkmi_carve(carve, n_tiles * tile->rows * screen->head.width, 1);
+    cell->homes = fkmi_carve(carve, n_tiles * FKMI_SCREEN_HOMES, sizeof *cell->homes);
+}
+
+static int64_t row_of(const struct fkmi_screen_cell *cell, int64_t i)
+{
+    return cell->picked ? cell->picked[i] : cell->first + i;
 }
 
 /* Thresholds are compared in floats: no score that counts may be lost. */
@@ -49,53 +64,60 @@ static void set_threshold(struct fkmi_screen_cell *cell, int64_t i, int64_t at)
     cell->threshold[at] = (float)(threshold - 0x1p-20 * fabs(threshold) - 0x1p-100);
 }
 
-/* Row i of the cell, moved; false when its squares leave the range of floats. */
-static bool stage_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i)
+/* A row of the view, moved; false when its squares leave the range of floats. Cosine: row's bounds are found. */
+static bool stage_row(const struct fkmi_screen *screen, const struct fkmi_pack *pack,
+                      const struct fkmi_rows *rows, int64_t i, float *staged, struct fkmi_screened *row)
 {
-    const struct fkmi_rows *rows = cell->rows;
     const struct fkmi_vector *vector = fkmi_pack_vector(pack);
-    const struct fkmi_screen *screen = pack->screen;
-    struct fkmi_screened *row = &cell->screened[i];
     const double rounding = fkmi_screen_rounding(pack);
-    const void *x = (const char *)rows->x +
-                    (size_t)(fkmi_row(rows, cell->first + i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+    const void *x =
+        (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
     double square, product;
 
     if (!fkmi_screen_cosine(pack) && rows->dtype == FKM_DTYPE_F32) {
-        vector->transform(cell->staged, x, screen->centre, pack->map, pack->dim);
+        vector->transform(staged, x, screen->centre, pack->map, pack->dim);
         return true;
     }
-    vector->load[rows->dtype](cell->staged, x, pack->dim);
+    vector->load[rows->dtype](staged, x, pack->dim);
     if (!fkmi_screen_cosine(pack)) {
-        fkmi_screen_move(pack, screen->centre, 1, cell->staged);
+        fkmi_screen_move(pack, screen->centre, 1, staged);
         return true;
     }
-    square = vector->dot(cell->staged, cell->staged, pack->weights, pack->dim);
+    square = vector->dot(staged, staged, pack->weights, pack->dim);
     if (!(square >= LEAST_SQUARE && square < MOST_SQUARE))
         return false;
-    fkmi_screen_move(pack, NULL, 1 / sqrt(square), cell->staged);
-    product = vector->dot(cell->staged, screen->centre, NULL, pack->dim);
-    vector->transform(cell->staged, cell->staged, screen->centre, NULL, pack->dim);
+    fkmi_screen_move(pack, NULL, 1 / sqrt(square), staged);
+    product = vector->dot(staged, screen->centre, NULL, pack->dim);
+    vector->transform(staged, staged, screen->centre, NULL, pack->dim);
     row->least = 1 - product - 16 * rounding;
     row->most = 1 - product + 16 * rounding;
     return true;
+}
+
+/* Four bytes as tiles want them: unsigned, and `offset` more. */
+static void set_quad(const struct fkmi_byte_tile *tile, const int8_t *bytes, uint8_t *to)
+{
+    uint32_t bits;
+
+    memcpy(&bits, bytes, 4);
+    bits = (bits ^ 0x80808080u) - (uint32_t)(128 - tile->offset) * 0x01010101u;
+    memcpy(to, &bits, 4);
 }
 
 /* Row r of tile t. */
 static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t r)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_screen *screen = pack->screen;
+    const struct fkmi_screen *screen = cell->screen;
     const int64_t i = t * tile->rows + r, at = t * tile->stride + r;
     struct fkmi_screened *row = &cell->screened[i];
-    const uint32_t lower = (uint32_t)(128 - tile->offset) * 0x01010101u;
     const double rounding = fkmi_screen_rounding(pack);
     uint8_t *to = cell->x + (t * tile->rows * screen->n_quads + r) * 4;
     struct fkmi_quantised facts = {0};
 
     row->n = 0;
     row->threshold = -INFINITY;
-    row->left = !stage_row(cell, pack, i);
+    row->left = !stage_row(screen, pack, cell->rows, row_of(cell, i), cell->staged, row);
     if (!row->left) {
         tile->quantise(cell->staged, pack->dim, tile->most, cell->bytes, &facts);
         if (!fkmi_screen_cosine(pack)) {
@@ -116,12 +138,73 @@ static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack
     cell->rest[at] = (float)row->rest;
     cell->threshold[at] = -INFINITY;
     memset(cell->bytes + pack->dim, 0, 4);
-    for (int64_t quad = 0; quad < screen->n_quads; quad++) { /* unsigned, and `offset` more */
-        uint32_t bits;
+    for (int64_t quad = 0; quad < screen->n_quads; quad++)
+        set_quad(tile, cell->bytes + quad * 4, to + quad * tile->rows * 4);
+}
 
-        memcpy(&bits, cell->bytes + quad * 4, 4);
-        bits = (bits ^ 0x80808080u) - lower;
-        memcpy(to + quad * tile->rows * 4, &bits, 4);
+/* The numbers of row r of a tile. */
+static void load_head(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t r)
+{
+    const struct fkmi_head *head = &cell->screen->head;
+    float *numbers = cell->numbers + r * head->width;
+    const int64_t i = t * fkmi_screen_tile(pack)->rows + r;
+
+    if (i < cell->n && !cell->screened[i].left)
+        fkmi_head_project(head, pack, cell->staged, numbers);
+    else
+        memset(numbers, 0, (size_t)head->width * sizeof *numbers);
+}
+
+/* The heads of a tile, whose rows share a scale. */
+static void finish_heads(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const struct fkmi_head *head = &cell->screen->head;
+    const int64_t rows = tile->rows, width = head->width;
+    struct fkmi_quantised all;
+
+    tile->quantise(cell->numbers, rows * width, tile->most, cell->head_bytes, &all);
+    cell->head_scale[t] = all.scale;
+    for (int64_t r = 0; r < tile->stride; r++) {
+        const int64_t i = t * rows + r, at = t * tile->stride + r;
+        const int8_t *bytes = cell->head_bytes + (r < rows ? r : 0) * width;
+        double rest2 = 0, norm2 = 0, rest;
+
+        cell->head_reach[at] = cell->head_rest[at] = 0;
+        if (r >= rows)
+            continue;
+        for (int64_t q = 0; q < width; q++) {
+            const double x = (double)cell->numbers[r * width + q], e = x - (double)all.scale * bytes[q];
+
+            rest2 += e * e;
+            norm2 += x * x;
+        }
+        for (int64_t quad = 0; quad < head->n_quads; quad++)
+            set_quad(tile, bytes + quad * 4, cell->head_x + ((t * head->n_quads + quad) * rows + r) * 4);
+        if (i >= cell->n || cell->screened[i].left)
+            continue;
+        rest = sqrt(rest2) + head->inexact * cell->screened[i].reach;
+        cell->head_rest[at] = fkmi_rounded_up(rest);
+        cell->head_reach[at] = fkmi_rounded_up(fmax(sqrt(norm2), cell->screened[i].reach) + rest);
+    }
+}
+
+/* Panels that rows of a tile are near to. */
+static void find_homes(struct fkmi_screen_cell *cell, int64_t rows, int64_t t)
+{
+    int32_t *homes = cell->homes + t * FKMI_SCREEN_HOMES;
+    int n = 0;
+
+    for (int h = 0; h < FKMI_SCREEN_HOMES; h++)
+        homes[h] = -1;
+    for (int64_t i = t * rows; i < (t + 1) * rows && i < cell->n && n < FKMI_SCREEN_HOMES; i++) {
+        const int32_t home = cell->near[row_of(cell, i)];
+        bool is_new = true;
+
+        for (int h = 0; h < n; h++)
+            is_new = is_new && homes[h] != home;
+        if (is_new)
+            homes[n++] = home;
     }
 }
 
@@ -130,17 +213,79 @@ static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const int64_t n_tiles = (cell->n - 1) / tile->rows + 1;
 
-    for (int64_t t = 0; t < n_tiles; t++)
+    for (int64_t t = 0; t < n_tiles; t++) {
         for (int64_t r = 0; r < tile->stride; r++) {
             const int64_t at = t * tile->stride + r;
 
-            if (r < tile->rows && t * tile->rows + r < cell->n) {
+            if (r < tile->rows && t * tile->rows + r < cell->n)
                 load_row(cell, pack, t, r);
-                continue;
+            else {
+                cell->threshold[at] = INFINITY; /* nothing beats what pads a tile */
+                cell->scale[at] = cell->reach[at] = cell->rest[at] = 0;
             }
-            cell->threshold[at] = INFINITY; /* nothing beats what pads a tile */
-            cell->scale[at] = cell->reach[at] = cell->rest[at] = 0;
+            if (cell->near && r < tile->rows)
+                load_head(cell, pack, t, r);
         }
+        if (cell->near) {
+            finish_heads(cell, pack, t);
+            find_homes(cell, tile->rows, t);
+        }
+    }
+}
+
+struct near_scratch {
+    float *staged, *numbers, *packed, *scores;
+};
+
+static void carve_near(struct near_scratch *scratch, struct fkmi_carve *carve,
+                       const struct fkmi_screen *screen, const struct fkmi_pack *pack)
+{
+    const struct fkmi_tile *tile = &pack->kernels->tile[FKM_DTYPE_F32];
+
+    scratch->staged = fkmi_carve(carve, pack->dim, sizeof *scratch->staged);
+    scratch->numbers = fkmi_carve(carve, tile->rows * screen->head.width, sizeof *scratch->numbers);
+    scratch->packed = fkmi_carve(carve, tile->rows * screen->head.width, sizeof *scratch->packed);
+    scratch->scores = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, sizeof *scratch->scores);
+}
+
+size_t fkmi_screen_near_size(const struct fkmi_screen *screen, const struct fkmi_pack *pack)
+{
+    struct near_scratch scratch;
+    struct fkmi_carve carve = {NULL, 0};
+
+    carve_near(&scratch, &carve, screen, pack);
+    return carve.used;
+}
+
+int64_t fkmi_screen_panels(const struct fkmi_pack *pack)
+{
+    return (pack->k - 1) / fkmi_screen_tile(pack)->cols + 1;
+}
+
+void fkmi_screen_find_near(struct fkmi_screen *screen, const struct fkmi_pack *pack,
+                           const struct fkmi_rows *rows, int64_t begin, int64_t end, void *memory,
+                           int32_t *near)
+{
+    const int64_t together = pack->kernels->tile[FKM_DTYPE_F32].rows, width = screen->head.width;
+    struct near_scratch scratch;
+    struct fkmi_carve carve = {memory, 0};
+    const float *numbers[32];
+
+    carve_near(&scratch, &carve, screen, pack);
+    for (int64_t first = begin; first < end; first += together) {
+        const int n = (int)(end - first < together ? end - first : together);
+
+        for (int r = 0; r < n; r++) {
+            struct fkmi_screened row; /* not needed */
+
+            numbers[r] = scratch.numbers + r * width;
+            if (stage_row(screen, pack, rows, first + r, scratch.staged, &row))
+                fkmi_head_project(&screen->head, pack, scratch.staged, scratch.numbers + r * width);
+            else
+                memset(scratch.numbers + r * width, 0, (size_t)width * sizeof(float));
+        }
+        fkmi_head_nearest(&screen->head, pack, numbers, n, scratch.packed, scratch.scores, near + first);
+    }
 }
 
 /* ---- candidates */
@@ -182,7 +327,7 @@ static void settle(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, 
     struct fkmi_shortlist *list = &cell->lists[i];
 
     if (row->n > 0)
-        fkmi_direct_row(cell->direct, cell->first + i);
+        fkmi_direct_row(cell->direct, row_of(cell, i));
     while (row->n > 0) {
         int best = 0;
         int32_t index;
@@ -223,7 +368,7 @@ static void forget_lost(struct fkmi_screened *row)
 static void offer(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i, double score,
                   int64_t j)
 {
-    const struct fkmi_screen *screen = pack->screen;
+    const struct fkmi_screen *screen = cell->screen;
     struct fkmi_screened *row = &cell->screened[i];
     const double error =
         row->reach * (double)screen->rest[j] + row->rest * (double)screen->size[j] + (double)screen->slack[j];
@@ -238,26 +383,26 @@ static void offer(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, i
     if (row->n == FKMI_SCREEN_KEPT)
         settle(cell, pack, i);
     row->kept[row->n].upper = not_below(score + error);
-    row->kept[row->n++].index = (int32_t)j;
+    row->kept[row->n++].index = (int32_t)fkmi_screen_prototype(screen, j);
 }
 
-/* Lanes of a panel that row i may be matched with. */
+/* Those of some lanes of a panel that row i may be matched with. */
 static uint32_t lanes_allowed(const struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i,
-                              int64_t panel)
+                              int64_t panel, uint32_t lanes)
 {
     const int cols = fkmi_screen_tile(pack)->cols;
     const int64_t first = panel * cols, left = pack->k - first;
-    uint64_t allowed = ((uint64_t)1 << (left < cols ? left : cols)) - 1;
+    const int32_t slot = cell->class_begin ? cell->slot[row_of(cell, i)] : -1;
 
-    if (cell->class_begin && cell->slot[cell->first + i] >= 0) {
-        const int32_t slot = cell->slot[cell->first + i];
-        const int64_t begin = cell->class_begin[slot] - first, end = cell->class_begin[slot + 1] - first;
+    if (left < cols)
+        lanes &= (uint32_t)(((uint64_t)1 << left) - 1);
+    for (uint32_t bits = slot >= 0 ? lanes : 0; bits; bits &= bits - 1) {
+        const int64_t j = fkmi_screen_prototype(cell->screen, first + __builtin_ctz(bits));
 
-        if (begin < cols && end > 0)
-            allowed &= ~((((uint64_t)1 << (end < cols ? end : cols)) - 1) &
-                         ~(((uint64_t)1 << (begin > 0 ? begin : 0)) - 1));
+        if (j >= cell->class_begin[slot] && j < cell->class_begin[slot + 1])
+            lanes &= ~(bits & -bits);
     }
-    return (uint32_t)allowed;
+    return lanes;
 }
 
 /* Scores below this are of no use to the row whose floats stand at `at`, whichever of the panel's they are. */
@@ -289,7 +434,7 @@ static void offer_lanes(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
     set_threshold(cell, i, at);
     if (!lanes)
         return;
-    least = least_of(cell, &pack->screen->panels[panel], at);
+    least = least_of(cell, &cell->screen->panels[panel], at);
     for (; lanes; lanes &= lanes - 1)
         if (!(scores[__builtin_ctz(lanes)] < least))
             offer(cell, pack, i, (double)scores[__builtin_ctz(lanes)], first + __builtin_ctz(lanes));
@@ -312,12 +457,12 @@ static uint32_t offer_best(struct fkmi_screen_cell *cell, const struct fkmi_pack
         const float *scores = cell->scores + r * tile->cols;
         const int best = pack->kernels->tile[FKM_DTYPE_F32].highest(scores);
 
-        if (lanes[r] & lanes_allowed(cell, pack, i, panel) & 1u << best) {
+        if (lanes_allowed(cell, pack, i, panel, lanes[r] & 1u << best)) {
             offer(cell, pack, i, (double)scores[best], panel * tile->cols + best);
             set_threshold(cell, i, at);
             taken[r] = 1u << best;
         }
-        least[r] = least_of(cell, &pack->screen->panels[panel], at);
+        least[r] = least_of(cell, &cell->screen->panels[panel], at);
     }
     hit = pack->kernels->tile[FKM_DTYPE_F32].above(cell->scores, least, lanes);
     for (int r = 0; r < tile->rows; r++)
@@ -325,10 +470,11 @@ static uint32_t offer_best(struct fkmi_screen_cell *cell, const struct fkmi_pack
     return hit;
 }
 
-static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel)
+static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel,
+                        bool begins)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_screen *screen = pack->screen;
+    const struct fkmi_screen *screen = cell->screen;
     const struct fkmi_byte_rows rows = {cell->scale + t * tile->stride, cell->threshold + t * tile->stride,
                                         cell->reach + t * tile->stride, cell->rest + t * tile->stride};
     const bool all = !cell->class_begin && (panel + 1) * tile->cols <= pack->k;
@@ -336,14 +482,62 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
     uint32_t hit = tile->screen(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[panel],
                                 screen->n_quads, &rows, cell->scores, lanes);
 
-    if (panel == 0 && cell->most == 1)
+    if (begins && cell->most == 1)
         hit = offer_best(cell, pack, t, panel, hit, lanes);
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
 
         offer_lanes(cell, pack, t, r, panel,
-                    all ? lanes[r] : lanes[r] & lanes_allowed(cell, pack, t * tile->rows + r, panel));
+                    all ? lanes[r] : lanes_allowed(cell, pack, t * tile->rows + r, panel, lanes[r]));
     }
+}
+
+/* What is near shows how far everything else has to be. */
+static fkm_status meet_homes(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+
+    for (int64_t t = 0; t < n_tiles; t++) {
+        FKMI_TRY(fkmi_check_interrupt());
+        for (int h = 0; h < FKMI_SCREEN_HOMES && cell->homes[t * FKMI_SCREEN_HOMES + h] >= 0; h++)
+            screen_tile(cell, pack, t, cell->homes[t * FKMI_SCREEN_HOMES + h], h == 0);
+        for (int64_t r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++)
+            if (!cell->screened[t * tile->rows + r].left) {
+                settle(cell, pack, t * tile->rows + r);
+                set_threshold(cell, t * tile->rows + r, t * tile->stride + r);
+            }
+    }
+    return FKM_OK;
+}
+
+static bool is_home(const struct fkmi_screen_cell *cell, int64_t t, int64_t panel)
+{
+    const int32_t *homes = cell->homes + t * FKMI_SCREEN_HOMES;
+
+    for (int h = 0; h < FKMI_SCREEN_HOMES; h++)
+        if (homes[h] == panel)
+            return true;
+    return false;
+}
+
+/* Whether a row of the tile may be nearest to a prototype of the panel, as far as heads can tell. */
+static bool may_reach(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const struct fkmi_head *head = &cell->screen->head;
+    const float unit = cell->head_scale[t] * head->scale[panel];
+    const struct fkmi_byte_rows rows = {NULL, cell->threshold + t * tile->stride,
+                                        cell->head_reach + t * tile->stride,
+                                        cell->head_rest + t * tile->stride};
+    bool may;
+
+    if (!(unit > 1e-30f) || head->most_bias[panel] > unit * 0x1p26f)
+        return true;
+    may = tile->reaches(cell->head_x + t * head->n_quads * tile->rows * 4, &head->panels[panel],
+                        head->n_quads, &rows, unit);
+    cell->n_tested++;
+    cell->n_passed += may;
+    return may;
 }
 
 /* After more than a few cells for which bytes did not pay, the next ones and the next packs do without. */
@@ -356,13 +550,20 @@ static void learn_from(const struct fkmi_screen_cell *cell, struct fkmi_screen *
         atomic_store(&screen->n_skipped, PACKS_TO_SKIP + 1);
 }
 
+/* Where heads let too much pass, the next scans do without them. */
+static void learn_from_heads(const struct fkmi_screen_cell *cell)
+{
+    if (cell->n_passed > cell->n_tested / MOST_PASSED * (MOST_PASSED - 1) && !cell->always)
+        atomic_store(&cell->screen->n_headless, PACKS_TO_SKIP + 1);
+}
+
 /* All rows are for the tiles of floats. */
 static fkm_status give_up(struct fkmi_screen_cell *cell)
 {
     cell->n_left = cell->n;
     for (int64_t i = 0; i < cell->n; i++) {
         cell->screened[i].left = true;
-        cell->left[i] = cell->first + i;
+        cell->left[i] = row_of(cell, i);
     }
     return FKM_OK;
 }
@@ -370,19 +571,24 @@ static fkm_status give_up(struct fkmi_screen_cell *cell)
 fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    struct fkmi_screen *screen = pack->screen;
+    struct fkmi_screen *screen = cell->screen;
     const int64_t n_panels = (pack->k - 1) / tile->cols + 1, n_tiles = (cell->n - 1) / tile->rows + 1;
     const int64_t most_work = cell->always ? INT64_MAX : cell->n * WORK_TO_SAVE(pack->k, pack->dim);
 
-    cell->n_left = 0;
+    cell->n_left = cell->n_tested = cell->n_passed = 0;
     cell->work = 0;
     if (!cell->always && atomic_load_explicit(&screen->n_skipped, memory_order_relaxed) > 0)
         return give_up(cell);
     load_rows(cell, pack);
+    if (cell->near)
+        FKMI_TRY(meet_homes(cell, pack, n_tiles));
     for (int64_t panel = 0; panel < n_panels; panel++) {
         FKMI_TRY(fkmi_check_interrupt());
         for (int64_t t = 0; t < n_tiles; t++)
-            screen_tile(cell, pack, t, panel);
+            if (!cell->near)
+                screen_tile(cell, pack, t, panel, panel == 0);
+            else if (!is_home(cell, t, panel) && may_reach(cell, pack, t, panel))
+                screen_tile(cell, pack, t, panel, false);
         if (cell->work > most_work) {
             learn_from(cell, screen, false);
             return give_up(cell);
@@ -390,13 +596,14 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     }
     for (int64_t i = 0; i < cell->n; i++) {
         if (cell->screened[i].left) {
-            cell->left[cell->n_left++] = cell->first + i;
+            cell->left[cell->n_left++] = row_of(cell, i);
             continue;
         }
         if (i + 1 < cell->n && cell->screened[i + 1].n > 0)
-            fkmi_direct_fetch(cell->direct, cell->first + i + 1, cell->screened[i + 1].kept[0].index);
+            fkmi_direct_fetch(cell->direct, row_of(cell, i + 1), cell->screened[i + 1].kept[0].index);
         settle(cell, pack, i);
     }
     learn_from(cell, screen, cell->work <= most_work);
+    learn_from_heads(cell);
     return FKM_OK;
 }

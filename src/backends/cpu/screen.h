@@ -8,7 +8,8 @@
 
 enum {
     FKMI_SCREEN_KEPT = 12, /* candidates of a row that wait for their distances */
-    FKMI_SCREEN_MOST_PLACES = 16
+    FKMI_SCREEN_MOST_PLACES = 16,
+    FKMI_SCREEN_HOMES = 4 /* panels that a tile of rows meets first */
 };
 
 /* Belongs to a pack; empty until a scan needs it. Scans on any threads may share it. */
@@ -17,10 +18,11 @@ fkm_status fkmi_screen_create(struct fkmi_screen **out);
 void fkmi_screen_free(struct fkmi_screen *screen); /* NULL is fine */
 /* The pack holds other prototypes from now on; no scan is under way. */
 void fkmi_screen_renew(struct fkmi_screen *screen);
-/* Whether a scan for the `most` nearest of every row should use the pack's screen, which is filled if need be. */
+/* The screen that a scan for the `most` nearest of every row should use, filled if need be, or NULL; whether with heads,
+ * for which rows are to be put in order. */
 fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, enum fkmi_scan_bytes wish, int64_t most,
-                             bool *use);
+                             struct fkmi_screen **use, bool *heads);
 
 /* What the screen knows of a row. */
 struct fkmi_screened {
@@ -35,10 +37,13 @@ struct fkmi_screened {
     } kept[FKMI_SCREEN_KEPT];
 };
 
-/* A cell: rows first .. first + n of the view against all prototypes. */
+/* A cell: rows of the view against all prototypes. */
 struct fkmi_screen_cell {
+    struct fkmi_screen *screen;
     const struct fkmi_rows *rows;
+    const int64_t *picked; /* n rows, or NULL: first .. first + n */
     int64_t first, n, most;
+    const int32_t *near;        /* by row of the view: the panel that it is near to; NULL: without heads */
     const int32_t *slot;        /* with class_begin: prototypes of the row's own class do not count */
     const int64_t *class_begin; /* or NULL */
     struct fkmi_direct *direct;
@@ -51,9 +56,21 @@ struct fkmi_screen_cell {
     float *scale, *threshold, *reach, *rest, *scores, *staged;
     uint8_t *x;
     int8_t *bytes;
+    /* heads */
+    float *numbers, *head_scale, *head_reach, *head_rest; /* of a tile; by tile; by row */
+    int8_t *head_bytes;
+    uint8_t *head_x;
+    int32_t *homes; /* FKMI_SCREEN_HOMES by tile, -1 behind the last */
+    int64_t n_tested, n_passed;
 };
 void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
-                       int64_t n);
+                       const struct fkmi_screen *screen, bool heads, int64_t n);
+/* near[i] for rows begin .. end of the view; memory: fkmi_screen_near_size bytes, aligned. */
+size_t fkmi_screen_near_size(const struct fkmi_screen *screen, const struct fkmi_pack *pack);
+void fkmi_screen_find_near(struct fkmi_screen *screen, const struct fkmi_pack *pack,
+                           const struct fkmi_rows *rows, int64_t begin, int64_t end, void *memory,
+                           int32_t *near);
+int64_t fkmi_screen_panels(const struct fkmi_pack *pack);
 fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack);
 
 #endif

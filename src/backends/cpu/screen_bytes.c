@@ -10,6 +10,10 @@
 #define MOST_DIM        65536 /* sums of as many products of bytes fit in 32 bits */
 #define LEAST_ROWS      256   /* from which filling the screen pays */
 #define POINTS_FOR_MEAN 256
+#define HEAD_LEAST_DIM  64 /* from which on heads are measured to save time */
+#define HEAD_LEAST_K    256
+#define HEAD_LEAST_ROWS 1024
+#define HEAD_LEAST_WORK 4e9 /* products */
 #define LEAST_WEIGHT    1e-30
 #define UNDERFLOW       1e-19 /* root of what a square can lose */
 
@@ -25,13 +29,14 @@ void fkmi_screen_free(struct fkmi_screen *screen)
 
 void fkmi_screen_renew(struct fkmi_screen *screen)
 {
-    const int n_skipped = atomic_load(&screen->n_skipped);
+    const int n_skipped = atomic_load(&screen->n_skipped), n_headless = atomic_load(&screen->n_headless);
 
     atomic_store(&screen->state, FKMI_SCREEN_EMPTY);
     atomic_store(&screen->n_rows, 0);
     atomic_store(&screen->n_poor, 0);
     atomic_store(&screen->n_fine, 0);
     atomic_store(&screen->n_skipped, n_skipped > 0 ? n_skipped - 1 : 0);
+    atomic_store(&screen->n_headless, n_headless > 0 ? n_headless - 1 : 0);
 }
 
 /* ---- bytes of a point */
@@ -65,6 +70,13 @@ static double unit_of(const struct fkmi_pack *pack, int64_t j)
     return pack->size[j] > 0 ? 1 / sqrt(pack->size[j]) : 1.0;
 }
 
+/* Prototype j, moved. */
+static void move_prototype(const struct fkmi_pack *pack, const float *centre, int64_t j, float *staged)
+{
+    load_point(pack, j, staged);
+    fkmi_screen_move(pack, centre, unit_of(pack, j), staged);
+}
+
 double fkmi_screen_rest(const struct fkmi_pack *pack, const struct fkmi_quantised *facts)
 {
     return sqrt(facts->rest2) * (1 + fkmi_screen_rounding(pack)) + 8 * FKMI_UNIT * sqrt(facts->square) +
@@ -81,6 +93,7 @@ double fkmi_screen_norm(const struct fkmi_pack *pack, const struct fkmi_quantise
 struct fill_job {
     const struct fkmi_pack *pack;
     struct fkmi_screen *screen;
+    float *numbers; /* of heads, k x width; or NULL */
     char *scratch;
     size_t scratch_per_thread;
 };
@@ -111,6 +124,9 @@ static void carve_screen(struct fkmi_screen *screen, struct fkmi_carve *carve, c
     screen->slack = fkmi_carve(carve, lanes, sizeof *screen->slack);
     screen->panels = fkmi_carve(carve, n_panels, sizeof *screen->panels);
     screen->centre = fkmi_carve(carve, pack->dim, sizeof *screen->centre);
+    screen->order = screen->has_head ? fkmi_carve(carve, lanes, sizeof *screen->order) : NULL;
+    if (screen->has_head)
+        fkmi_head_carve(&screen->head, carve, pack);
 }
 
 /* Any origin gives a bound that holds; the mean of some of the prototypes gives a close one. */
@@ -136,16 +152,15 @@ static void fill_lane(const struct fill_job *job, const struct fill_scratch *scr
     const struct fkmi_pack *pack = job->pack;
     struct fkmi_screen *screen = job->screen;
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const int64_t j = panel * tile->cols + lane;
+    const int64_t at = panel * tile->cols + lane, j = at < pack->k ? fkmi_screen_prototype(screen, at) : 0;
     const double rounding = fkmi_screen_rounding(pack);
     int8_t *to = screen->bytes + panel * screen->n_quads * tile->cols * 4 + lane * 4;
     struct fkmi_quantised facts = {0};
     double rest = 0, norm = 0, bias = -0x1p99, size = 0;
 
     memset(scratch->bytes, 0, (size_t)screen->n_quads * 4);
-    if (j < pack->k) {
-        load_point(pack, j, scratch->staged);
-        fkmi_screen_move(pack, screen->centre, unit_of(pack, j), scratch->staged);
+    if (at < pack->k) {
+        move_prototype(pack, screen->centre, j, scratch->staged);
         tile->quantise(scratch->staged, pack->dim, 127, scratch->bytes, &facts);
         rest = fkmi_screen_rest(pack, &facts);
         norm = fkmi_screen_norm(pack, &facts);
@@ -161,12 +176,24 @@ static void fill_lane(const struct fill_job *job, const struct fill_scratch *scr
     }
     for (int64_t quad = 0; quad < screen->n_quads; quad++)
         memcpy(to + quad * tile->cols * 4, scratch->bytes + quad * 4, 4);
-    screen->start[j] = (int32_t)(-tile->offset * facts.sum);
-    screen->scale[j] = facts.scale;
-    screen->bias[j] = (float)bias;
-    screen->rest[j] = fkmi_rounded_up(rest + 32 * FKMI_UNIT * (norm + rest));
-    screen->size[j] = fkmi_rounded_up(norm);
-    screen->slack[j] = fkmi_rounded_up((2 * rounding + 64 * FKMI_UNIT) * size);
+    screen->start[at] = (int32_t)(-tile->offset * facts.sum);
+    screen->scale[at] = facts.scale;
+    screen->bias[at] = (float)bias;
+    screen->rest[at] = fkmi_rounded_up(rest + 32 * FKMI_UNIT * (norm + rest));
+    screen->size[at] = fkmi_rounded_up(norm);
+    screen->slack[at] = fkmi_rounded_up((2 * rounding + 64 * FKMI_UNIT) * size);
+}
+
+static void fill_head(const struct fill_job *job, int64_t panel)
+{
+    const int64_t cols = fkmi_screen_tile(job->pack)->cols, width = job->screen->head.width;
+    float numbers[64 * FKMI_HEAD_MOST_WIDTH];
+
+    for (int64_t at = panel * cols; at < (panel + 1) * cols && at < job->pack->k; at++)
+        memcpy(numbers + (at - panel * cols) * width, job->numbers + job->screen->order[at] * width,
+               (size_t)width * sizeof *numbers);
+    fkmi_head_fill_panel(&job->screen->head, job->pack, &job->screen->panels[panel],
+                         job->screen->size + panel * cols, numbers, panel);
 }
 
 static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int thread)
@@ -192,7 +219,44 @@ static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int th
             facts->size = fmaxf(facts->size, screen->size[first + lane]);
             facts->slack = fmaxf(facts->slack, screen->slack[first + lane]);
         }
+        if (job->numbers)
+            fill_head(job, panel);
     }
+    return FKM_OK;
+}
+
+static fkm_status project_points(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct fill_job *job = argument;
+    struct fkmi_carve carve = {job->scratch + (size_t)thread * job->scratch_per_thread, 0};
+    struct fill_scratch scratch;
+
+    carve_fill(&scratch, &carve, job->pack);
+    for (int64_t j = begin; j < end; j++) {
+        move_prototype(job->pack, job->screen->centre, j, scratch.staged);
+        fkmi_head_project(&job->screen->head, job->pack, scratch.staged,
+                          job->numbers + j * job->screen->head.width);
+    }
+    return FKM_OK;
+}
+
+/* Directions, the numbers of all prototypes, and the order of panels. */
+static fkm_status start_head(struct fkm_context *context, struct fill_job *job, int64_t *order)
+{
+    const struct fkmi_pack *pack = job->pack;
+    struct fkmi_screen *screen = job->screen;
+    struct fkmi_head *head = &screen->head;
+    double skew;
+
+    FKMI_TRY(fkmi_head_directions(context, pack, screen->centre, move_prototype, head->width - 1,
+                                  head->directions, &skew));
+    fkmi_head_find_error(head, pack, skew);
+    FKMI_TRY(fkmi_parallel(context->pool, pack->k, 64, project_points, job));
+    FKMI_TRY(
+        fkmi_head_order(context, job->numbers, pack->k, head->width, fkmi_screen_tile(pack)->cols, order));
+    for (int64_t at = 0; at < pack->k; at++)
+        screen->order[at] = (int32_t)order[at];
+    fkmi_head_pad_centres(head, fkmi_screen_tile(pack)->cols);
     return FKM_OK;
 }
 
@@ -202,6 +266,7 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     struct fill_job job = {.pack = pack, .screen = screen};
     struct fill_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};
+    int64_t *order;
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
@@ -218,11 +283,20 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     }
     carve = (struct fkmi_carve){screen->memory, 0};
     carve_screen(screen, &carve, pack);
-    FKMI_TRY_GOTO(fkmi_scratch_take(context, job.scratch_per_thread * (size_t)n_threads, &memory));
-    job.scratch = memory;
+    for (int pass = 0; pass < 2; pass++) {
+        carve = (struct fkmi_carve){memory, job.scratch_per_thread * (size_t)n_threads};
+        job.scratch = memory;
+        job.numbers =
+            screen->has_head ? fkmi_carve(&carve, pack->k * screen->head.width, sizeof *job.numbers) : NULL;
+        order = fkmi_carve(&carve, screen->has_head ? pack->k : 0, sizeof *order);
+        if (pass == 0)
+            FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
+    }
     carve = (struct fkmi_carve){memory, 0};
     carve_fill(&scratch, &carve, pack);
     find_centre(pack, screen->centre, scratch.staged);
+    if (screen->has_head)
+        FKMI_TRY_GOTO(start_head(context, &job, order));
     FKMI_TRY_GOTO(
         fkmi_parallel(context->pool, (pack->k - 1) / fkmi_screen_tile(pack)->cols + 1, 4, fill_panels, &job));
 done:
@@ -249,32 +323,69 @@ static bool is_worth(const struct fkmi_pack *pack, enum fkmi_scan_bytes wish, in
     const bool large = tile->least_k > 0 && pack->k / most >= tile->least_k &&
                        pack->k / most * pack->dim >= tile->least_coordinates;
 
-    return (large || wish == FKMI_BYTES_MEASURED) && atomic_load(&pack->screen->n_skipped) == 0;
+    return (large || wish == FKMI_BYTES_MEASURED) && atomic_load(&pack->screen->n_skipped) == 0 &&
+           atomic_load(&pack->ordered->n_skipped) == 0;
 }
 
-fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack *pack,
-                             const struct fkmi_rows *rows, enum fkmi_scan_bytes wish, int64_t most, bool *use)
+static bool can_have_head(const struct fkmi_pack *pack, const struct fkmi_rows *rows)
 {
-    struct fkmi_screen *screen = pack->screen;
-    int empty = FKMI_SCREEN_EMPTY;
-    fkm_status status;
+    return pack->dim >= HEAD_LEAST_DIM && pack->k >= HEAD_LEAST_K && rows->n >= HEAD_LEAST_ROWS;
+}
 
-    *use = false;
-    if (wish == FKMI_BYTES_NEVER || !can_screen(pack, rows, most))
+/* Whether so much is to be done that making heads, and an order for them, is little beside it. */
+static bool is_worth_heads(const struct fkmi_pack *pack, const struct fkmi_rows *rows)
+{
+    return (double)rows->n * (double)pack->k * (double)pack->dim >= HEAD_LEAST_WORK &&
+           atomic_load(&pack->ordered->n_headless) == 0;
+}
+
+/* True when the screen is full, or has been filled now; one that another scan is filling is left alone. */
+static fkm_status make_full(struct fkm_context *context, const struct fkmi_pack *pack,
+                            struct fkmi_screen *screen, bool *full)
+{
+    int empty = FKMI_SCREEN_EMPTY;
+    fkm_status status = FKM_OK;
+
+    *full = atomic_load_explicit(&screen->state, memory_order_acquire) == FKMI_SCREEN_FULL;
+    if (*full || !atomic_compare_exchange_strong(&screen->state, &empty, FKMI_SCREEN_FILLING))
         return FKM_OK;
-    if (wish != FKMI_BYTES_ALWAYS && !is_worth(pack, wish, most))
-        return FKM_OK;
-    if (atomic_load_explicit(&screen->state, memory_order_acquire) == FKMI_SCREEN_FULL) {
-        *use = true;
-        return FKM_OK;
-    }
-    if (atomic_fetch_add(&screen->n_rows, rows->n) + rows->n < LEAST_ROWS && wish != FKMI_BYTES_ALWAYS)
-        return FKM_OK;
-    if (!atomic_compare_exchange_strong(&screen->state, &empty, FKMI_SCREEN_FILLING))
-        return FKM_OK; /* another scan is about to fill it: this one does without */
+    screen->has_head = screen == pack->ordered;
     status = fill(context, pack, screen);
     atomic_store_explicit(&screen->state, status == FKM_OK ? FKMI_SCREEN_FULL : FKMI_SCREEN_EMPTY,
                           memory_order_release);
-    *use = status == FKM_OK;
+    *full = status == FKM_OK;
     return status;
+}
+
+fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack *pack,
+                             const struct fkmi_rows *rows, enum fkmi_scan_bytes wish, int64_t most,
+                             struct fkmi_screen **use, bool *heads)
+{
+    struct fkmi_screen *screen = pack->screen;
+    const bool always = wish == FKMI_BYTES_ALWAYS || wish == FKMI_BYTES_HEADS;
+    const bool heads_wished = wish == FKMI_BYTES_HEADS && fkmi_head_width(pack->dim) > 0;
+    bool full;
+
+    *use = NULL;
+    *heads = false;
+    if (wish == FKMI_BYTES_NEVER || !can_screen(pack, rows, most))
+        return FKM_OK;
+    if (!always && !is_worth(pack, wish, most))
+        return FKM_OK;
+    if (heads_wished || (!always && can_have_head(pack, rows) && is_worth_heads(pack, rows))) {
+        FKMI_TRY(make_full(context, pack, pack->ordered, &full));
+        *use = full ? pack->ordered : NULL;
+        *heads = full;
+        return FKM_OK;
+    }
+    if (atomic_load_explicit(&pack->ordered->state, memory_order_acquire) == FKMI_SCREEN_FULL) {
+        *use = pack->ordered;
+        return FKM_OK;
+    }
+    if (atomic_load_explicit(&screen->state, memory_order_acquire) != FKMI_SCREEN_FULL &&
+        atomic_fetch_add(&screen->n_rows, rows->n) + rows->n < LEAST_ROWS && !always)
+        return FKM_OK;
+    FKMI_TRY(make_full(context, pack, screen, &full));
+    *use = full ? screen : NULL;
+    return FKM_OK;
 }

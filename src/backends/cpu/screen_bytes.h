@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#include "backends/cpu/head.h"
 #include "backends/cpu/screen.h"
 
 #define FKMI_UNIT 0x1p-24
@@ -23,8 +24,12 @@ struct fkmi_screen {
     float *scale, *bias;
     float *rest, *size, *slack; /* |f|, |g| and the rounding of a score, rounded up */
     struct fkmi_byte_panel *panels;
-    float *centre; /* dim */
-    void *memory;  /* holds all of the above */
+    float *centre;  /* dim */
+    int32_t *order; /* by lane: the prototype; NULL: as they come */
+    bool has_head;
+    struct fkmi_head head;
+    _Atomic int n_headless; /* packs left to scan without heads */
+    void *memory;           /* holds all of the above */
     size_t capacity;
 };
 
@@ -46,6 +51,12 @@ static inline double fkmi_screen_rounding(const struct fkmi_pack *pack)
 
 /* At least `value`, which is >= 0, by more than floats lose when they multiply and add it to others. */
 static inline float fkmi_rounded_up(double value) { return (float)(value * (1 + 0x1p-18)) + 0x1p-126f; }
+
+/* Prototype in a lane. */
+static inline int64_t fkmi_screen_prototype(const struct fkmi_screen *screen, int64_t lane)
+{
+    return screen->order ? screen->order[lane] : lane;
+}
 
 /* A point with the prototypes' mean as origin. Cosine: of the unit vector, its norm being 1 / unit. */
 void fkmi_screen_move(const struct fkmi_pack *pack, const float *centre, double unit, float *x);
