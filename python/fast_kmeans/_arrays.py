@@ -61,6 +61,8 @@ def rows_of(X, *, allow_nan: bool = False, estimator_name: str | None = None) ->
         X, names = _rows_of_arrow(X, allow_nan)
     else:
         X = host_array(X, "X")
+    if type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and is_plain(X.dtype):
+        return Rows(_adjacent(X), None, kind, names, *X.shape)  # check_array takes longer than short answers
     if sparse.issparse(X):
         return _sparse_rows(X, kind, names, estimator_name)
     X = check_array(X, dtype="numeric", ensure_all_finite=False, estimator=estimator_name, input_name="X")
@@ -136,9 +138,14 @@ def _without_mask(array: np.ma.MaskedArray, name: str) -> np.ndarray:
     return array.astype(np.result_type(array.dtype, np.float16)).filled(np.nan)
 
 
+def is_plain(dtype: np.dtype) -> bool:
+    """Whether the core reads it as it is: one of FLOATS, by its character, as numpy makes names anew each time."""
+    return dtype.char in "efd" and dtype.isnative
+
+
 def floats(array: np.ndarray, name: str) -> np.ndarray:
     """Numbers as float16, float32 or float64 in this machine's byte order, the array itself if it is."""
-    if array.dtype.name in FLOATS and array.dtype.isnative:
+    if is_plain(array.dtype):
         return array
     if array.dtype.kind == "f":
         return array.astype(array.dtype.name if array.dtype.name in FLOATS else "float64")

@@ -91,8 +91,7 @@ class FittedAttributes:
 
     def _set_so_far(self) -> list[Any]:
         """The arguments that may change on a fitted estimator, as they are now."""
-        given = self.__dict__
-        return [given.get(name) for name in self._live]
+        return list(map(self.__dict__.get, self._live))
 
     def _current(self) -> _core.Model:
         """The fitted model, with what was set since it last learned or answered."""
