@@ -1,14 +1,23 @@
-/* prior.c — where the offsets of tags begin: beta such that the mean of sigmoid(z + beta) over the rows is
- * the tag's share of them. Newton's method, kept inside a bracket. Rows are thinned out evenly when there are
- * more scores than a few million; tags come in groups, and what is kept of all rows is one group's scores.
+/* prior.c — where the scores of tags begin: beta such that the mean of sigmoid(slope z + beta) over the rows is the tag's
+ * share of them, by Newton's method kept inside a bracket, and one slope for all tags such that the logistic loss
+ * is least, by bisection: the loss is convex in it. For the slope, n rows that have a tag say (n + 1) / (n + 2) and those
+ * without 1 / (n + 2), so that few rows do not pretend to know (Platt 1999). Rows are thinned out evenly when there are more
+ * scores than a few million; tags come in groups, and what is kept of all rows is one group's scores. The slope is that of the
+ * first group: tags that were met first, so mostly the frequent ones.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
 
 #include "train/step.h"
 
+static const double LEAST_SLOPE = 1.0 / 16, MOST_SLOPE = 64;
+enum { SLOPE_STEPS = 14 };
 enum { MOST_SCORES = 1 << 21, SCORES_AT_ONCE = 1 << 18, SCAN_AT_ONCE = 1 << 15, MOST_STEPS = 60 };
 
+struct column {         /* a tag of the group */
+    double rows, score; /* that have it: how many, sum of their scores */
+    double pull;        /* derivative of the loss by the slope */
+};
 struct prior_job {
     int64_t n;
     int64_t first, group; /* tags of the group; first is the tag of column 0 */
@@ -16,22 +25,54 @@ struct prior_job {
     const double *weight; /* n */
     const double *share;  /* by tag */
     double total, *beta;
+    double slope;
+    struct column *column;
 };
 
-/* Mean of sigmoid(score + beta) over the rows, minus the share; *slope is its derivative. */
-static double excess(const struct prior_job *job, int64_t column, double beta, double *slope)
+/* Mean of sigmoid(slope score + beta) over the rows; *slope is its derivative by beta. */
+static double mean_of(const struct prior_job *job, int64_t column, double beta, double *slope)
 {
     double mean = 0;
 
     *slope = 0;
     for (int64_t i = 0; i < job->n; i++) {
-        const double p = 1 / (1 + exp(-((double)job->score[i * job->group + column] + beta)));
+        const double p = 1 / (1 + exp(-(job->slope * (double)job->score[i * job->group + column] + beta)));
 
         mean += job->weight[i] * p;
         *slope += job->weight[i] * p * (1 - p);
     }
     *slope /= job->total;
-    return mean / job->total - job->share[job->first + column];
+    return mean / job->total;
+}
+
+/* The beta at which that mean is the share. */
+static double solve_column(const struct prior_job *job, int64_t column, double share)
+{
+    const double logit = log(share / (1 - share));
+    double least = INFINITY, most = -INFINITY, low, high, beta;
+
+    for (int64_t i = 0; i < job->n; i++) {
+        const double z = job->slope * (double)job->score[i * job->group + column];
+
+        least = z < least ? z : least;
+        most = z > most ? z : most;
+    }
+    low = logit - most; /* every p is at most the share; and the other way round */
+    high = logit - least;
+    beta = low;
+    for (int step = 0; step < MOST_STEPS && high - low > 1e-9 * (1 + fabs(low)); step++) {
+        double slope, error = mean_of(job, column, beta, &slope) - share, next;
+
+        if (error > 0)
+            high = beta;
+        else
+            low = beta;
+        next = beta - error / slope;
+        if (fabs(error) < 1e-10)
+            break;
+        beta = next > low && next < high ? next : (low + high) / 2;
+    }
+    return beta;
 }
 
 static fkm_status solve(void *argument, int64_t begin, int64_t end, int thread)
@@ -39,33 +80,69 @@ static fkm_status solve(void *argument, int64_t begin, int64_t end, int thread)
     const struct prior_job *job = argument;
 
     (void)thread;
-    for (int64_t column = begin; column < end; column++) {
-        const int64_t tag = job->first + column;
-        const double logit = log(job->share[tag] / (1 - job->share[tag]));
-        double least = INFINITY, most = -INFINITY, low, high, beta;
+    for (int64_t column = begin; column < end; column++)
+        job->beta[job->first + column] = solve_column(job, column, job->share[job->first + column]);
+    return FKM_OK;
+}
 
+/* ---- the slope */
+
+/* dL/dslope = sum u (p - t) z, at the beta that goes with the slope; t is what a row says of the tag. */
+static fkm_status pull(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct prior_job *job = argument;
+
+    (void)thread;
+    for (int64_t column = begin; column < end; column++) {
+        struct column *tag = &job->column[column];
+        const double n = (double)job->n, with = (tag->rows + 1) / (tag->rows + 2),
+                     without = 1 / (n - tag->rows + 2);
+        const double share = (tag->rows * with + (n - tag->rows) * without) / n;
+        const double beta = solve_column(job, column, share);
+
+        tag->pull = (without - with) * tag->score;
         for (int64_t i = 0; i < job->n; i++) {
             const double z = (double)job->score[i * job->group + column];
 
-            least = z < least ? z : least;
-            most = z > most ? z : most;
+            tag->pull += job->weight[i] * z * (1 / (1 + exp(-(job->slope * z + beta))) - without);
         }
-        low = logit - most; /* every p is at most the share; and the other way round */
-        high = logit - least;
-        beta = low;
-        for (int step = 0; step < MOST_STEPS && high - low > 1e-9 * (1 + fabs(low)); step++) {
-            double slope, error = excess(job, column, beta, &slope), next;
+    }
+    return FKM_OK;
+}
 
-            if (error > 0)
-                high = beta;
-            else
-                low = beta;
-            next = beta - error / slope;
-            if (fabs(error) < 1e-10)
-                break;
-            beta = next > low && next < high ? next : (low + high) / 2;
+static void meet(struct prior_job *job, const struct fkmi_rows *sample, const struct fkmi_targets *targets)
+{
+    for (int64_t i = 0; i < job->n; i++) {
+        const int64_t row = fkmi_row(sample, i);
+
+        for (int64_t t = targets->tag_indptr[row]; t < targets->tag_indptr[row + 1]; t++) {
+            const int64_t column = targets->tag_slot[t] - job->first;
+
+            if (column < 0 || column >= job->group)
+                continue;
+            job->column[column].rows += job->weight[i] * (double)job->n / job->total;
+            job->column[column].score += job->weight[i] * (double)job->score[i * job->group + column];
         }
-        job->beta[tag] = beta;
+    }
+}
+
+static fkm_status find_slope(struct fkm_context *context, struct prior_job *job,
+                             const struct fkmi_rows *sample, const struct fkmi_targets *targets)
+{
+    double low = log(LEAST_SLOPE), high = log(MOST_SLOPE);
+
+    meet(job, sample, targets);
+    for (int step = 0; step < SLOPE_STEPS; step++) {
+        double sum = 0;
+
+        job->slope = exp((low + high) / 2);
+        FKMI_TRY(fkmi_parallel(context->pool, job->group, 8, pull, job));
+        for (int64_t column = 0; column < job->group; column++)
+            sum += job->column[column].pull;
+        if (sum > 0)
+            high = log(job->slope);
+        else
+            low = log(job->slope);
     }
     return FKM_OK;
 }
@@ -120,9 +197,10 @@ static fkm_status score_rows(struct fkm_context *context, const struct fkmi_pack
     return FKM_OK;
 }
 
-fkm_status fkmi_prior_beta(struct fkm_context *context, const struct fkmi_state *state,
-                           const struct fkmi_space *space, const struct fkmi_routing *routing,
-                           const struct fkmi_rows *rows, const struct fkmi_targets *targets, double *beta)
+fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *state,
+                      const struct fkmi_space *space, const struct fkmi_routing *routing,
+                      const struct fkmi_rows *rows, const struct fkmi_targets *targets, double *slope,
+                      double *beta)
 {
     fkm_status status = FKM_OK;
     const int64_t n_classes = state->n_classes, most = MOST_SCORES / n_classes + 1;
@@ -132,7 +210,7 @@ fkm_status fkmi_prior_beta(struct fkm_context *context, const struct fkmi_state 
                   most_tags = n_classes < in_groups ? n_classes : in_groups;
     struct fkmi_rows sample = *rows;
     struct fkmi_pack *pack = NULL;
-    struct prior_job job = {.n = n, .beta = beta};
+    struct prior_job job = {.n = n, .beta = beta, .slope = 1};
     double *weight = NULL, *share = NULL, *distance = NULL;
     int64_t *order = NULL;
     int32_t *index = NULL;
@@ -143,6 +221,7 @@ fkm_status fkmi_prior_beta(struct fkm_context *context, const struct fkmi_state 
     FKMI_TRY_GOTO(fkmi_alloc(&index, at_a_time * n_classes, sizeof *index));
     FKMI_TRY_GOTO(fkmi_alloc(&distance, at_a_time * n_classes, sizeof *distance));
     FKMI_TRY_GOTO(fkmi_alloc(&job.score, n * most_tags, sizeof *job.score));
+    FKMI_TRY_GOTO(fkmi_alloc(&job.column, most_tags, sizeof *job.column));
     for (int64_t i = 0; i < n; i++) {
         const int64_t chosen = (int64_t)((double)i * ((double)rows->n / (double)n));
 
@@ -165,8 +244,12 @@ fkm_status fkmi_prior_beta(struct fkm_context *context, const struct fkmi_state 
     for (job.first = 0; job.first < n_classes; job.first += most_tags) {
         job.group = n_classes - job.first < most_tags ? n_classes - job.first : most_tags;
         FKMI_TRY_GOTO(score_rows(context, pack, state, routing, &sample, at_a_time, index, distance, &job));
+        if (slope && job.first == 0)
+            FKMI_TRY_GOTO(find_slope(context, &job, &sample, targets));
         FKMI_TRY_GOTO(fkmi_parallel(context->pool, job.group, 8, solve, &job));
     }
+    if (slope)
+        *slope = job.slope;
 done:
     context->backend->pack_free(pack);
     fkmi_free(weight);
@@ -175,5 +258,6 @@ done:
     fkmi_free(index);
     fkmi_free(distance);
     fkmi_free(job.score);
+    fkmi_free(job.column);
     return status;
 }

@@ -41,7 +41,7 @@ void fkmi_trainer_free(struct fkmi_trainer *trainer); /* and zeroes it */
 fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer *trainer);
 /* Begins phase 2 from phase 1's state and the rows at hand: unit, moments, anchor, feature_std, target
  * moments; multi-label: alpha 1 and beta so that the mean p is the prior (state changes); a theta as phase 1
- * left it becomes 0, a learned one stays. A trainer that has begun begins anew. On failure trainer and state
+ * left it becomes 0, for tags what tells best which rows have them; a learned one stays. A trainer that has begun begins anew. On failure trainer and state
  * are as they were. */
 fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context,
                               const fkm_params *params, struct fkmi_state *state,

@@ -205,13 +205,16 @@ static fkm_status target_moments(struct fkmi_trainer *trainer, const struct fkmi
     return FKM_OK;
 }
 
-/* A theta as phase 1 left it becomes 0; one that was learned stays. */
-static fkm_status begin_theta(const struct fkmi_state *state, double **theta)
+/* A theta as phase 1 left it becomes 0; one that was learned stays. *fresh: all are as phase 1 left them. */
+static fkm_status begin_theta(const struct fkmi_state *state, double **theta, bool *fresh)
 {
     FKMI_TRY(fkmi_copy(theta, state->theta, state->k, sizeof **theta));
+    *fresh = true;
     for (int64_t j = 0; j < state->k; j++)
         if ((*theta)[j] == FKMI_THETA_PHASE1)
             (*theta)[j] = 0;
+        else
+            *fresh = false;
     return FKM_OK;
 }
 
@@ -229,18 +232,20 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
                                  .n_classes = state->n_classes,
                                  .n_targets = state->n_targets,
                                  .real = fkmi_real_of(state->dtype)};
-    double *theta = NULL, *beta = NULL, *new_alpha = NULL, *new_beta = NULL;
+    double *theta = NULL, *beta = NULL, *new_alpha = NULL, *new_beta = NULL, slope = 1;
+    bool is_fresh;
 
     FKMI_TRY_GOTO(prototype_unit(context, state, &fresh.unit));
     FKMI_TRY_GOTO(fkmi_trainer_complete(&fresh, context, params, state, rows));
     memset(fresh.touched, 0, (size_t)state->k); /* its gradient is new, so zero */
     if (params->task == FKM_TASK_REGRESS)
         FKMI_TRY_GOTO(target_moments(&fresh, rows, targets));
-    FKMI_TRY_GOTO(begin_theta(state, &theta));
+    FKMI_TRY_GOTO(begin_theta(state, &theta, &is_fresh));
     if (tags) {
         routing.theta = theta;
         FKMI_TRY_GOTO(fkmi_alloc(&beta, state->n_classes, sizeof *beta));
-        FKMI_TRY_GOTO(fkmi_prior_beta(context, state, &space, &routing, rows, targets, beta));
+        FKMI_TRY_GOTO(
+            fkmi_prior(context, state, &space, &routing, rows, targets, is_fresh ? &slope : NULL, beta));
         if (!state->alpha)
             FKMI_TRY_GOTO(fkmi_alloc(&new_alpha, state->class_capacity, sizeof *new_alpha));
         if (!state->beta)
@@ -248,7 +253,8 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
     }
 
     /* nothing fails from here on */
-    memcpy(state->theta, theta, (size_t)state->k * sizeof *theta);
+    for (int64_t j = 0; j < state->k; j++)
+        state->theta[j] = theta[j] - log(slope);
     if (new_alpha) {
         state->alpha = new_alpha;
         new_alpha = NULL;

@@ -150,13 +150,80 @@ TEST(tags_begin_at_their_share)
                 nearest = fmin(nearest, world_distance(&world, world.x + i * wish.dim,
                                                        world.mask + i * wish.dim, c * wish.k + j));
             total += u;
-            mean += u / (1 + exp(nearest / (0.7 * 2.5) - world.state.beta[c]));
+            mean += u / (1 + exp(nearest / (0.7 * 2.5 * exp(world.state.theta[0])) - world.state.beta[c]));
             for (int64_t t = world.tag_indptr[i]; t < world.tag_indptr[i + 1]; t++)
                 share += world.tag_slot[t] == c ? u : 0;
         }
         CHECK_NEAR(share / total, mean / total, 1e-6);
     }
     world_free(&world);
+}
+
+/* The logistic loss of all tags at a slope, each with the beta that is best there, by plain loops. */
+static double loss_at(const struct world *world, double slope)
+{
+    const struct world_wish *wish = &world->wish;
+    double loss = 0;
+
+    for (int c = 0; c < wish->classes; c++) {
+        double z[200], has[200], n_has = 0, low = -1e3, high = 1e3, least = 0;
+
+        for (int i = 0; i < wish->n; i++) {
+            double nearest = INFINITY;
+
+            for (int j = 0; j < wish->k; j++)
+                nearest =
+                    fmin(nearest, world_distance(world, world->x + i * wish->dim, NULL, c * wish->k + j));
+            z[i] = -slope * nearest / (0.7 * 2.5);
+            has[i] = 0;
+            for (int64_t t = world->tag_indptr[i]; t < world->tag_indptr[i + 1]; t++)
+                has[i] = world->tag_slot[t] == c ? 1 : has[i];
+            n_has += has[i];
+        }
+        for (int i = 0; i < wish->n; i++)
+            has[i] = has[i] > 0 ? (n_has + 1) / (n_has + 2) : 1 / (wish->n - n_has + 2);
+        for (int step = 0; step < 100; step++) { /* the loss is convex in beta */
+            const double beta = (low + high) / 2;
+            double pull = 0;
+
+            least = 0;
+            for (int i = 0; i < wish->n; i++) {
+                const double p = 1 / (1 + exp(-(z[i] + beta)));
+
+                pull += p - has[i];
+                least += has[i] * log1p(exp(-(z[i] + beta))) + (1 - has[i]) * log1p(exp(z[i] + beta));
+            }
+            if (pull > 0)
+                high = beta;
+            else
+                low = beta;
+        }
+        loss += least;
+    }
+    return loss;
+}
+
+TEST(tags_begin_at_the_slope_that_tells_best)
+{
+    struct world_wish wish = {WORLD_WISH, .task = FKM_TASK_MULTILABEL};
+
+    for (uint64_t seed = 1; seed < 6; seed++) {
+        struct world world;
+        double slope;
+
+        wish.n = 180;
+        wish.seed = seed;
+        world_make(&world, wish);
+        world_begin(&world);
+        slope = exp(-world.state.theta[0]);
+        if (slope > 0.07 && slope < 60) { /* else the least is at an end of what is looked at */
+            CHECK(loss_at(&world, slope) <= loss_at(&world, slope * 1.01));
+            CHECK(loss_at(&world, slope) <= loss_at(&world, slope / 1.01));
+        }
+        for (int64_t j = 1; j < world.state.k; j++)
+            CHECK_NEAR(world.state.theta[0], world.state.theta[j], 0);
+        world_free(&world);
+    }
 }
 
 TEST(a_tag_of_nobody_begins_low_but_finite)
