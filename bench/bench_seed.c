@@ -1,10 +1,11 @@
 /* bench_seed.c — greedy k-means++: seconds, and the potential it leaves. One JSON line per case and seed.
  *
  * bench_seed [--data mixture|isotropic|clusters|heavy|equal] [--metric cosine|euclidean|l1] [--rows N] [--dim D] [--k K]
- *            [--threads N] [--seeds N] [--every 1: measure every distance] [--write FILE.npy] [--quick]
+ *            [--threads N] [--seeds N] [--every 1: measure every distance] [--write FILE.npy] [--read FILE.npy]
+ *            [--quick]
  *
  * mixture: 50 x 20 Gaussians in two levels, with a power-law spectrum, unequal sizes and a random rotation; clusters: 1,000
- * round ones; heavy: exp of a normal number; equal: 500 different rows. --write keeps the rows for another program.
+ * round ones; heavy: exp of a normal number; equal: 500 different rows. --write keeps the rows for another program; --read takes those of one (float32, C order).
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdbool.h>
@@ -16,7 +17,7 @@
 #include "prototypes/seed.h"
 
 struct wish {
-    const char *data, *write;
+    const char *data, *write, *read;
     fkm_metric metric;
     int64_t n, dim, k, threads, seeds;
     bool every;
@@ -117,6 +118,35 @@ static void write_npy(const char *path, const float *x, int64_t n, int64_t dim)
     fclose(file);
 }
 
+/* Rows of a file; NULL: it cannot be read, or holds something else. */
+static float *read_npy(const char *path, int64_t *n, int64_t *dim)
+{
+    FILE *file = fopen(path, "rb");
+    unsigned char start[10];
+    char header[1024] = {0};
+    const char *shape;
+    long long rows = 0, cols = 0;
+    float *x = NULL;
+    size_t length = 0;
+
+    if (file && fread(start, 1, 10, file) == 10)
+        length = start[8] + 256u * start[9];
+    if (length > 0 && length < sizeof header && fread(header, 1, length, file) == length &&
+        strstr(header, "'<f4'") && strstr(header, "False") && (shape = strchr(header, '(')) != NULL &&
+        sscanf(shape, "(%lld, %lld)", &rows, &cols) == 2) {
+        x = malloc((size_t)(rows * cols) * sizeof *x);
+        if (x && fread(x, sizeof *x, (size_t)(rows * cols), file) != (size_t)(rows * cols)) {
+            free(x);
+            x = NULL;
+        }
+    }
+    if (file)
+        fclose(file);
+    *n = rows;
+    *dim = cols;
+    return x;
+}
+
 static double potential(struct fkm_context *context, const struct fkmi_space *space,
                         const struct fkmi_rows *rows, const void *points, int64_t k)
 {
@@ -133,11 +163,12 @@ static double potential(struct fkm_context *context, const struct fkmi_space *sp
     return sum;
 }
 
-static void run(const struct wish *wish)
+static void run(struct wish *wish)
 {
     static const char *const metrics[] = {
         [FKM_METRIC_COSINE] = "cosine", [FKM_METRIC_EUCLIDEAN] = "euclidean", [FKM_METRIC_L1] = "l1"};
-    float *x = malloc((size_t)(wish->n * wish->dim) * sizeof *x);
+    float *x = wish->read ? read_npy(wish->read, &wish->n, &wish->dim)
+                          : malloc((size_t)(wish->n * wish->dim) * sizeof *x);
     float *points = malloc((size_t)(wish->k * wish->dim) * sizeof *points);
     const struct fkmi_space space = {.metric = wish->metric, .dim = wish->dim, .real = FKMI_REAL_F32};
     const struct fkmi_rows rows = {
@@ -147,7 +178,12 @@ static void run(const struct wish *wish)
 
     options.n_threads = (int32_t)wish->threads;
     bench_check(fkm_context_create(&options, &context));
-    fill(wish, x);
+    if (!x || !points) {
+        fprintf(stderr, "no rows to measure on\n");
+        exit(EXIT_FAILURE);
+    }
+    if (!wish->read)
+        fill(wish, x);
     if (wish->write)
         write_npy(wish->write, x, wish->n, wish->dim);
     for (int64_t seed = 0; seed < wish->seeds; seed++) {
@@ -218,6 +254,8 @@ int main(int argc, char **argv)
             wish.data = value;
         if (strcmp(argv[i], "--write") == 0)
             wish.write = value;
+        if (strcmp(argv[i], "--read") == 0)
+            wish.read = wish.data = value;
         if (strcmp(argv[i], "--every") == 0)
             wish.every = value[0] == '1';
         if (strcmp(argv[i], "--metric") == 0)

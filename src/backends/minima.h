@@ -1,30 +1,31 @@
-/* minima.h — the distance of every row to the nearest of a growing set of points, and what another point would
- * change: a step of greedy k-means++.
+/* minima.h — the distance of every row to the nearest of a growing set of points, and what other points would change:
+ * the steps of greedy k-means++.
  *
- * Dense rows without a mask (euclidean and cosine) are put into an order in which neighbours lie close together,
- * and get a sketch: a few numbers for each row, never farther apart than the rows are. A point that is too far in the
- * sketch cannot lower a minimum, so that most distances are never computed. The answers are those of computing all.
+ * Many points are looked at in one pass over the rows, for several steps to come: those that come nearer to a row are
+ * noted with their distances, and nothing else needs to be known of them later, for minima only fall.
+ *
+ * Dense rows without a mask (euclidean and cosine) are looked at as bytes first: along a few principal directions
+ * where those tell most points apart, else whole. A point that is too far in bytes cannot lower a minimum, so that
+ * most distances are never computed. The answers are those of computing all.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_BACKENDS_MINIMA_H
 #define FKMI_BACKENDS_MINIMA_H
 
 #include "backends/backend.h"
 
-enum {
-    FKMI_MOST_TRIALS = 16, /* points that one try takes */
-    FKMI_MINIMA_BLOCK = 1024
-};
+enum { FKMI_MOST_TRIALS = 128 /* points of one look */ };
 
-/* Bits. */
+/* When distances are ruled out. */
 enum fkmi_screening {
-    FKMI_SCREEN_IF_WORTH = 0, /* once a sample of the rows says that a sketch rules most points out */
-    FKMI_SCREEN_EARLY = 1,    /* from the second point on, wherever there can be a sketch */
-    FKMI_SCREEN_NOTHING = 2,  /* the order of the above, and every distance: for tests */
+    FKMI_SCREEN_IF_WORTH, /* by what a sample of the rows says of it */
+    FKMI_SCREEN_SKETCH,   /* for tests: by directions, from the first look on */
+    FKMI_SCREEN_WHOLE,    /* for tests: by whole rows */
+    FKMI_SCREEN_NOTHING,  /* for tests: never */
 };
 
 struct fkmi_minima_wish {
     int64_t k; /* points that will come */
-    unsigned screening;
+    enum fkmi_screening screening;
     bool alike;  /* weights do not count */
     double same; /* distances up to this are 0 */
 };
@@ -32,9 +33,9 @@ struct fkmi_minima_wish {
 /* Minima count through u D: u is the row's weight (0 for a row without direction, in cosine), D the distance, or its
  * square for l1. Until the first point comes every D is 1. */
 struct fkmi_minima {
-    struct fkmi_rows rows; /* a view of the rows given, in an order of its own, which a take may change */
-    double *distance;      /* n; 0 for rows without weight too */
-    double *sum;           /* n_blocks: sum of u D over `block` rows each */
+    struct fkmi_rows rows;
+    double *distance; /* n; 0 for rows without weight too */
+    double *sum;      /* n_blocks: sum of u D over `block` rows each, when it was settled last */
     int64_t n_blocks, block;
     struct fkmi_minima_work *work; /* the backend's */
 };
@@ -46,12 +47,18 @@ struct fkmi_minima_family {
     fkm_status (*create)(struct fkm_context *context, const struct fkmi_space *space,
                          const struct fkmi_rows *rows, const struct fkmi_minima_wish *wish,
                          struct fkmi_minima **out);
-    /* By how much each point of the pack would lower the sum; point j is row drawn[j] of minima->rows. */
-    fkm_status (*try)(struct fkm_context *context, struct fkmi_minima *minima, const struct fkmi_pack *pack,
-                      const int64_t *drawn, double *gain);
-    /* Point j of the pack that was tried last, or of a pack that holds the first one, joins. */
-    fkm_status (*take)(struct fkm_context *context, struct fkmi_minima *minima, const struct fkmi_pack *pack,
-                       int64_t j);
+    /* The first point joins: point 0 of the pack. */
+    fkm_status (*start)(struct fkm_context *context, struct fkmi_minima *minima,
+                        const struct fkmi_pack *pack);
+    /* Finds the rows that each point of the pack would come nearer to; point j is row drawn[j]. */
+    fkm_status (*look)(struct fkm_context *context, struct fkmi_minima *minima, const struct fkmi_pack *pack,
+                       const int64_t *drawn);
+    /* By how much point j of those looked at last would lower the sum, as minima are now. */
+    double (*gain)(const struct fkmi_minima *minima, int64_t j);
+    /* Point j of those looked at last joins. */
+    void (*take)(struct fkmi_minima *minima, int64_t j);
+    /* Sums what stands. */
+    fkm_status (*settle)(struct fkm_context *context, struct fkmi_minima *minima);
     void (*free)(struct fkmi_minima *minima); /* NULL is fine */
 };
 extern const struct fkmi_minima_family fkmi_minima_cpu;

@@ -1,8 +1,10 @@
 /* seed.c — greedy k-means++ with a running minimum, random rows, and how many prototypes are worth having.
  *
  * Each step draws 2 + floor(ln k) candidate rows in proportion to u D(x)^2 and keeps the one that lowers the
- * potential sum u D(x)^2 most. Sums run over fixed blocks in order, so the seeds do not depend on the number of
- * threads.
+ * potential sum u D(x)^2 most. Rows are drawn for several steps ahead, so that one pass over the data serves them all:
+ * a row drawn in proportion to an older pull is kept with the probability that its pull has fallen to, which makes it
+ * one drawn in proportion to the present pull. Sums run over fixed blocks in order, so the seeds do not depend on the
+ * number of threads.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/seed.h"
 
@@ -13,6 +15,8 @@
 #include "prototypes/mean.h"
 #include "prototypes/route.h"
 
+#define POINT_VALUES ((int64_t)1 << 22) /* of rows drawn ahead */
+
 struct seeding {
     struct fkm_context *context;
     const struct fkmi_space *space;
@@ -21,11 +25,15 @@ struct seeding {
     double *row;  /* dim */
     struct fkmi_random random;
     /* greedy */
-    unsigned screening;
+    enum fkmi_screening screening;
     struct fkmi_minima *minima;
     struct fkmi_pack *pack;
-    int64_t n_candidates;
-    char *candidates; /* FKMI_MOST_TRIALS x dim reals */
+    int64_t n_candidates;              /* of a step */
+    char *candidates;                  /* most_drawn x dim reals */
+    int64_t most_drawn, n_drawn, next; /* rows drawn ahead, the next one to be used */
+    int64_t steps_ahead;
+    int64_t drawn[FKMI_MOST_TRIALS];
+    double pull[FKMI_MOST_TRIALS]; /* when it was drawn */
 };
 
 static size_t point_size(const struct seeding *s)
@@ -113,51 +121,104 @@ static fkm_status begin_minima(struct seeding *s, int64_t k, double *total)
     return FKM_OK;
 }
 
-/* Draws candidates and adds the one that gains most; ties to the first drawn. */
-static fkm_status add_seed(struct seeding *s, double total, char *point, int64_t *best)
+/* As many rows are drawn ahead as there are seeds: pulls have then changed little. Half as many when they changed more,
+ * and a quarter of the steps did not come to be. */
+static int64_t steps_to_draw(struct seeding *s, int64_t n_seeded, int64_t k)
 {
-    double gain[FKMI_MOST_TRIALS];
-    int64_t drawn[FKMI_MOST_TRIALS];
+    const int64_t most = s->most_drawn / s->n_candidates;
+    int64_t steps = n_seeded / s->n_candidates;
+
+    steps = steps > s->steps_ahead ? s->steps_ahead : steps;
+    steps = steps > k - n_seeded ? k - n_seeded : steps;
+    steps = steps > most ? most : steps;
+    return steps < 1 ? 1 : steps;
+}
+
+/* Draws rows for the steps to come and looks at what they change. *total is 0 when every row lies on a seed. */
+static fkm_status draw_ahead(struct seeding *s, int64_t n_steps, double *total)
+{
+    const struct fkmi_minima_family *family = s->context->backend->minima;
+
+    FKMI_TRY(family->settle(s->context, s->minima));
+    *total = total_pull(s->minima);
+    s->n_drawn = s->next = 0;
+    if (!(*total > 0))
+        return FKM_OK;
+    for (; s->n_drawn < n_steps * s->n_candidates; s->n_drawn++) {
+        const int64_t i = row_at(s->minima, fkmi_random_uniform(&s->random) * *total);
+
+        s->drawn[s->n_drawn] = i;
+        s->pull[s->n_drawn] = fkmi_minima_pull(s->minima, i);
+        load_point(s, s->rows, i, s->candidates + (size_t)s->n_drawn * point_size(s));
+    }
+    FKMI_TRY(pack_points(s, s->candidates, s->n_drawn));
+    return family->look(s->context, s->minima, s->pack, s->drawn);
+}
+
+/* The next candidates among the rows drawn; returns how many there were. Those of the first step were drawn in
+ * proportion to what pulls still are. */
+static int64_t choose(struct seeding *s, int64_t *chosen)
+{
+    int64_t n = 0;
+
+    for (; n < s->n_candidates && s->next < s->n_drawn; s->next++)
+        if (s->next < s->n_candidates || fkmi_random_uniform(&s->random) * s->pull[s->next] <
+                                             fkmi_minima_pull(s->minima, s->drawn[s->next]))
+            chosen[n++] = s->next;
+    return n;
+}
+
+/* Adds the candidate that gains most; ties to the first drawn. */
+static void add_seed(struct seeding *s, const int64_t *chosen, char *point)
+{
+    const struct fkmi_minima_family *family = s->context->backend->minima;
+    double most = -1;
+    int64_t best = 0;
 
     for (int64_t c = 0; c < s->n_candidates; c++) {
-        drawn[c] = row_at(s->minima, fkmi_random_uniform(&s->random) * total);
-        load_point(s, &s->minima->rows, drawn[c], s->candidates + (size_t)c * point_size(s));
+        const double gain = family->gain(s->minima, chosen[c]);
+
+        if (gain > most) {
+            most = gain;
+            best = chosen[c];
+        }
     }
-    FKMI_TRY(pack_points(s, s->candidates, s->n_candidates));
-    FKMI_TRY(s->context->backend->minima->try(s->context, s->minima, s->pack, drawn, gain));
-    *best = 0;
-    for (int64_t c = 1; c < s->n_candidates; c++)
-        if (gain[c] > gain[*best])
-            *best = c;
-    memcpy(point, s->candidates + (size_t)*best * point_size(s), point_size(s));
-    return FKM_OK;
+    family->take(s->minima, best);
+    memcpy(point, s->candidates + (size_t)best * point_size(s), point_size(s));
 }
 
 static fkm_status seed_greedily(struct seeding *s, int64_t k, char *points, int64_t *k_seeded)
 {
-    const struct fkmi_minima_family *family = s->context->backend->minima;
-    const int64_t n_wanted = 2 + (int64_t)floor(log((double)k));
+    const int64_t n_wanted = 2 + (int64_t)floor(log((double)k)), n_spared = POINT_VALUES / s->rows->dim;
     double total;
-    int64_t best = 0;
 
     s->n_candidates = n_wanted < FKMI_MOST_TRIALS ? n_wanted : FKMI_MOST_TRIALS;
-    FKMI_TRY(fkmi_alloc(&s->candidates, s->n_candidates, point_size(s)));
+    s->most_drawn = n_spared < FKMI_MOST_TRIALS ? n_spared : FKMI_MOST_TRIALS;
+    s->most_drawn = s->most_drawn < s->n_candidates ? s->n_candidates : s->most_drawn;
+    s->most_drawn = s->most_drawn > s->n_candidates * k ? s->n_candidates * k : s->most_drawn;
+    s->steps_ahead = FKMI_MOST_TRIALS;
+    FKMI_TRY(fkmi_alloc(&s->candidates, s->most_drawn, point_size(s)));
     FKMI_TRY(begin_minima(s, k, &total));
     *k_seeded = 1;
     if (!(total > 0)) { /* rows without direction: any will do */
         load_point(s, s->rows, fkmi_random_below(&s->random, s->rows->n), points);
         return FKM_OK;
     }
-    load_point(s, &s->minima->rows, row_at(s->minima, fkmi_random_uniform(&s->random) * total),
-               s->candidates);
-    memcpy(points, s->candidates, point_size(s));
-    FKMI_TRY(pack_points(s, s->candidates, 1));
-    for (; *k_seeded < k; (*k_seeded)++) {
-        FKMI_TRY(family->take(s->context, s->minima, s->pack, best));
-        total = total_pull(s->minima);
+    load_point(s, s->rows, row_at(s->minima, fkmi_random_uniform(&s->random) * total), points);
+    FKMI_TRY(pack_points(s, points, 1));
+    FKMI_TRY(s->context->backend->minima->start(s->context, s->minima, s->pack));
+    while (*k_seeded < k) {
+        const int64_t n_steps = steps_to_draw(s, *k_seeded, k);
+        int64_t chosen[FKMI_MOST_TRIALS], n_taken = 0;
+
+        FKMI_TRY(draw_ahead(s, n_steps, &total));
         if (!(total > 0))
             return FKM_OK; /* every row lies on a seed */
-        FKMI_TRY(add_seed(s, total, points + (size_t)*k_seeded * point_size(s), &best));
+        while (*k_seeded < k && choose(s, chosen) == s->n_candidates) {
+            add_seed(s, chosen, points + (size_t)(*k_seeded)++ * point_size(s));
+            n_taken++;
+        }
+        s->steps_ahead = 4 * n_taken < 3 * n_steps ? (n_steps + 1) / 2 : 2 * n_steps;
     }
     return FKM_OK;
 }
@@ -233,7 +294,8 @@ double fkmi_same_distance(const struct fkmi_space *space)
 
 fkm_status fkmi_seed_screened(struct fkm_context *context, const struct fkmi_space *space,
                               const struct fkmi_rows *rows, fkm_init init, int64_t k,
-                              struct fkmi_random random, unsigned screening, void *points, int64_t *k_seeded)
+                              struct fkmi_random random, enum fkmi_screening screening, void *points,
+                              int64_t *k_seeded)
 {
     struct seeding s = {
         .context = context, .space = space, .rows = rows, .random = random, .screening = screening};

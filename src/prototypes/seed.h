@@ -13,10 +13,11 @@
 fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space,
                      const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
                      void *points, int64_t *k_seeded);
-/* The same, told when to rule out distances (bits of fkmi_screening); NOTHING changes no bit of the result. */
+/* The same, told how to rule out distances, which changes no bit of the result. */
 fkm_status fkmi_seed_screened(struct fkm_context *context, const struct fkmi_space *space,
                               const struct fkmi_rows *rows, fkm_init init, int64_t k,
-                              struct fkmi_random random, unsigned screening, void *points, int64_t *k_seeded);
+                              struct fkmi_random random, enum fkmi_screening screening, void *points,
+                              int64_t *k_seeded);
 /* Distances up to this are rounding: the rows are equal. 0 but for cosine. */
 double fkmi_same_distance(const struct fkmi_space *space);
 /* Geometric information dispersion: max(1, min(n, ceil(3 sqrt(n) (1 - mean clip(sim(x, mean), 0, 1))))). */

@@ -1,4 +1,4 @@
-/* test_sketch.c — sketches never hide a nearer point, and rule out most of the others; the order of a k-d tree.
+/* test_sketch.c — sketches, of directions or of whole rows, never hide a nearer point, and rule out most of the others.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "support/naive.h"
 #include "support/test.h"
 
-enum { N = 1500, MOST_DIM = 200, POINTS = 16 };
+enum { N = 1500, MOST_DIM = 200, POINTS = 45 };
 
 static float x[N * MOST_DIM];
 
@@ -30,8 +30,8 @@ struct count {
     int64_t nearer, missed, kept, pairs;
 };
 
-/* All rows against 16 of them; every row has the same distance to beat. */
-static struct count screen(fkm_metric metric, int dim, const double *weights, double share)
+/* All rows against some of them; every row has the same distance to beat, or, now and then, none. */
+static struct count screen(fkm_metric metric, int dim, const double *weights, double share, bool whole)
 {
     fkm_context *context;
     const struct fkmi_space space = {
@@ -39,141 +39,108 @@ static struct count screen(fkm_metric metric, int dim, const double *weights, do
     const struct fkmi_rows rows = {.n = N, .dim = dim, .dtype = FKM_DTYPE_F32, .x = x, .stride = dim};
     struct fkmi_sketch *sketch;
     struct fkmi_sketch_points points;
+    struct fkmi_sketch_scratch scratch;
+    struct fkmi_carve carve = {NULL, 0};
     struct count count = {0, 0, 0, 0};
-    double wide[2][MOST_DIM], held[N];
-    int64_t *places, drawn[POINTS];
-    int64_t cols;
-    void *memory;
-    float *scores = aligned_alloc(64, 32 * 32 * sizeof *scores);
-    uint16_t *maybe = calloc(N, sizeof *maybe);
+    static double held[N], distance[N * POINTS];
+    static uint32_t maybe[FKMI_SKETCH_BLOCK * FKMI_SKETCH_WORDS];
+    int64_t drawn[POINTS];
 
     CHECK_OK(fkm_context_create(NULL, &context));
-    CHECK_OK(fkmi_sketch_create(context, &space, &rows, NULL, &sketch, &places));
-    cols = sketch->tile->cols;
+    CHECK(fkmi_sketch_possible_whole(context, &space, &rows));
+    if (whole)
+        CHECK_OK(fkmi_sketch_create_whole(context, &space, &rows, &sketch));
+    else
+        CHECK_OK(fkmi_sketch_create(context, &space, &rows, NULL, 1, &sketch));
     for (int j = 0; j < POINTS; j++)
         drawn[j] = j * N / POINTS;
-    for (int i = 0; i < N; i++) { /* a share of the distance to the first point */
-        for (int d = 0; d < dim; d++) {
-            wide[0][d] = (double)x[places[i] * dim + d];
-            wide[1][d] = (double)x[places[drawn[0]] * dim + d];
-        }
-        held[i] = share * naive_distance(metric, wide[0], wide[1], weights, NULL, dim);
-    }
-    for (int64_t panel = 0; panel < sketch->n_panels; panel++)
-        fkmi_sketch_update(sketch, panel, held + panel * cols);
-    memory = aligned_alloc(64, (fkmi_sketch_points_size(sketch, POINTS) + 63) / 64 * 64);
-    fkmi_sketch_load_points(sketch, drawn, POINTS, memory, &points);
-    fkmi_sketch_screen(sketch, &points, 0, N, scores, maybe);
     for (int i = 0; i < N; i++)
         for (int j = 0; j < POINTS; j++) {
-            const bool kept = maybe[i] >> j & 1;
-            bool nearer;
+            double wide[2][MOST_DIM];
 
             for (int d = 0; d < dim; d++) {
-                wide[0][d] = (double)x[places[i] * dim + d];
-                wide[1][d] = (double)x[places[drawn[j]] * dim + d];
+                wide[0][d] = (double)x[i * dim + d];
+                wide[1][d] = (double)x[drawn[j] * dim + d];
             }
-            nearer = held[i] > 0 && naive_distance(metric, wide[0], wide[1], weights, NULL, dim) < held[i];
-            count.nearer += nearer;
-            count.missed += nearer && !kept;
-            count.kept += kept && !nearer;
-            count.pairs += !nearer;
+            distance[i * POINTS + j] = naive_distance(metric, wide[0], wide[1], weights, NULL, dim);
         }
-    free(memory);
-    free(scores);
-    free(maybe);
+    for (int i = 0; i < N; i++) /* a share of the distance to the first point */
+        held[i] = i % 97 == 5 ? 0 : share * distance[i * POINTS];
+    fkmi_sketch_carve(&scratch, &carve, sketch);
+    fkmi_sketch_carve_points(&points, &carve, sketch, POINTS);
+    carve = (struct fkmi_carve){aligned_alloc(64, carve.used), 0};
+    fkmi_sketch_carve(&scratch, &carve, sketch);
+    fkmi_sketch_carve_points(&points, &carve, sketch, POINTS);
+    fkmi_sketch_load_points(sketch, &rows, drawn, &scratch, &points);
+    for (int64_t b = 0; b * FKMI_SKETCH_BLOCK < N; b++) {
+        const int64_t first = b * FKMI_SKETCH_BLOCK;
+
+        fkmi_sketch_screen(sketch, &rows, &points, b, held + first, &scratch, maybe);
+        for (int64_t i = first; i < N && i < first + FKMI_SKETCH_BLOCK; i++)
+            for (int j = 0; j < 32 * FKMI_SKETCH_WORDS; j++) {
+                const bool kept = maybe[(i - first) * FKMI_SKETCH_WORDS + j / 32] >> (j % 32) & 1;
+                const bool nearer = j < POINTS && held[i] > 0 && distance[i * POINTS + j] < held[i];
+
+                CHECK(!kept || (j < POINTS && held[i] > 0));
+                count.nearer += nearer;
+                count.missed += nearer && !kept;
+                count.kept += kept && !nearer;
+                count.pairs += !nearer;
+            }
+    }
+    free(carve.base);
     fkmi_sketch_free(sketch);
-    fkmi_free(places);
     fkm_context_free(context);
     return count;
 }
 
 TEST(no_nearer_point_is_ruled_out)
 {
-    static const int dims[] = {1, 2, 8, 9, 17, 64, 200};
-    double weights[MOST_DIM];
+    static const int dims[] = {1, 2, 8, 9, 32, 33, 64, 200};
+    static double weights[MOST_DIM];
 
     for (size_t at = 0; at < sizeof dims / sizeof *dims; at++)
-        for (int kind = 0; kind < 12; kind++) {
-            const int dim = dims[at];
+        for (int kind = 0; kind < 24; kind++) {
+            const int dim = dims[at], far = kind % 6;
             double sum = 0;
             struct count count;
 
-            make_rows(dim, kind % 3 == 1 ? 1000 : 0, kind % 2 ? 1 : 0.01, (uint64_t)(kind + 1));
+            make_rows(dim, far == 1 ? 1000 : 0, kind % 2 ? 1 : 0.01, (uint64_t)(kind + 1));
             for (int d = 0; d < dim; d++)
                 sum += weights[d] = d % 5 == 4 ? 0 : 1 + d % 3;
             for (int d = 0; d < dim; d++)
                 weights[d] *= dim / sum;
-            if (kind % 3 == 2) /* one row beyond all measure */
-                for (int d = 0; d < dim; d++)
-                    x[7 * dim + d] = 1e7f;
+            for (int i = 0; i < N * dim; i++) /* tiny, huge */
+                x[i] *= far == 3 ? 1e-17f : far == 4 ? 1e16f : 1;
+            if (far == 2) /* one row beyond all measure; another that is next to nothing */
+                for (int d = 0; d < dim; d++) {
+                    x[7 * dim + d] = 1e17f;
+                    x[1001 * dim + d] = 1e-17f;
+                }
+            if (far == 5) /* rows of a sample alone are far smaller than the others */
+                for (int i = 0; i < N; i++)
+                    for (int d = 0; d < dim && i % 3; d++)
+                        x[i * dim + d] *= 1e12f;
             count = screen(kind % 2 ? FKM_METRIC_COSINE : FKM_METRIC_EUCLIDEAN, dim,
-                           kind % 4 > 1 ? weights : NULL, kind < 6 ? 0.5 : 1);
+                           kind % 4 > 1 ? weights : NULL,
+                           kind < 6    ? 0.5
+                           : kind < 12 ? 1
+                                       : 0.999,
+                           kind % 8 > 3);
             CHECK_INT(0, count.missed);
         }
 }
 
 TEST(most_far_points_are_ruled_out)
 {
-    for (int dim = 2; dim <= 200; dim *= 10) {
-        struct count count;
+    for (int whole = 0; whole < 2; whole++)
+        for (int dim = 2; dim <= 200; dim *= 10)
+            for (int offset = 0; offset < 2; offset++) {
+                struct count count;
 
-        make_rows(dim, 0, 0.2, 5);
-        count = screen(FKM_METRIC_EUCLIDEAN, dim, NULL, 0.1);
-        CHECK(count.nearer > 0);
-        CHECK(count.kept * 20 < count.pairs);
-    }
-}
-
-static int ascending(const void *a, const void *b)
-{
-    const int64_t i = *(const int64_t *)a, j = *(const int64_t *)b;
-
-    return (i > j) - (i < j);
-}
-
-/* Sum over the leaves of what each key spans. */
-static int64_t spans(const uint16_t *keys, const int64_t *order, int n, int leaf)
-{
-    int64_t sum = 0;
-
-    for (int begin = 0; begin < n; begin += leaf)
-        for (int key = 0; key < FKMI_KEYS; key++) {
-            int least = 1 << 16, most = 0;
-            for (int i = begin; i < n && i < begin + leaf; i++) {
-                const int value = keys[order[i] * FKMI_KEYS + key];
-                least = value < least ? value : least;
-                most = value > most ? value : most;
+                make_rows(dim, 1000 * offset, 0.2, 5);
+                count = screen(FKM_METRIC_EUCLIDEAN, dim, NULL, 0.1, whole);
+                CHECK(count.nearer > 0);
+                CHECK(count.kept * 20 < count.pairs);
             }
-            sum += most - least;
-        }
-    return sum;
-}
-
-TEST(an_order_holds_every_row_once_and_puts_close_ones_together)
-{
-    enum { MOST = 9000, LEAF = 32 };
-    static uint16_t keys[MOST * FKMI_KEYS];
-    static int64_t order[MOST], as_given[MOST];
-    static const int sizes[] = {1, 31, 32, 33, 63, 64, 65, 1000, MOST};
-    struct naive_random random = {4};
-
-    for (int kind = 0; kind < 4; kind++)
-        for (size_t at = 0; at < sizeof sizes / sizeof *sizes; at++) {
-            const int n = sizes[at];
-
-            for (int i = 0; i < n * FKMI_KEYS; i++) /* keys of numbers; two numbers; one; infinite ones */
-                keys[i] = (uint16_t)(kind == 0   ? 0x8000 + naive_below(&random, 0x7000)
-                                     : kind == 1 ? 0x9000 + 0x1000 * naive_below(&random, 2)
-                                     : kind == 2 ? 0xa000
-                                                 : naive_below(&random, 0x10000));
-            for (int i = 0; i < n; i++)
-                order[i] = as_given[i] = i;
-            CHECK_OK(fkmi_order_by_keys(NULL, keys, LEAF, n, order));
-            if (kind == 0 && n >= 1000)
-                CHECK(spans(keys, order, n, LEAF) * 10 < 9 * spans(keys, as_given, n, LEAF));
-            qsort(order, (size_t)n, sizeof *order, ascending);
-            for (int i = 0; i < n; i++)
-                CHECK_INT(i, order[i]);
-        }
 }

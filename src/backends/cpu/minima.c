@@ -1,8 +1,9 @@
-/* minima.c — running minima of distances: which of a few points come nearer to which rows, and what that gains.
+/* minima.c — running minima of distances: which of many points come nearer to which rows, and what that gains.
  *
- * A row is measured directly against the points that a cheap test could not rule out: the sketch where there is one,
- * scores of a tile for sparse rows. What a point gains is summed over the rows it comes nearer to, in their order, so
- * it does not depend on how many others were measured.
+ * A row is measured directly against the points that a cheap test could not rule out: bytes for dense rows, scores of a
+ * tile for sparse ones. Points nearer than the row's minimum go to a list of their block, point by point. What a point
+ * gains is summed over the rows it comes nearer to, in their order, so it does not depend on how many others were
+ * measured.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "backends/minima.h"
 
@@ -14,33 +15,46 @@
 #include "base/interrupt.h"
 
 enum {
-    SMALL_BLOCK = 128, /* rows of a block where every one is measured */
-    LEAST_ROWS = 2048, /* with a sketch, */
-    LEAST_POINTS = 16, /* after so many points */
-    PANELS_AT_ONCE = 32,
+    BLOCK = FKMI_SKETCH_BLOCK,
+    WORDS = FKMI_SKETCH_WORDS,
+    LEAST_ROWS = 2048,   /* with bytes, */
+    LEAST_POINTS = 4,    /* after so many points */
     ROWS_PER_CHECK = 64, /* for an interrupt */
     ROWS_AHEAD = 4,      /* asked for from memory before they are needed */
-    TOUCHED_TOGETHER = 4 /* blocks not worth waking a thread for */
+    SPARE = 16           /* entries */
+};
+
+/* Points that are nearer to rows of a block: point by point, in the order of the rows. */
+struct nearer {
+    int64_t capacity;
+    double *distance;
+    uint8_t *row; /* of the block */
+};
+/* The same of a block at work, row by row. */
+struct gathered {
+    int64_t capacity, n;
+    double *distance;
+    uint8_t *row, *point;
 };
 
 struct fkmi_minima_work {
     struct fkmi_space space;
     struct fkmi_sketch *sketch; /* or NULL */
-    int64_t *order;
     struct fkmi_minima_wish wish;
-    int64_t n_taken;
+    int64_t n_taken, k;                       /* points of the last look */
     int64_t most_entries, most_block_entries; /* sparse: of a row, of a block */
-    uint16_t *nearer;                         /* n: bit j: point j of the last try is nearer */
-    uint16_t *any;                            /* by block: all of these */
-    int64_t *touched;                         /* blocks */
+    struct nearer *nearer;                    /* n_blocks */
+    uint32_t *begin;           /* n_blocks x (FKMI_MOST_TRIALS + 1): where each point's rows are */
+    int64_t *n_left;           /* n_blocks: pairs that were measured */
+    struct gathered *gathered; /* n_gathered, by thread */
+    int n_gathered;
+    int64_t next_probe; /* how many points there are when directions are asked next */
 };
 
 struct minima_job {
     struct fkmi_minima *minima;
     const struct fkmi_pack *pack;
     struct fkmi_sketch_points points;
-    double *gain; /* n_blocks x k */
-    int64_t taken;
     char *scratch;
     size_t scratch_per_thread;
 };
@@ -49,8 +63,10 @@ struct minima_job {
 struct block_scratch {
     struct fkmi_direct direct;
     struct fkmi_block block; /* sparse */
-    float *scores, *other;
-    int16_t *listed; /* rows to measure, from the first of the block */
+    struct fkmi_sketch_scratch sketch;
+    float *scores, *other; /* sparse */
+    uint32_t *maybe;       /* BLOCK x WORDS: bit j: point j has to be measured */
+    int16_t *listed;       /* rows to measure, from the first of the block */
 };
 
 static void carve_block(struct block_scratch *scratch, struct fkmi_carve *carve, const struct minima_job *job)
@@ -60,12 +76,15 @@ static void carve_block(struct block_scratch *scratch, struct fkmi_carve *carve,
     const bool sparse = fkmi_rows_sparse(&minima->rows);
 
     fkmi_direct_carve(&scratch->direct, carve, job->pack, &minima->rows, minima->work->most_entries);
+    if (minima->work->sketch)
+        fkmi_sketch_carve(&scratch->sketch, carve, minima->work->sketch);
     if (sparse)
-        fkmi_block_carve(&scratch->block, carve, job->pack, &minima->rows, minima->block,
+        fkmi_block_carve(&scratch->block, carve, job->pack, &minima->rows, BLOCK,
                          minima->work->most_block_entries);
-    scratch->scores = fkmi_carve(carve, (int64_t)32 * 32, sizeof(double));
+    scratch->scores = fkmi_carve(carve, sparse ? (int64_t)tile->rows * tile->cols : 0, sizeof(double));
     scratch->other = fkmi_carve(carve, sparse ? (int64_t)tile->rows * tile->cols : 0, sizeof(double));
-    scratch->listed = fkmi_carve(carve, minima->block, sizeof *scratch->listed);
+    scratch->maybe = fkmi_carve(carve, BLOCK * WORDS, sizeof *scratch->maybe);
+    scratch->listed = fkmi_carve(carve, BLOCK, sizeof *scratch->listed);
 }
 
 static struct block_scratch scratch_of(const struct minima_job *job, int thread)
@@ -77,17 +96,23 @@ static struct block_scratch scratch_of(const struct minima_job *job, int thread)
     return scratch;
 }
 
-static fkm_status take_scratch(struct fkm_context *context, struct minima_job *job, size_t extra,
-                               void **memory)
+/* Memory for all threads, and for the points of the sketch. */
+static fkm_status take_scratch(struct fkm_context *context, struct minima_job *job, void **memory)
 {
+    const struct fkmi_sketch *sketch = job->minima->work->sketch;
     const size_t n_threads = (size_t)fkmi_pool_threads_here(context->pool);
-    struct fkmi_carve carve = {NULL, 0};
+    struct fkmi_carve carve = {NULL, 0}, points = {NULL, 0};
     struct block_scratch measured;
 
     carve_block(&measured, &carve, job);
     job->scratch_per_thread = carve.used;
-    FKMI_TRY(fkmi_scratch_take(context, carve.used * n_threads + extra, memory));
+    if (sketch)
+        fkmi_sketch_carve_points(&job->points, &points, sketch, job->pack->k);
+    FKMI_TRY(fkmi_scratch_take(context, carve.used * n_threads + points.used, memory));
     job->scratch = *memory;
+    points = (struct fkmi_carve){job->scratch + carve.used * n_threads, 0};
+    if (sketch)
+        fkmi_sketch_carve_points(&job->points, &points, sketch, job->pack->k);
     return FKM_OK;
 }
 
@@ -110,28 +135,30 @@ double fkmi_minima_pull(const struct fkmi_minima *minima, int64_t i)
 
 static int64_t rows_of(const struct fkmi_minima *minima, int64_t block)
 {
-    const int64_t left = minima->rows.n - block * minima->block;
+    const int64_t left = minima->rows.n - block * BLOCK;
 
-    return left < minima->block ? left : minima->block;
+    return left < BLOCK ? left : BLOCK;
 }
 
-static void sum_block(struct fkmi_minima *minima, int64_t block)
+static fkm_status sum_blocks(void *argument, int64_t begin, int64_t end, int thread)
 {
-    const int64_t first = block * minima->block, n = rows_of(minima, block);
-    const double *distance = minima->distance + first;
-    double sum[8] = {0};
+    struct fkmi_minima *minima = argument;
 
-    if ((minima->work->wish.alike || !minima->rows.weight) && minima->work->space.metric != FKM_METRIC_L1) {
-        int64_t i = 0;
-        for (; i + 8 <= n; i += 8) /* eight sums: additions side by side */
-            for (int lane = 0; lane < 8; lane++)
-                sum[lane] += distance[i + lane];
-        for (; i < n; i++)
-            sum[0] += distance[i];
-    } else
+    (void)thread;
+    for (int64_t block = begin; block < end; block++) {
+        const int64_t first = block * BLOCK, n = rows_of(minima, block);
+        double sum[4] = {0}; /* additions side by side */
+
         for (int64_t i = 0; i < n; i++)
-            sum[0] += fkmi_minima_pull(minima, first + i);
-    minima->sum[block] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+            sum[i & 3] += fkmi_minima_pull(minima, first + i);
+        minima->sum[block] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+    return FKM_OK;
+}
+
+static fkm_status minima_settle(struct fkm_context *context, struct fkmi_minima *minima)
+{
+    return fkmi_parallel(context->pool, minima->n_blocks, 16, sum_blocks, minima);
 }
 
 /* ---- which points might be nearer */
@@ -150,15 +177,32 @@ static double score_at(const struct fkmi_pack *pack, const struct fkmi_row_facts
     return fkmi_score_threshold(facts, score);
 }
 
+/* Bits of word w that stand for points. */
+static uint32_t word_of_points(int64_t k, int64_t w)
+{
+    const int64_t n = k - 32 * w;
+
+    return n >= 32 ? UINT32_MAX : n > 0 ? (1u << n) - 1 : 0;
+}
+
+static void screen_nothing(int64_t k, int64_t n, uint32_t *maybe)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t w = 0; w < WORDS; w++)
+            maybe[i * WORDS + w] = word_of_points(k, w);
+}
+
 static void screen_sparse(const struct minima_job *job, struct block_scratch *scratch, int64_t first,
-                          int64_t n, uint16_t *maybe)
+                          int64_t n)
 {
     const struct fkmi_pack *pack = job->pack;
     const int64_t rows = pack->tile->rows, cols = pack->tile->cols;
+    uint32_t *maybe = scratch->maybe;
 
     fkmi_block_load(&scratch->block, pack, &job->minima->rows, NULL, first, n);
     for (int64_t i = 0; i < n; i++)
-        maybe[i] = scratch->block.facts[i].unusual ? (uint16_t)((1u << pack->k) - 1) : 0;
+        for (int64_t w = 0; w < WORDS; w++)
+            maybe[i * WORDS + w] = scratch->block.facts[i].unusual ? word_of_points(pack->k, w) : 0;
     for (int64_t panel = 0; panel < pack->n_panels; panel++)
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
             fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
@@ -172,45 +216,40 @@ static void screen_sparse(const struct minima_job *job, struct block_scratch *sc
                                              ? ((const double *)(const void *)scratch->scores)[at]
                                              : (double)scratch->scores[at];
                     if (!(score < least)) /* nor when one of them is no number */
-                        maybe[i] |= (uint16_t)(1u << j);
+                        maybe[i * WORDS + j / 32] |= 1u << (j % 32);
                 }
             }
         }
 }
 
 /* Sets the bits of points that might be nearer, and lists their rows; returns how many. */
-static int64_t list_rows(const struct minima_job *job, struct block_scratch *scratch, int64_t first,
-                         int64_t n)
+static int64_t list_rows(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
 {
     const struct fkmi_minima *minima = job->minima;
-    struct fkmi_minima_work *work = minima->work;
-    const bool everything = work->wish.screening & FKMI_SCREEN_NOTHING;
-    uint16_t *maybe = work->nearer + first;
+    const struct fkmi_minima_work *work = minima->work;
+    const bool everything = work->wish.screening == FKMI_SCREEN_NOTHING;
+    const int64_t first = block * BLOCK, n = rows_of(minima, block);
     int64_t n_listed = 0;
 
     if (work->sketch && !everything)
-        fkmi_sketch_screen(work->sketch, &job->points, first, n, scratch->scores, maybe);
+        fkmi_sketch_screen(work->sketch, &minima->rows, &job->points, block, minima->distance + first,
+                           &scratch->sketch, scratch->maybe);
     else if (fkmi_rows_sparse(&minima->rows) && !everything)
-        screen_sparse(job, scratch, first, n, maybe);
+        screen_sparse(job, scratch, first, n);
     else
-        for (int64_t i = 0; i < n; i++)
-            maybe[i] = (uint16_t)((1u << job->pack->k) - 1);
+        screen_nothing(job->pack->k, n, scratch->maybe);
     for (int64_t i = 0; i < n; i++) {
-        uint64_t next;
+        uint32_t any = 0;
 
-        if (i + 4 <= n && (memcpy(&next, maybe + i, sizeof next), next == 0)) {
-            i += 3; /* four rows without */
-            continue;
-        }
-        if (!(minima->distance[first + i] > 0))
-            maybe[i] = 0;
+        for (int64_t w = 0; w < WORDS; w++)
+            any |= scratch->maybe[i * WORDS + w];
         scratch->listed[n_listed] = (int16_t)i;
-        n_listed += maybe[i] != 0;
+        n_listed += any != 0 && minima->distance[first + i] > 0;
     }
     return n_listed;
 }
 
-/* ---- trying and taking */
+/* ---- looking */
 
 static double beyond_same(const struct fkmi_minima *minima, double distance)
 {
@@ -223,238 +262,296 @@ static fkm_status check_at_row(const struct fkmi_minima *minima, int64_t i)
     return fkmi_check_every(fkmi_rows_sparse(&minima->rows) ? 1 : ROWS_PER_CHECK, i);
 }
 
+static fkm_status make_room(struct gathered *gathered, int64_t more)
+{
+    const int64_t wanted = gathered->n + more;
+    int64_t capacity = gathered->capacity > 0 ? gathered->capacity : 4 * FKMI_MOST_TRIALS;
+
+    if (wanted <= gathered->capacity)
+        return FKM_OK;
+    while (capacity < wanted)
+        capacity *= 2;
+    FKMI_TRY(fkmi_resize(&gathered->distance, capacity, sizeof *gathered->distance));
+    FKMI_TRY(fkmi_resize(&gathered->row, capacity, 1));
+    FKMI_TRY(fkmi_resize(&gathered->point, capacity, 1));
+    gathered->capacity = capacity;
+    return FKM_OK;
+}
+
 /* The numbers of the bits; returns how many. */
-static int bits_of(unsigned bits, int32_t *numbers)
+static int bits_of(const uint32_t *words, int32_t *numbers)
 {
     int n = 0;
 
-    for (; bits; bits &= bits - 1)
-        numbers[n++] = __builtin_ctz(bits);
+    for (int w = 0; w < WORDS; w++)
+        for (uint32_t bits = words[w]; bits; bits &= bits - 1)
+            numbers[n++] = 32 * w + __builtin_ctz(bits);
     return n;
 }
 
-static fkm_status try_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
+/* Measures a row; returns to how many points. */
+static int look_at_row(const struct fkmi_minima *minima, struct block_scratch *scratch, int64_t block,
+                       int64_t i, struct gathered *gathered)
+{
+    const double held = minima->distance[block * BLOCK + i];
+    double distance[FKMI_DIRECT_MOST];
+    int32_t point[FKMI_MOST_TRIALS];
+    const int n_points = bits_of(scratch->maybe + i * WORDS, point);
+
+    fkmi_direct_row(&scratch->direct, block * BLOCK + i);
+    for (int begin = 0; begin < n_points; begin += FKMI_DIRECT_MOST) {
+        const int n = n_points - begin < FKMI_DIRECT_MOST ? n_points - begin : FKMI_DIRECT_MOST;
+
+        fkmi_direct_distances(&scratch->direct, point + begin, n, distance);
+        for (int p = 0; p < n; p++) {
+            const double d = beyond_same(minima, distance[p]);
+
+            if (!(d < held))
+                continue;
+            gathered->distance[gathered->n] = d;
+            gathered->row[gathered->n] = (uint8_t)i;
+            gathered->point[gathered->n++] = (uint8_t)point[begin + p];
+        }
+    }
+    return n_points;
+}
+
+/* Row by row becomes point by point. */
+static fkm_status keep(struct fkmi_minima_work *work, int64_t block, const struct gathered *gathered)
+{
+    struct nearer *nearer = &work->nearer[block];
+    uint32_t *begin = work->begin + block * (FKMI_MOST_TRIALS + 1);
+
+    if (gathered->n > nearer->capacity || nearer->capacity > 2 * gathered->n + 4 * SPARE) {
+        const int64_t capacity = gathered->n + gathered->n / 8 + SPARE;
+
+        nearer->capacity = 0;
+        FKMI_TRY(fkmi_resize(&nearer->distance, capacity, sizeof *nearer->distance));
+        FKMI_TRY(fkmi_resize(&nearer->row, capacity, 1));
+        nearer->capacity = capacity;
+    }
+    memset(begin, 0, (FKMI_MOST_TRIALS + 1) * sizeof *begin);
+    for (int64_t e = 0; e < gathered->n; e++)
+        begin[gathered->point[e] + 1]++;
+    for (int64_t j = 0; j < work->k; j++)
+        begin[j + 1] += begin[j];
+    for (int64_t e = 0; e < gathered->n; e++) {
+        const uint32_t at = begin[gathered->point[e]]++;
+
+        nearer->distance[at] = gathered->distance[e];
+        nearer->row[at] = gathered->row[e];
+    }
+    memmove(begin + 1, begin, (size_t)work->k * sizeof *begin);
+    begin[0] = 0;
+    return FKM_OK;
+}
+
+static fkm_status look_at_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
+                                struct gathered *gathered)
 {
     const struct fkmi_minima *minima = job->minima;
-    const int64_t first = block * minima->block, n = rows_of(minima, block);
-    const int64_t n_listed = list_rows(job, scratch, first, n);
-    double *gain = job->gain + block * job->pack->k;
-    unsigned any = 0;
+    const int64_t first = block * BLOCK, n_listed = list_rows(job, scratch, block);
+    int64_t n_left = 0;
 
-    for (int64_t j = 0; j < job->pack->k; j++)
-        gain[j] = 0;
+    gathered->n = 0;
     for (int64_t at = 0; at < n_listed && at < ROWS_AHEAD; at++)
         fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at], 0);
     for (int64_t at = 0; at < n_listed; at++) {
-        const int64_t i = first + scratch->listed[at];
-        const double held = minima->distance[i], weight = weight_of(minima, i), pull = counted(minima, held);
-        double distance[FKMI_MOST_TRIALS];
-        int32_t point[FKMI_MOST_TRIALS];
-        const int n_points = bits_of(minima->work->nearer[i], point);
-        unsigned nearer = 0;
-
         FKMI_TRY(check_at_row(minima, at));
+        FKMI_TRY(make_room(gathered, job->pack->k));
         if (at + ROWS_AHEAD < n_listed)
             fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at + ROWS_AHEAD], 0);
-        fkmi_direct_row(&scratch->direct, i);
-        fkmi_direct_distances(&scratch->direct, point, n_points, distance);
-        for (int p = 0; p < n_points; p++) {
-            const double d = beyond_same(minima, distance[p]);
-
-            if (d < held) {
-                nearer |= 1u << point[p];
-                gain[point[p]] += weight * (pull - counted(minima, d));
-            }
-        }
-        minima->work->nearer[i] = (uint16_t)nearer;
-        any |= nearer;
+        n_left += look_at_row(minima, scratch, block, scratch->listed[at], gathered);
     }
-    minima->work->any[block] = (uint16_t)any;
-    return FKM_OK;
+    minima->work->n_left[block] = n_left;
+    return keep(minima->work, block, gathered);
 }
 
-static fkm_status try_blocks(void *argument, int64_t begin, int64_t end, int thread)
+static fkm_status look_at_blocks(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct minima_job *job = argument;
     struct block_scratch scratch = scratch_of(job, thread);
 
     for (int64_t block = begin; block < end; block++)
-        FKMI_TRY(try_block(job, &scratch, block));
+        FKMI_TRY(look_at_block(job, &scratch, block, &job->minima->work->gathered[thread]));
     return FKM_OK;
 }
 
-static fkm_status minima_try(struct fkm_context *context, struct fkmi_minima *minima,
-                             const struct fkmi_pack *pack, const int64_t *drawn, double *gain)
+/* ---- bytes, where they are worth it */
+
+/* What a pair of a row and a point costs, about, in ns: of whole rows by bytes, and directly. Whole rows are made bytes
+ * once for all points of a look. */
+static double cost_of_whole(const struct fkmi_minima *minima, int64_t n_points)
 {
-    const struct fkmi_sketch *sketch = minima->work->sketch;
-    const size_t points_size = sketch ? fkmi_sketch_points_size(sketch, pack->k) : 0;
+    return (double)minima->rows.dim * (1.0 / 200 + 0.5 / (double)n_points);
+}
+
+static double cost_of_distance(const struct fkmi_minima *minima)
+{
+    return 10 + (double)minima->rows.dim / 12;
+}
+
+/* The share of pairs that directions may leave to be worth it. */
+static double most_left(struct fkm_context *context, const struct fkmi_minima *minima, int64_t n_points)
+{
+    if (!fkmi_sketch_possible_whole(context, &minima->work->space, &minima->rows))
+        return 0.5;
+    return fmin(cost_of_whole(minima, n_points) / cost_of_distance(minima), 0.5);
+}
+
+/* Directions, once they are worth it; until then, whole rows. */
+static fkm_status look_for_sketch(struct fkm_context *context, struct fkmi_minima *minima, int64_t n_points)
+{
+    struct fkmi_minima_work *work = minima->work;
+    const struct fkmi_space *space = &work->space;
+    const bool whole = fkmi_sketch_possible_whole(context, space, &minima->rows);
+    struct fkmi_sketch *sketch;
+
+    if (!fkmi_sketch_possible(context, space, &minima->rows))
+        return FKM_OK;
+    switch (work->wish.screening) {
+    case FKMI_SCREEN_NOTHING:
+        return FKM_OK;
+    case FKMI_SCREEN_SKETCH:
+        return work->sketch ? FKM_OK
+                            : fkmi_sketch_create(context, space, &minima->rows, NULL, 1, &work->sketch);
+    case FKMI_SCREEN_WHOLE:
+        return work->sketch || !whole
+                   ? FKM_OK
+                   : fkmi_sketch_create_whole(context, space, &minima->rows, &work->sketch);
+    default:
+        break;
+    }
+    if (minima->rows.n < LEAST_ROWS || work->n_taken < LEAST_POINTS)
+        return FKM_OK;
+    if ((!work->sketch || work->sketch->whole) && work->n_taken >= work->next_probe) {
+        work->next_probe = 2 * work->n_taken;
+        FKMI_TRY(fkmi_sketch_create(context, space, &minima->rows, minima->distance,
+                                    most_left(context, minima, n_points), &sketch));
+        if (sketch) {
+            fkmi_sketch_free(work->sketch);
+            work->sketch = sketch;
+        }
+    }
+    if (!work->sketch && whole)
+        FKMI_TRY(fkmi_sketch_create_whole(context, space, &minima->rows, &work->sketch));
+    return FKM_OK;
+}
+
+/* Directions that were worth it may be so no longer, once many points share the price of bytes of whole rows. */
+static void judge_sketch(struct fkm_context *context, struct fkmi_minima *minima)
+{
+    struct fkmi_minima_work *work = minima->work;
+    int64_t n_left = 0;
+
+    if (!work->sketch || work->sketch->whole || work->wish.screening != FKMI_SCREEN_IF_WORTH)
+        return;
+    for (int64_t block = 0; block < minima->n_blocks; block++)
+        n_left += work->n_left[block];
+    if ((double)n_left <=
+        1.5 * most_left(context, minima, work->k) * (double)minima->rows.n * (double)work->k)
+        return;
+    fkmi_sketch_free(work->sketch);
+    work->sketch = NULL;
+    work->next_probe = 2 * work->n_taken;
+}
+
+static fkm_status minima_look(struct fkm_context *context, struct fkmi_minima *minima,
+                              const struct fkmi_pack *pack, const int64_t *drawn)
+{
+    struct fkmi_minima_work *work = minima->work;
     struct minima_job job = {.minima = minima, .pack = pack};
-    struct fkmi_carve carve;
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    assert(pack->k <= FKMI_MOST_TRIALS && minima->work->n_taken > 0);
-    FKMI_TRY_GOTO(take_scratch(
-        context, &job, points_size + 128 + (size_t)(minima->n_blocks * pack->k) * sizeof(double), &memory));
-    carve =
-        (struct fkmi_carve){memory, job.scratch_per_thread * (size_t)fkmi_pool_threads_here(context->pool)};
-    job.gain = fkmi_carve(&carve, minima->n_blocks * pack->k, sizeof(double));
-    if (sketch)
-        fkmi_sketch_load_points(sketch, drawn, pack->k, fkmi_carve(&carve, (int64_t)points_size, 1),
-                                &job.points);
-    FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 1, try_blocks, &job));
-    for (int64_t j = 0; j < pack->k; j++) {
-        gain[j] = 0;
-        for (int64_t block = 0; block < minima->n_blocks; block++)
-            gain[j] += job.gain[block * pack->k + j];
+    assert(pack->k <= FKMI_MOST_TRIALS && work->n_taken > 0);
+    FKMI_TRY_GOTO(look_for_sketch(context, minima, pack->k));
+    work->k = pack->k;
+    FKMI_TRY_GOTO(take_scratch(context, &job, &memory));
+    if (work->sketch) {
+        struct block_scratch scratch = scratch_of(&job, 0);
+
+        fkmi_sketch_load_points(work->sketch, &minima->rows, drawn, &scratch.sketch, &job.points);
     }
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 1, look_at_blocks, &job));
+    judge_sketch(context, minima);
 done:
     fkmi_scratch_give(context, memory);
     return status;
 }
 
-/* Rows whose minimum the point lowers; the sketch of their panels follows. */
-static fkm_status take_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
-{
-    struct fkmi_minima *minima = job->minima;
-    struct fkmi_sketch *sketch = minima->work->sketch;
-    const int64_t first = block * minima->block, end = first + rows_of(minima, block);
-    const int64_t together = sketch ? sketch->tile->cols : end - first;
-    const uint16_t bit = (uint16_t)(1u << job->taken);
+/* ---- what a look found */
 
-    for (int64_t begin = first; begin < end; begin += together) {
-        bool changed = false;
-
-        for (int64_t i = begin; i < begin + together && i < end; i++) {
-            if (!(minima->work->nearer[i] & bit))
-                continue;
-            FKMI_TRY(check_at_row(minima, i));
-            fkmi_direct_row(&scratch->direct, i);
-            minima->distance[i] = beyond_same(minima, fkmi_direct_distance(&scratch->direct, job->taken));
-            changed = true;
-        }
-        if (changed && sketch)
-            fkmi_sketch_update(sketch, begin / together, minima->distance + begin);
-    }
-    sum_block(minima, block);
-    return FKM_OK;
-}
-
-static fkm_status take_blocks(void *argument, int64_t begin, int64_t end, int thread)
-{
-    const struct minima_job *job = argument;
-    struct block_scratch scratch = scratch_of(job, thread);
-
-    for (int64_t at = begin; at < end; at++)
-        FKMI_TRY(take_block(job, &scratch, job->minima->work->touched[at]));
-    return FKM_OK;
-}
-
-/* ---- the order of a sketch */
-
-static fkm_status sketch_panels(void *argument, int64_t begin, int64_t end, int thread)
-{
-    const struct fkmi_minima *minima = argument;
-    struct fkmi_sketch *sketch = minima->work->sketch;
-
-    (void)thread;
-    for (int64_t panel = begin; panel < end; panel++)
-        fkmi_sketch_update(sketch, panel, minima->distance + panel * sketch->tile->cols);
-    return FKM_OK;
-}
-
-static fkm_status sum_blocks(void *argument, int64_t begin, int64_t end, int thread)
-{
-    (void)thread;
-    for (int64_t block = begin; block < end; block++)
-        sum_block(argument, block);
-    return FKM_OK;
-}
-
-/* values[i] = values[places[i]], in place: cycle by cycle, places done with are marked by their complement. */
-static void permute(double *values, int64_t *places, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        const double first = values[i];
-        int64_t to = i;
-
-        if (places[i] < 0)
-            continue;
-        while (places[to] != i) {
-            const int64_t from = places[to];
-
-            places[to] = ~from;
-            values[to] = values[from];
-            to = from;
-        }
-        places[to] = ~i;
-        values[to] = first;
-    }
-    for (int64_t i = 0; i < n; i++)
-        places[i] = ~places[i];
-}
-
-static bool is_time_for_a_sketch(const struct fkmi_minima *minima)
+static double minima_gain(const struct fkmi_minima *minima, int64_t j)
 {
     const struct fkmi_minima_work *work = minima->work;
-    const int64_t n = work->n_taken;
+    double gain = 0;
 
-    if (work->sketch || !fkmi_sketch_possible(&work->space, &minima->rows))
-        return false;
-    if (work->wish.screening & FKMI_SCREEN_EARLY)
-        return true;
-    return minima->rows.n >= LEAST_ROWS && n >= LEAST_POINTS && (n & (n - 1)) == 0 && work->wish.k >= 2 * n;
+    for (int64_t block = 0; block < minima->n_blocks; block++) {
+        const uint32_t *begin = work->begin + block * (FKMI_MOST_TRIALS + 1) + j;
+        const struct nearer *nearer = &work->nearer[block];
+
+        for (uint32_t e = begin[0]; e < begin[1]; e++) {
+            const int64_t i = block * BLOCK + nearer->row[e];
+            const double held = minima->distance[i], d = nearer->distance[e];
+
+            if (d < held)
+                gain += weight_of(minima, i) * (counted(minima, held) - counted(minima, d));
+        }
+    }
+    return gain;
 }
 
-/* Once a sketch is worth its price, rows take its order. */
-static fkm_status make_sketch(struct fkm_context *context, struct fkmi_minima *minima)
+static void minima_take(struct fkmi_minima *minima, int64_t j)
 {
     struct fkmi_minima_work *work = minima->work;
-    const bool early = work->wish.screening & FKMI_SCREEN_EARLY;
-    int64_t *places;
 
-    FKMI_TRY(fkmi_sketch_create(context, &work->space, &minima->rows, early ? NULL : minima->distance,
-                                &work->sketch, &places));
-    if (!work->sketch)
-        return FKM_OK;
-    work->order = places;
-    permute(minima->distance, places, minima->rows.n);
-    for (int64_t i = 0; i < minima->rows.n; i++)
-        places[i] = fkmi_row(&minima->rows, places[i]);
-    minima->rows.order = work->order;
-    minima->block = FKMI_MINIMA_BLOCK;
-    minima->n_blocks = (minima->rows.n - 1) / minima->block + 1;
-    FKMI_TRY(fkmi_parallel(context->pool, work->sketch->n_panels, PANELS_AT_ONCE, sketch_panels, minima));
-    return fkmi_parallel(context->pool, minima->n_blocks, 1, sum_blocks, minima);
-}
+    for (int64_t block = 0; block < minima->n_blocks; block++) {
+        const uint32_t *begin = work->begin + block * (FKMI_MOST_TRIALS + 1) + j;
+        const struct nearer *nearer = &work->nearer[block];
 
-static fkm_status minima_take(struct fkm_context *context, struct fkmi_minima *minima,
-                              const struct fkmi_pack *pack, int64_t j)
-{
-    struct fkmi_minima_work *work = minima->work;
-    struct minima_job job = {.minima = minima, .pack = pack, .taken = j};
-    int64_t n_touched = 0;
-    void *memory = NULL;
-    fkm_status status = FKM_OK;
+        for (uint32_t e = begin[0]; e < begin[1]; e++) {
+            double *held = &minima->distance[block * BLOCK + nearer->row[e]];
 
-    FKMI_TRY_GOTO(take_scratch(context, &job, 0, &memory));
-    if (work->n_taken == 0) /* the first point lowers all that count */
-        for (int64_t i = 0; i < minima->rows.n; i++)
-            work->nearer[i] = (uint16_t)(minima->distance[i] > 0 ? 1u << j : 0u);
-    for (int64_t block = 0; block < minima->n_blocks; block++)
-        if (work->n_taken == 0 || work->any[block] >> j & 1)
-            work->touched[n_touched++] = block;
-    FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_touched,
-                                n_touched <= TOUCHED_TOGETHER ? TOUCHED_TOGETHER : 1, take_blocks, &job));
+            *held = nearer->distance[e] < *held ? nearer->distance[e] : *held;
+        }
+    }
     work->n_taken++;
-    if (is_time_for_a_sketch(minima))
-        FKMI_TRY_GOTO(make_sketch(context, minima));
-done:
-    fkmi_scratch_give(context, memory);
-    return status;
 }
 
 /* ---- the beginning and the end */
+
+static fkm_status measure_blocks(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct minima_job *job = argument;
+    struct fkmi_minima *minima = job->minima;
+    struct block_scratch scratch = scratch_of(job, thread);
+
+    for (int64_t i = begin * BLOCK; i < end * BLOCK && i < minima->rows.n; i++) {
+        FKMI_TRY(check_at_row(minima, i));
+        if (!(minima->distance[i] > 0))
+            continue;
+        fkmi_direct_row(&scratch.direct, i);
+        minima->distance[i] = beyond_same(minima, fkmi_direct_distance(&scratch.direct, 0));
+    }
+    return FKM_OK;
+}
+
+static fkm_status minima_start(struct fkm_context *context, struct fkmi_minima *minima,
+                               const struct fkmi_pack *pack)
+{
+    struct minima_job job = {.minima = minima, .pack = pack};
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY_GOTO(take_scratch(context, &job, &memory));
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 1, measure_blocks, &job));
+    minima->work->n_taken = 1;
+    FKMI_TRY_GOTO(minima_settle(context, minima));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}
 
 static void count_entries(const struct fkmi_minima *minima)
 {
@@ -464,7 +561,7 @@ static void count_entries(const struct fkmi_minima *minima)
     for (int64_t block = 0; fkmi_rows_sparse(rows) && block < minima->n_blocks; block++) {
         int64_t sum = 0;
 
-        for (int64_t i = block * minima->block; i < block * minima->block + rows_of(minima, block); i++) {
+        for (int64_t i = block * BLOCK; i < block * BLOCK + rows_of(minima, block); i++) {
             const int64_t row = fkmi_row(rows, i), entries = rows->indptr[row + 1] - rows->indptr[row];
 
             sum += entries;
@@ -479,28 +576,37 @@ static fkm_status start_blocks(void *argument, int64_t begin, int64_t end, int t
     struct fkmi_minima *minima = argument;
 
     (void)thread;
-    for (int64_t block = begin; block < end; block++) {
-        for (int64_t i = block * minima->block; i < block * minima->block + rows_of(minima, block); i++)
-            minima->distance[i] =
-                weight_of(minima, i) > 0 && fkmi_row_scale(&minima->rows, &minima->work->space, i) > 0 ? 1
-                                                                                                       : 0;
-        sum_block(minima, block);
-    }
+    for (int64_t i = begin * BLOCK; i < end * BLOCK && i < minima->rows.n; i++)
+        minima->distance[i] =
+            weight_of(minima, i) > 0 && fkmi_row_scale(&minima->rows, &minima->work->space, i) > 0 ? 1 : 0;
     return FKM_OK;
+}
+
+static void free_work(struct fkmi_minima_work *work, int64_t n_blocks)
+{
+    for (int64_t block = 0; work->nearer && block < n_blocks; block++) {
+        fkmi_free(work->nearer[block].distance);
+        fkmi_free(work->nearer[block].row);
+    }
+    for (int t = 0; work->gathered && t < work->n_gathered; t++) {
+        fkmi_free(work->gathered[t].distance);
+        fkmi_free(work->gathered[t].row);
+        fkmi_free(work->gathered[t].point);
+    }
+    fkmi_sketch_free(work->sketch);
+    fkmi_free(work->nearer);
+    fkmi_free(work->begin);
+    fkmi_free(work->n_left);
+    fkmi_free(work->gathered);
+    fkmi_free(work);
 }
 
 static void minima_free(struct fkmi_minima *minima)
 {
     if (!minima)
         return;
-    if (minima->work) {
-        fkmi_sketch_free(minima->work->sketch);
-        fkmi_free(minima->work->order);
-        fkmi_free(minima->work->nearer);
-        fkmi_free(minima->work->any);
-        fkmi_free(minima->work->touched);
-    }
-    fkmi_free(minima->work);
+    if (minima->work)
+        free_work(minima->work, minima->n_blocks);
     fkmi_free(minima->distance);
     fkmi_free(minima->sum);
     fkmi_free(minima);
@@ -515,19 +621,22 @@ static fkm_status minima_create(struct fkm_context *context, const struct fkmi_s
     fkm_status status = FKM_OK;
 
     FKMI_TRY_GOTO(fkmi_alloc(&minima, 1, sizeof *minima));
+    minima->rows = *rows;
+    minima->block = BLOCK;
+    minima->n_blocks = (rows->n - 1) / BLOCK + 1;
     FKMI_TRY_GOTO(fkmi_alloc(&minima->work, 1, sizeof *minima->work));
     work = minima->work;
-    *work = (struct fkmi_minima_work){.space = *space, .wish = *wish};
-    minima->rows = *rows;
-    minima->block = SMALL_BLOCK;
-    minima->n_blocks = (rows->n - 1) / minima->block + 1;
+    *work = (struct fkmi_minima_work){
+        .space = *space, .wish = *wish, .n_gathered = fkmi_pool_threads(context->pool)};
     FKMI_TRY_GOTO(fkmi_alloc(&minima->distance, rows->n, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&minima->sum, minima->n_blocks, sizeof(double)));
-    FKMI_TRY_GOTO(fkmi_alloc(&work->nearer, rows->n, sizeof *work->nearer));
-    FKMI_TRY_GOTO(fkmi_alloc(&work->any, minima->n_blocks, sizeof *work->any));
-    FKMI_TRY_GOTO(fkmi_alloc(&work->touched, minima->n_blocks, sizeof *work->touched));
+    FKMI_TRY_GOTO(fkmi_alloc(&work->nearer, minima->n_blocks, sizeof *work->nearer));
+    FKMI_TRY_GOTO(fkmi_alloc(&work->begin, minima->n_blocks * (FKMI_MOST_TRIALS + 1), sizeof *work->begin));
+    FKMI_TRY_GOTO(fkmi_alloc(&work->n_left, minima->n_blocks, sizeof *work->n_left));
+    FKMI_TRY_GOTO(fkmi_alloc(&work->gathered, work->n_gathered, sizeof *work->gathered));
     count_entries(minima);
-    FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 1, start_blocks, minima));
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 16, start_blocks, minima));
+    FKMI_TRY_GOTO(minima_settle(context, minima));
     *out = minima;
     minima = NULL;
 done:
@@ -535,4 +644,5 @@ done:
     return status;
 }
 
-const struct fkmi_minima_family fkmi_minima_cpu = {minima_create, minima_try, minima_take, minima_free};
+const struct fkmi_minima_family fkmi_minima_cpu = {minima_create, minima_start,  minima_look, minima_gain,
+                                                   minima_take,   minima_settle, minima_free};

@@ -12,8 +12,8 @@ static struct fkmi_space space_of(const struct field *f)
     return fkmi_state_space(&f->state, f->wish.metric);
 }
 
-static fkm_status seed(const struct field *f, int64_t k, uint64_t random, unsigned screening, double *points,
-                       int64_t *found)
+static fkm_status seed(const struct field *f, int64_t k, uint64_t random, enum fkmi_screening screening,
+                       double *points, int64_t *found)
 {
     const struct fkmi_space space = space_of(f);
 
@@ -22,9 +22,6 @@ static fkm_status seed(const struct field *f, int64_t k, uint64_t random, unsign
 }
 
 /* ---- a step, in f64 */
-
-/* Row of the field at place i of a view of it. */
-static int64_t row_at(const struct fkmi_minima *minima, int64_t i) { return fkmi_row(&minima->rows, i); }
 
 static double naive_pull(const struct field *f, int64_t row, double distance)
 {
@@ -39,63 +36,65 @@ static double naive_to(const struct field *f, int64_t row, const double *point)
                           f->mask ? f->mask + row * dim : NULL, dim);
 }
 
-/* Tries and takes rows, and compares gains, distances and sums. */
-static void check_steps(struct field_wish wish, unsigned screening)
+/* Looks at rows, takes some of them, and compares gains, distances and sums. */
+static void check_steps(struct field_wish wish, enum fkmi_screening screening)
 {
-    enum { STEPS = 12, TRIALS = 5 };
+    enum { LOOKS = 8, TAKEN = 3, MOST = 40 };
     struct field f;
     const struct fkmi_minima_family *family;
-    const struct fkmi_minima_wish settings = {.k = STEPS, .screening = screening};
+    const struct fkmi_minima_wish settings = {.k = LOOKS * TAKEN, .screening = screening};
     struct fkmi_minima *minima;
     struct fkmi_pack *pack = NULL;
     struct fkmi_space space;
     struct naive_random random = {wish.seed + 1};
-    double *points, *held, gain[TRIALS];
-    int64_t best = 0, drawn[TRIALS];
+    double *points, *held;
+    int64_t drawn[MOST];
 
     field_make(&f, wish);
     space = space_of(&f);
     family = f.context->backend->minima;
-    points = calloc((size_t)(TRIALS * wish.dim), sizeof *points);
+    points = calloc((size_t)(MOST * wish.dim), sizeof *points);
     held = calloc((size_t)wish.n, sizeof *held);
-    for (int i = 0; i < wish.n; i++)
-        held[i] = 1;
     CHECK_OK(family->create(f.context, &space, &f.rows, &settings, &minima));
-    for (int step = 0; step < STEPS; step++) {
-        const int n_points = step == 0 ? 1 : TRIALS;
-        double sum = 0, expected = 0, lowered[TRIALS] = {0};
+    memcpy(points, f.loaded + 5 * wish.dim, (size_t)wish.dim * sizeof *points);
+    CHECK_OK(f.context->backend->pack(f.context, &space, FKM_DTYPE_F64, points, 1, wish.mask, &pack));
+    CHECK_OK(family->start(f.context, minima, pack));
+    for (int row = 0; row < wish.n; row++)
+        held[row] = naive_to(&f, row, points);
+    for (int look = 0; look < LOOKS; look++) {
+        const int n_points = look == 0 ? 1 : look % 2 ? MOST : 7;
+        double sum = 0, expected = 0;
 
-        for (int64_t i = 0; i < wish.n; i++) { /* what stands before the step */
-            const int64_t row = row_at(minima, i);
-            CHECK_NEAR(field_weight(&f, row) > 0 ? held[row] : 0, minima->distance[i],
+        for (int p = 0; p < n_points; p++) {
+            drawn[p] = naive_below(&random, wish.n);
+            memcpy(points + p * wish.dim, f.loaded + drawn[p] * wish.dim, (size_t)wish.dim * sizeof *points);
+        }
+        CHECK_OK(
+            f.context->backend->pack(f.context, &space, FKM_DTYPE_F64, points, n_points, wish.mask, &pack));
+        CHECK_OK(family->settle(f.context, minima));
+        for (int64_t row = 0; row < wish.n; row++) { /* what stands before the look */
+            CHECK_NEAR(field_weight(&f, row) > 0 ? held[row] : 0, minima->distance[row],
                        1e-9 * (1 + held[row]));
             expected += naive_pull(&f, row, held[row]);
         }
         for (int64_t b = 0; b < minima->n_blocks; b++)
             sum += minima->sum[b];
         CHECK_NEAR(expected, sum, 1e-9 * expected);
-        for (int p = 0; p < n_points; p++) {
-            drawn[p] = naive_below(&random, wish.n);
-            memcpy(points + p * wish.dim, f.loaded + row_at(minima, drawn[p]) * wish.dim,
-                   (size_t)wish.dim * sizeof *points);
-        }
-        CHECK_OK(
-            f.context->backend->pack(f.context, &space, FKM_DTYPE_F64, points, n_points, wish.mask, &pack));
-        if (step > 0) {
-            CHECK_OK(family->try(f.context, minima, pack, drawn, gain));
+        CHECK_OK(family->look(f.context, minima, pack, drawn));
+        for (int taken = 0; taken < TAKEN; taken++) { /* gains go by what was taken since */
+            const int best = taken * 11 % n_points;
+
+            for (int p = 0; p < n_points; p++) {
+                double lowered = 0;
+
+                for (int64_t row = 0; row < wish.n; row++)
+                    lowered += naive_pull(&f, row, held[row]) -
+                               naive_pull(&f, row, fmin(naive_to(&f, row, points + p * wish.dim), held[row]));
+                CHECK_NEAR(lowered, family->gain(minima, p), 1e-9 * expected);
+            }
+            family->take(minima, best);
             for (int64_t row = 0; row < wish.n; row++)
-                for (int p = 0; p < n_points; p++) {
-                    const double d = naive_to(&f, row, points + p * wish.dim);
-                    lowered[p] += naive_pull(&f, row, held[row]) - naive_pull(&f, row, fmin(d, held[row]));
-                }
-            for (int p = 0; p < n_points; p++)
-                CHECK_NEAR(lowered[p], gain[p], 1e-9 * expected);
-        }
-        best = step % n_points;
-        CHECK_OK(family->take(f.context, minima, pack, best));
-        for (int64_t row = 0; row < wish.n; row++) {
-            const double d = naive_to(&f, row, points + best * wish.dim);
-            held[row] = step == 0 ? d : fmin(d, held[row]);
+                held[row] = fmin(naive_to(&f, row, points + best * wish.dim), held[row]);
         }
     }
     family->free(minima);
@@ -115,7 +114,7 @@ TEST(minima_gains_and_sums_are_those_of_plain_loops)
             struct field_wish sparse = wish;
 
             check_steps(wish, FKMI_SCREEN_IF_WORTH);
-            check_steps(wish, FKMI_SCREEN_EARLY);
+            check_steps(wish, FKMI_SCREEN_SKETCH);
             sparse.csr = true;
             sparse.mask = false;
             if (metric != FKM_METRIC_COSINE) /* some sparse rows are empty: no direction */
@@ -153,25 +152,29 @@ TEST(ruling_distances_out_changes_no_bit)
     for (int kind = 0; kind < 7; kind++)
         for (int at = 0; at < 5; at++)
             for (int metric = 0; metric < 2; metric++) /* cosine, euclidean */
-                for (int narrow = 0; narrow < 2; narrow++) {
-                    const unsigned screening =
-                        (kind + at + narrow) % 3 ? FKMI_SCREEN_EARLY : FKMI_SCREEN_IF_WORTH;
-                    const struct field_wish wish = {
-                        FIELD_WISH,       .metric = (fkm_metric)metric,
-                        .n = 2100,        .dim = dims[at],
-                        .classes = 7,     .spread = 8,
-                        .k = 1,           .dtype = narrow ? FKM_DTYPE_F32 : FKM_DTYPE_F64,
-                        .weight = at % 2, .feature_weights = kind % 2,
-                        .threads = 2};
+                for (int narrow = 0; narrow < 3; narrow++) {
+                    static const fkm_dtype halves[] = {FKM_DTYPE_F16, FKM_DTYPE_BF16};
+                    const bool half = narrow == 2 && kind != 2 && kind != 5; /* too large for f16 */
+                    const fkm_dtype dtype = narrow == 0 ? FKM_DTYPE_F64
+                                            : half      ? halves[at % 2]
+                                                        : FKM_DTYPE_F32;
+                    const enum fkmi_screening screening = (enum fkmi_screening)((kind + at + narrow) % 3);
+                    const struct field_wish wish = {FIELD_WISH,       .metric = (fkm_metric)metric,
+                                                    .n = 2100,        .dim = dims[at],
+                                                    .classes = 7,     .spread = 8,
+                                                    .k = 1,           .dtype = dtype,
+                                                    .weight = at % 2, .feature_weights = kind % 2,
+                                                    .threads = 2};
                     struct field f;
                     int64_t n_with, n_without;
 
                     field_make(&f, wish);
                     spoil(&f, kind);
                     CHECK_OK(seed(&f, K, 5, screening, with, &n_with));
-                    CHECK_OK(seed(&f, K, 5, screening | FKMI_SCREEN_NOTHING, without, &n_without));
+                    CHECK_OK(seed(&f, K, 5, FKMI_SCREEN_NOTHING, without, &n_without));
                     CHECK_INT(n_without, n_with);
-                    if (kind == 0 || (kind == 1 && metric == 1)) /* others can point the same way */
+                    if (narrow < 2 && /* others can point the same way, or leave their type */
+                        (kind == 0 || (kind == 1 && metric == 1)))
                         CHECK_INT(kind == 0 ? K : 50, n_with);
                     CHECK(memcmp(with, without, (size_t)(n_with * dims[at]) * (narrow ? 4 : 8)) == 0);
                     field_free(&f);
@@ -200,28 +203,113 @@ TEST(sparse_rows_are_ruled_out_by_scores_without_a_difference)
 
 TEST(threads_do_not_change_seeds_by_sketches)
 {
-    double first[40 * 12], points[40 * 12];
+    double first[60 * 12], points[60 * 12];
 
-    for (int threads = 1; threads <= 4; threads++) {
-        struct field f;
-        int64_t found;
+    for (enum fkmi_screening screening = FKMI_SCREEN_IF_WORTH; screening <= FKMI_SCREEN_NOTHING; screening++)
+        for (int threads = 1; threads <= 16; threads = threads < 4 ? threads + 1 : 2 * threads) {
+            struct field f;
+            int64_t found;
 
-        field_make(&f,
-                   (struct field_wish){FIELD_WISH, .n = 5000, .dim = 12, .weight = true, .threads = threads});
-        CHECK_OK(seed(&f, 40, 2, FKMI_SCREEN_EARLY, points, &found));
-        CHECK_INT(40, found);
-        if (threads == 1)
-            memcpy(first, points, sizeof first);
-        CHECK(memcmp(first, points, sizeof first) == 0);
-        field_free(&f);
+            field_make(&f, (struct field_wish){FIELD_WISH, .n = 5000, .dim = 12, .weight = true,
+                                               .threads = threads});
+            CHECK_OK(seed(&f, 60, 2, screening, points, &found));
+            CHECK_INT(60, found);
+            if (threads == 1 && screening == FKMI_SCREEN_IF_WORTH)
+                memcpy(first, points, sizeof first);
+            CHECK(memcmp(first, points, sizeof first) == 0);
+            field_free(&f);
+        }
+}
+
+/* ---- rows drawn ahead */
+
+static int64_t draw(const double *pull, int64_t n, struct naive_random *random)
+{
+    double total = 0, place;
+
+    for (int64_t i = 0; i < n; i++)
+        total += pull[i];
+    place = naive_uniform(random) * total;
+    for (int64_t i = 0; i < n; i++) {
+        if (place < pull[i])
+            return i;
+        place -= pull[i];
     }
+    return n - 1;
+}
+
+/* The potential that greedy k-means++ leaves, step by step, each candidate drawn from what the step before left. */
+static double naive_greedy(const struct field *f, int64_t k, struct naive_random *random)
+{
+    enum { N = 300 };
+    const int n_candidates = 2 + (int)log((double)k), dim = f->wish.dim;
+    double held[N], total = 0;
+    int64_t best = naive_below(random, N);
+
+    for (int i = 0; i < N; i++)
+        held[i] = naive_to(f, i, f->loaded + best * dim);
+    for (int64_t step = 1; step < k; step++) {
+        double most = -1;
+        int64_t drawn[16];
+
+        for (int c = 0; c < n_candidates; c++)
+            drawn[c] = draw(held, N, random);
+        for (int c = 0; c < n_candidates; c++) {
+            double gain = 0;
+
+            for (int i = 0; i < N; i++)
+                gain += held[i] - fmin(held[i], naive_to(f, i, f->loaded + drawn[c] * dim));
+            if (gain > most) {
+                most = gain;
+                best = drawn[c];
+            }
+        }
+        for (int i = 0; i < N; i++)
+            held[i] = fmin(held[i], naive_to(f, i, f->loaded + best * dim));
+    }
+    for (int i = 0; i < N; i++)
+        total += held[i];
+    return total;
+}
+
+/* Drawing ahead changes no probability: means over many runs, against steps one by one. */
+TEST(rows_drawn_ahead_are_as_good_as_rows_drawn_in_time)
+{
+    enum { RUNS = 250, K = 60, N = 300, DIM = 4 };
+    struct field f;
+    struct naive_random random = {77};
+    double points[K * DIM], sum[2] = {0}, square[2] = {0}, spread;
+
+    field_make(&f, (struct field_wish){FIELD_WISH, .n = N, .dim = DIM, .classes = 40, .spread = 9});
+    for (uint64_t run = 0; run < RUNS; run++)
+        for (int naive = 0; naive < 2; naive++) {
+            double potential = 0;
+            int64_t found = K;
+
+            if (naive)
+                potential = naive_greedy(&f, K, &random);
+            else
+                CHECK_OK(seed(&f, K, run, FKMI_SCREEN_IF_WORTH, points, &found));
+            for (int64_t i = 0; i < N && !naive; i++) {
+                double least = INFINITY;
+                for (int64_t j = 0; j < found; j++)
+                    least = fmin(least, naive_to(&f, i, points + j * DIM));
+                potential += least;
+            }
+            sum[naive] += potential / RUNS;
+            square[naive] += potential * potential / RUNS;
+        }
+    spread = sqrt((square[0] - sum[0] * sum[0] + square[1] - sum[1] * sum[1]) / RUNS);
+    CHECK(spread < 0.02 * sum[1]); /* or it would show nothing */
+    CHECK_NEAR(sum[1], sum[0], 4 * spread);
+    field_free(&f);
 }
 
 /* ---- ends */
 
 TEST(there_may_be_one_row_and_more_seeds_than_rows)
 {
-    for (unsigned screening = 0; screening < 2; screening++)
+    for (enum fkmi_screening screening = FKMI_SCREEN_IF_WORTH; screening <= FKMI_SCREEN_NOTHING; screening++)
         for (int n = 1; n <= 70; n += 23) {
             struct field f;
             double points[80 * 5];
@@ -244,7 +332,7 @@ TEST(a_failed_allocation_of_a_sketch_is_reported)
     field_make(&f, (struct field_wish){FIELD_WISH, .n = 300, .dim = 30, .feature_weights = true});
     do {
         (void)fkmi_memory_fail(n, 0);
-        status = seed(&f, 20, 1, FKMI_SCREEN_EARLY, points, &found);
+        status = seed(&f, 20, 1, FKMI_SCREEN_SKETCH, points, &found);
         (void)fkmi_memory_fail(0, 0);
         CHECK(status == FKM_OK || status == FKM_ENOMEM);
     } while (status != FKM_OK && n++ < 300);
@@ -268,7 +356,7 @@ static fkm_status seed_class(void *job, int64_t begin, int64_t end, int thread)
     (void)begin;
     (void)end;
     (void)thread;
-    return seed(job, 40, 2, FKMI_SCREEN_EARLY, points, &found);
+    return seed(job, 40, 2, FKMI_SCREEN_SKETCH, points, &found);
 }
 
 TEST(seeding_stops_when_asked_to)
