@@ -31,6 +31,7 @@ typedef double real_64;
 #define BITS 32
 #include "kernels/metrics.inl.h"
 #include "kernels/screen.inl.h"
+#include "kernels/screen_peaks.inl.h"
 #include "kernels/vector.inl.h"
 #define DTYPE  f32
 #define STORED float
@@ -121,5 +122,7 @@ const struct fkmi_kernels
                       .offset = BYTE_OFFSET,
                       .quantise = NAME(quantise),
                       .screen = NAME(screen),
-                      .reaches = NAME(reaches)},
+                      .reaches = NAME(reaches),
+                      .peaks = NAME(screen_peaks),
+                      .place = NAME(screen_place)},
 };

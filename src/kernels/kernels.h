@@ -109,6 +109,12 @@ struct fkmi_byte_tile {
      * at most 2^24. */
     bool (*reaches)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads,
                     const struct fkmi_byte_rows *rows, float unit);
+    /* the same scores, all of them; peaks[r * cols + j] becomes the larger of itself and of the score there */
+    void (*peaks)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads, const float *row_scale,
+                  float *scores, float *peaks);
+    /* At least m of one row's cols values are at least the result, which is the m-th largest when no two are equal;
+     * -inf for m > cols. */
+    float (*place)(const float *values, int64_t m);
 };
 
 struct fkmi_kernels {

@@ -65,6 +65,11 @@ FKMI_INLINE double v32_sum(v32 a)
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return (double)_mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
 }
+FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are below top, else of other */
+{
+    return _mm256_blendv_ps(other, a, _mm256_cmp_ps(a, v32_set1(top), _CMP_LT_OQ));
+}
+FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm256_max_ps(a, b); }
 FKMI_INLINE float v32_peak(v32 a, v32 b) /* of all lanes */
 {
     const __m256 c = _mm256_max_ps(a, b);
@@ -121,7 +126,6 @@ FKMI_INLINE v8 v8_sub(v8 a, v8 b) { return _mm256_sub_epi32(a, b); }
 FKMI_INLINE v8 v8_and(v8 a, v8 b) { return _mm256_and_si256(a, b); }
 FKMI_INLINE bool v8_all_negative(v8 a) { return _mm256_movemask_ps(_mm256_castsi256_ps(a)) == 0xff; }
 FKMI_INLINE v32 v32_min(v32 a, v32 b) { return _mm256_min_ps(a, b); }
-FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm256_max_ps(a, b); }
 /* n <= 8 integers of -128 .. 127, stored as bytes; their sum */
 FKMI_INLINE int32_t v32_store_bytes(int8_t *p, v32 x, int64_t n)
 {

@@ -54,6 +54,11 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return _mm512_mask_mov_ps(above, _mm512_cmp_ps_mask(a, v32_zero(), _CMP_LT_OQ), v32_set1(-1.0f));
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)_mm512_reduce_add_ps(a); }
+FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are below top, else of other */
+{
+    return _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask(a, v32_set1(top), _CMP_LT_OQ), a);
+}
+FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm512_max_ps(a, b); }
 FKMI_INLINE float v32_peak(v32 a, v32 b)
 {
     return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
@@ -114,7 +119,6 @@ FKMI_INLINE v8 v8_sub(v8 a, v8 b) { return _mm512_sub_epi32(a, b); }
 FKMI_INLINE v8 v8_and(v8 a, v8 b) { return _mm512_and_si512(a, b); }
 FKMI_INLINE bool v8_all_negative(v8 a) { return _mm512_movepi32_mask(a) == 0xffffu; }
 FKMI_INLINE v32 v32_min(v32 a, v32 b) { return _mm512_min_ps(a, b); }
-FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm512_max_ps(a, b); }
 /* n <= 16 integers of -128 .. 127, stored as bytes; their sum */
 FKMI_INLINE int32_t v32_store_bytes(int8_t *p, v32 x, int64_t n)
 {

@@ -80,10 +80,19 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return (v32)(((a > 0) & (v32_bits)v32_set1(1.0f)) | ((a < 0) & (v32_bits)v32_set1(-1.0f)));
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)((a[0] + a[2]) + (a[1] + a[3])); }
-FKMI_INLINE float v32_peak(v32 a, v32 b) /* of all lanes */
+FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are below top, else of other */
+{
+    const v32_bits below = a < top;
+    return (v32)(((v32_bits)a & below) | ((v32_bits)other & ~below));
+}
+FKMI_INLINE v32 v32_max(v32 a, v32 b)
 {
     const v32_bits larger = a > b;
-    const v32 c = (v32)(((v32_bits)a & larger) | ((v32_bits)b & ~larger));
+    return (v32)(((v32_bits)a & larger) | ((v32_bits)b & ~larger));
+}
+FKMI_INLINE float v32_peak(v32 a, v32 b) /* of all lanes */
+{
+    const v32 c = v32_max(a, b);
     const float low = c[0] > c[1] ? c[0] : c[1], high = c[2] > c[3] ? c[2] : c[3];
     return low > high ? low : high;
 }
@@ -154,11 +163,6 @@ FKMI_INLINE v32 v32_min(v32 a, v32 b) /* b where a is NaN */
 {
     const v32_bits less = a < b;
     return (v32)(((v32_bits)a & less) | ((v32_bits)b & ~less));
-}
-FKMI_INLINE v32 v32_max(v32 a, v32 b)
-{
-    const v32_bits more = a > b;
-    return (v32)(((v32_bits)a & more) | ((v32_bits)b & ~more));
 }
 /* n <= 4 integers of -128 .. 127, stored as bytes; their sum */
 FKMI_INLINE int32_t v32_store_bytes(int8_t *p, v32 x, int64_t n)

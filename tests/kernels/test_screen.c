@@ -448,6 +448,7 @@ TEST(tiles_of_bytes_add_up_exactly)
             int8_t *p = room(cols * quads, 4);
             int32_t start[64] = {0};
             float scale[64], bias[64], scores[32 * 64], row_scale[64] = {0}, threshold[64], zeros[64] = {0};
+            float all_scores[32 * 64], peaks[32 * 64];
             uint32_t lanes[32] = {0}, hit;
             const struct fkmi_byte_panel panel = {.bytes = p,
                                                   .start = start,
@@ -484,6 +485,13 @@ TEST(tiles_of_bytes_add_up_exactly)
                 threshold[r] = r == 0 ? INFINITY : r == 1 ? -INFINITY : 100;
             }
             hit = tile->screen(x, &panel, quads, &facts, scores, lanes);
+            for (int i = 0; i < rows * cols; i++)
+                peaks[i] = i % 3 ? -INFINITY : 50;
+            tile->peaks(x, &panel, quads, row_scale, all_scores, peaks);
+            for (int i = 0; i < rows * cols; i++) {
+                CHECK(peaks[i] == (i % 3 || all_scores[i] > 50 ? all_scores[i] : 50));
+                CHECK(!(hit >> i / cols & 1) || memcmp(&scores[i], &all_scores[i], sizeof *scores) == 0);
+            }
             for (int r = 0; r < rows; r++)
                 for (int j = 0; j < cols; j++) {
                     int64_t sum = 0;
@@ -496,15 +504,43 @@ TEST(tiles_of_bytes_add_up_exactly)
                                        (double)bias[j]);
                     CHECK(expected <= threshold[r] + 1 || (lanes[r] >> j & 1));
                     CHECK(expected >= threshold[r] - 1 || !(lanes[r] >> j & 1));
-                    if (hit >> r & 1)
-                        CHECK_NEAR((double)expected, (double)scores[r * cols + j],
-                                   fabs((double)expected) * 0x1p-23);
-                    else
+                    CHECK_NEAR((double)expected, (double)all_scores[r * cols + j],
+                               fabs((double)expected) * 0x1p-23);
+                    if (!(hit >> r & 1))
                         CHECK_INT(0, lanes[r]);
                 }
             free(x);
             free(p);
         }
+    }
+}
+
+TEST(at_least_so_many_values_are_as_large_as_a_place)
+{
+    const struct fkmi_kernels *tables[8];
+    const int n_tables = fkmi_kernels_all(tables, 8);
+    struct naive_random random = {56};
+
+    for (int table = 0; table < n_tables; table++) {
+        const struct fkmi_byte_tile *tile = &tables[table]->bytes;
+        float values[64];
+
+        for (int repeat = 0; repeat < 200; repeat++) {
+            const int64_t m = 1 + naive_below(&random, tile->cols);
+            const bool alike = repeat % 4 == 0;
+            float place;
+            int64_t n_least = 0, n_above = 0;
+
+            for (int j = 0; j < tile->cols; j++)
+                values[j] = alike ? (float)naive_below(&random, 5) : (float)naive_normal(&random);
+            place = tile->place(values, m);
+            for (int j = 0; j < tile->cols; j++) {
+                n_least += values[j] >= place;
+                n_above += values[j] > place;
+            }
+            CHECK(n_least >= m && (alike || n_above == m - 1));
+        }
+        CHECK(tile->place(values, tile->cols + 1) == -INFINITY);
     }
 }
 

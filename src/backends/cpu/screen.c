@@ -12,22 +12,36 @@
 
 #include "base/interrupt.h"
 
-#define LEAST_SQUARE 1e-24 /* as for tiles of floats */
+#define LEAST_SCORE  (-0x1p90f) /* what pads a panel scores less */
+#define LEAST_SQUARE 1e-24      /* as for tiles of floats */
 #define MOST_SQUARE  1e30
 /* What a row may cost beside its bytes before tiles of floats are cheaper, in about ns */
 #define WORK_OF_SCORE         4
 #define WORK_OF_DISTANCE(dim) (20 + (dim) / 16)
 #define WORK_TO_SAVE(k, dim)  ((k) * (dim) / 80)
+#define BYTES_PER_BLOCK       ((int64_t)1 << 19)
 #define PACKS_TO_SKIP         15 /* after prototypes for which the screen did not pay */
 #define MOST_PASSED           4  /* heads pay when they rule out one tile in so many */
 
 /* ---- rows */
 
+/* Of which the bytes, and the scores of a tile, stay in L2. */
+static int64_t panels_per_block(const struct fkmi_pack *pack)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const int64_t n_panels = (pack->k - 1) / tile->cols + 1,
+                  bytes = (int64_t)tile->cols * (pack->dim + 4 * tile->rows);
+    const int64_t fitting = BYTES_PER_BLOCK / bytes < 4 ? 4 : BYTES_PER_BLOCK / bytes;
+
+    return fitting < n_panels ? fitting : n_panels;
+}
+
 void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
-                       const struct fkmi_screen *screen, bool heads, int64_t n)
+                       const struct fkmi_screen *screen, bool heads, int64_t most, int64_t n)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const int64_t n_tiles = (n - 1) / tile->rows + 1, floats = n_tiles * tile->stride;
+    const int64_t scores = (int64_t)tile->rows * tile->cols;
 
     *cell = (struct fkmi_screen_cell){0};
     cell->left = fkmi_carve(carve, n, sizeof *cell->left);
@@ -36,10 +50,14 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
     cell->threshold = fkmi_carve(carve, floats, sizeof *cell->threshold);
     cell->reach = fkmi_carve(carve, floats, sizeof *cell->reach);
     cell->rest = fkmi_carve(carve, floats, sizeof *cell->rest);
-    cell->scores = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, sizeof *cell->scores);
+    cell->scores = fkmi_carve(carve, scores, sizeof *cell->scores);
     cell->staged = fkmi_carve(carve, pack->dim, sizeof *cell->staged);
     cell->x = fkmi_carve(carve, n_tiles * tile->rows * ((pack->dim + 3) / 4), 4);
     cell->bytes = fkmi_carve(carve, pack->dim + 4, 1);
+    if (!heads && most > 1) {
+        cell->block = fkmi_carve(carve, panels_per_block(pack) * scores, sizeof *cell->block);
+        cell->peaks = fkmi_carve(carve, n_tiles * scores, sizeof *cell->peaks);
+    }
     if (!heads)
         return;
     cell->numbers = fkmi_carve(carve, tile->rows * screen->head.width, sizeof *cell->numbers);
@@ -540,6 +558,91 @@ static bool may_reach(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
     return may;
 }
 
+/* ---- the several nearest
+ *
+ * A heap of candidates would rise slowly to the threshold that matters. So scores of a block of panels are kept, and
+ * the best of each lane: the m-th best lane holds the m-th best prototype, or nearly, and as m prototypes score at
+ * least as much, it rules out all but about m of them before any distance is computed. */
+
+/* What the peaks of a tile rule out; worst: the largest errors of all panels they come from. */
+static void raise_by_peaks(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
+                           const struct fkmi_byte_panel *worst)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+
+    for (int r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++) {
+        const int64_t i = t * tile->rows + r, at = t * tile->stride + r;
+        struct fkmi_screened *row = &cell->screened[i];
+        const double error =
+            row->reach * (double)worst->rest + row->rest * (double)worst->size + (double)worst->slack;
+        const float score = tile->place(cell->peaks + i * tile->cols, cell->most);
+
+        if (row->left || !(score > LEAST_SCORE))
+            continue;
+        raise_threshold(row, threshold_of_score(pack, row, (double)score - error));
+        set_threshold(cell, i, at);
+    }
+}
+
+static void screen_block(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
+                         int64_t begin, int64_t end, const struct fkmi_byte_panel *worst)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const struct fkmi_screen *screen = cell->screen;
+    const int64_t scores = (int64_t)tile->rows * tile->cols;
+    const uint8_t *x = cell->x + t * tile->rows * screen->n_quads * 4;
+    float *block = cell->block, least[32];
+    uint32_t lanes[32];
+
+    for (int64_t panel = begin; panel < end; panel++)
+        tile->peaks(x, &screen->panels[panel], screen->n_quads, cell->scale + t * tile->stride,
+                    block + (panel - begin) * scores, cell->peaks + t * scores);
+    raise_by_peaks(cell, pack, t, worst);
+    for (int64_t panel = begin; panel < end; panel++, block += scores) {
+        uint32_t hit;
+
+        for (int r = 0; r < tile->rows; r++)
+            least[r] = least_of(cell, &screen->panels[panel], t * tile->stride + r);
+        hit = pack->kernels->tile[FKM_DTYPE_F32].above(block, least, lanes);
+        for (; hit; hit &= hit - 1) {
+            const int r = __builtin_ctz(hit);
+            const int64_t i = t * tile->rows + r;
+
+            for (lanes[r] = lanes_allowed(cell, pack, i, panel, lanes[r]); lanes[r];
+                 lanes[r] &= lanes[r] - 1) {
+                const int lane = __builtin_ctz(lanes[r]);
+
+                offer(cell, pack, i, (double)block[r * tile->cols + lane], panel * tile->cols + lane);
+            }
+            set_threshold(cell, i, t * tile->stride + r);
+        }
+    }
+}
+
+static fkm_status screen_several(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles,
+                                 int64_t n_panels, int64_t most_work)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const int64_t per_block = panels_per_block(pack);
+    struct fkmi_byte_panel worst = {0};
+
+    for (int64_t at = 0; at < n_tiles * tile->rows * tile->cols; at++)
+        cell->peaks[at] = -INFINITY;
+    for (int64_t begin = 0; begin < n_panels && cell->work <= most_work; begin += per_block) {
+        const int64_t end = begin + per_block < n_panels ? begin + per_block : n_panels;
+
+        FKMI_TRY(fkmi_check_interrupt());
+        for (int64_t panel = begin; panel < end; panel++) {
+            worst.rest = fmaxf(worst.rest, cell->screen->panels[panel].rest);
+            worst.size = fmaxf(worst.size, cell->screen->panels[panel].size);
+            worst.slack = fmaxf(worst.slack, cell->screen->panels[panel].slack);
+        }
+        for (int64_t t = 0; t < n_tiles; t++)
+            screen_block(cell, pack, t, begin, end, &worst);
+    }
+    return FKM_OK;
+}
+
 /* After more than a few cells for which bytes did not pay, the next ones and the next packs do without. */
 static void learn_from(const struct fkmi_screen_cell *cell, struct fkmi_screen *screen, bool paid)
 {
@@ -582,17 +685,20 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     load_rows(cell, pack);
     if (cell->near)
         FKMI_TRY(meet_homes(cell, pack, n_tiles));
-    for (int64_t panel = 0; panel < n_panels; panel++) {
+    else if (cell->most > 1)
+        FKMI_TRY(screen_several(cell, pack, n_tiles, n_panels, most_work));
+    for (int64_t panel = 0; (cell->near || cell->most == 1) && panel < n_panels && cell->work <= most_work;
+         panel++) {
         FKMI_TRY(fkmi_check_interrupt());
         for (int64_t t = 0; t < n_tiles; t++)
             if (!cell->near)
                 screen_tile(cell, pack, t, panel, panel == 0);
             else if (!is_home(cell, t, panel) && may_reach(cell, pack, t, panel))
                 screen_tile(cell, pack, t, panel, false);
-        if (cell->work > most_work) {
-            learn_from(cell, screen, false);
-            return give_up(cell);
-        }
+    }
+    if (cell->work > most_work) {
+        learn_from(cell, screen, false);
+        return give_up(cell);
     }
     for (int64_t i = 0; i < cell->n; i++) {
         if (cell->screened[i].left) {

@@ -56,6 +56,8 @@ struct fkmi_screen_cell {
     float *scale, *threshold, *reach, *rest, *scores, *staged;
     uint8_t *x;
     int8_t *bytes;
+    /* of several nearest: scores of a tile against a block of panels, and the best by lane */
+    float *block, *peaks;
     /* heads */
     float *numbers, *head_scale, *head_reach, *head_rest; /* of a tile; by tile; by row */
     int8_t *head_bytes;
@@ -63,8 +65,9 @@ struct fkmi_screen_cell {
     int32_t *homes; /* FKMI_SCREEN_HOMES by tile, -1 behind the last */
     int64_t n_tested, n_passed;
 };
+/* most: as it will be. */
 void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
-                       const struct fkmi_screen *screen, bool heads, int64_t n);
+                       const struct fkmi_screen *screen, bool heads, int64_t most, int64_t n);
 /* near[i] for rows begin .. end of the view; memory: fkmi_screen_near_size bytes, aligned. */
 size_t fkmi_screen_near_size(const struct fkmi_screen *screen, const struct fkmi_pack *pack);
 void fkmi_screen_find_near(struct fkmi_screen *screen, const struct fkmi_pack *pack,

@@ -316,12 +316,12 @@ static bool can_screen(const struct fkmi_pack *pack, const struct fkmi_rows *row
     return true;
 }
 
-/* A list of several nearest has a lower threshold, and fills with as many distances. */
+/* Several nearest need as many distances, whichever way they are found. */
 static bool is_worth(const struct fkmi_pack *pack, enum fkmi_scan_bytes wish, int64_t most)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const bool large = tile->least_k > 0 && pack->k / most >= tile->least_k &&
-                       pack->k / most * pack->dim >= tile->least_coordinates;
+    const bool large = tile->least_k > 0 && pack->k >= tile->least_k && pack->k >= 16 * most &&
+                       pack->k * pack->dim >= (most > 1 ? 2 : 1) * tile->least_coordinates;
 
     return (large || wish == FKMI_BYTES_MEASURED) && atomic_load(&pack->screen->n_skipped) == 0 &&
            atomic_load(&pack->ordered->n_skipped) == 0;
