@@ -80,6 +80,7 @@ struct fkmi_backend {
                              const struct fkmi_space *space, const int32_t *index, const double *factor,
                              int64_t k, double *sum, double *mass, double *ages);
     const struct fkmi_minima_family *minima; /* minima.h */
+    const struct fkmi_passes_family *passes; /* passes.h */
 };
 extern const struct fkmi_backend fkmi_backend_cpu;
 

@@ -86,6 +86,19 @@ static fkm_status gather_block(struct fkmi_cells *cells, struct fkm_context *con
                                    .index = push ? cells->pair_index : index,
                                    .distance = push ? cells->pair_distance : distance};
 
+    if (cells->passes && !push && !cells->softly) {
+        const struct fkmi_pass pass = {.pack = pack,
+                                       .kind = own,
+                                       .slot = slot,
+                                       .class_begin = state->class_begin,
+                                       .n_classes = state->n_classes,
+                                       .index = index,
+                                       .distance = distance,
+                                       .sum = cells->pull.sum,
+                                       .mass = cells->pull.mass};
+
+        return backend->passes->run(context, cells->passes, rows, &pass);
+    }
     FKMI_TRY(backend->scan(context, rows, pack, &scan));
     if (push) {
         for (int64_t i = 0; i < rows->n; i++) {
@@ -108,13 +121,13 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
                              const struct fkmi_rows *rows, const int32_t *slot)
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
+    const int64_t most = cells->passes && !cells->push.sum ? cells->n : cells->block;
 
     FKMI_TRY(clear_sums(&cells->pull, cells->k, cells->dim));
     FKMI_TRY(clear_sums(&cells->push, cells->k, cells->dim));
-    for (int64_t first = 0; first < cells->n; first += cells->block) {
+    for (int64_t first = 0; first < cells->n; first += most) {
         const int64_t left = cells->n - first;
-        const struct fkmi_rows block =
-            fkmi_rows_slice(rows, first, left < cells->block ? left : cells->block);
+        const struct fkmi_rows block = fkmi_rows_slice(rows, first, left < most ? left : most);
         FKMI_TRY(gather_block(cells, context, params, state, &space, pack, &block, slot + first, first));
     }
     fkmi_cells_total(cells, rows);

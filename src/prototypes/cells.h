@@ -3,6 +3,7 @@
 #ifndef FKMI_PROTOTYPES_CELLS_H
 #define FKMI_PROTOTYPES_CELLS_H
 
+#include "backends/passes.h"
 #include "prototypes/phase1.h"
 #include "prototypes/soft.h"
 
@@ -25,6 +26,7 @@ struct fkmi_cells {
     struct fkmi_sums pull, push;
     double weight, sum_distance; /* over rows with an index */
     double row_weight;           /* mean weight of a row that has one, 0 without any */
+    struct fkmi_passes *passes;  /* what passes know of the rows from one to the next, or NULL */
     bool softly;                 /* pull holds shares of rows (soft.h); there is no push then */
     struct fkmi_soft_room soft;
     /* room for one block of rows */

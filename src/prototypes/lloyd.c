@@ -203,6 +203,8 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
         if (max_iters - *n_passes <= pushes_left)
             begin_pushing(l);
         exchange_cells(l);
+        if (l->kept_index) /* passes begin from the last one's labels */
+            memcpy(l->cells.index, l->kept_index, (size_t)l->cells.n * sizeof *l->kept_index);
         status = pass(l, *n_passes + 1 == max_iters || (l->means && pushes_left == 1), &moved);
         if (status == FKM_EINTERRUPTED) {
             exchange_cells(l);
@@ -287,6 +289,9 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
     if (uninterruptible)
         fkmi_hold_interrupts();
     FKMI_TRY_GOTO(take_memory(&l, !uninterruptible, values && state->targets));
+    if (params->assignment == FKM_ASSIGN_HARD && max_iters > 1)
+        FKMI_TRY_GOTO(context->backend->passes->create(context, &l.space, rows, state->dtype, state->k,
+                                                       FKMI_BYTES_IF_WORTH, &l.cells.passes));
     FKMI_TRY_GOTO(run_passes(&l, max_iters, tol, after_pass, user, n_passes, &stopped));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
@@ -301,6 +306,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
 done:
     if (uninterruptible)
         fkmi_release_interrupts();
+    context->backend->passes->free(l.cells.passes);
     fkmi_phase1_free(work, context->backend); /* a model keeps no memory of the size of its rows */
     return status;
 }

@@ -319,6 +319,8 @@ static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells)
     /* The next pass finds index and distance anew: until then they are room of the right size. */
     static_assert(sizeof *s->cell_row == sizeof *cells->distance, "distances make room for rows");
     s->cell_row = (int64_t *)(void *)cells->distance;
+    if (cells->passes)
+        s->context->backend->passes->forget(cells->passes);
     FKMI_TRY(measure_cells(s, cells->index));
     FKMI_TRY(sort_rows(s, cells->index));
     rank(s->within, s->state->k, false, s->full, s->n_cells);

@@ -12,6 +12,7 @@
 
 #include "backends/cpu/scan.h"
 #include "backends/minima.h"
+#include "backends/passes.h"
 #include "base/cpu.h"
 #include "base/interrupt.h"
 
@@ -570,4 +571,5 @@ const struct fkmi_backend fkmi_backend_cpu = {
     .scan = fkmi_cpu_scan,
     .accumulate = fkmi_cpu_accumulate,
     .minima = &fkmi_minima_cpu,
+    .passes = &fkmi_passes_cpu,
 };

@@ -1,0 +1,75 @@
+/* near.h — the rows of one cell and the few prototypes near enough to its own to take one of them.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_BACKENDS_NEAR_H
+#define FKMI_BACKENDS_NEAR_H
+
+#include "backends/cpu/screen.h"
+
+/* What is the same for all cells of a pass. */
+struct fkmi_near_pass {
+    struct fkm_context *context;
+    const struct fkmi_rows *rows;
+    const struct fkmi_pack *pack;
+    const struct fkmi_screen *screen; /* the pack's, filled */
+    const int64_t *class_begin;       /* NULL: rows may be with any prototype */
+    int64_t n_classes;
+    const double *drift; /* k: how far each prototype has moved since the last pass, at most */
+    int64_t value_size;  /* bytes of a value of the rows */
+    bool bounded;        /* bound is of use */
+    float *bound; /* by row: no prototype but its own was nearer after the last pass, or will be after this */
+    int32_t *index;
+    double *distance;
+};
+
+struct fkmi_near_cell { /* of the cells that were measured together */
+    int32_t cell;
+    int64_t begin, end; /* prototypes of its class */
+};
+enum { FKMI_NEAR_RINGS = 32 };
+struct fkmi_near_list { /* prototypes near a cell's own, the nearest first, as bytes less that one */
+    int n;
+    double radius; /* all of the class that are not in the list are farther than this from the cell's own */
+    double rings,
+        drift[FKMI_NEAR_RINGS]; /* rings in a unit; the farthest one in a ring or nearer has moved */
+    int32_t *index;             /* and how far they are, at least; bytes, n x n_quads */
+    double *gap;
+    int8_t *bytes;
+    struct fkmi_quantised *facts;
+    struct fkmi_byte_panel *panels;
+    int8_t *packed;
+    int32_t *start;
+    float *scale, *bias, *rest, *size, *slack;
+};
+struct fkmi_near { /* room of one thread */
+    struct fkmi_near_cell cells[32];
+    float *gaps;   /* cells x k: squared, at least */
+    float *centre; /* dim: the prototype of the cell at hand */
+    float *staged;
+    struct fkmi_near_list list;
+    struct fkmi_candidate *candidates; /* k, score: minus the squared gap */
+    /* by row at hand */
+    double *square; /* squared distance to the cell's own prototype, at most */
+    double *reach;  /* how far a prototype may be that must be met */
+    int32_t *open;  /* rows for which bounds were not enough */
+    int32_t *sorted;
+    /* of a tile */
+    uint8_t *x, *bytes;
+    float *tile_scale, *tile_threshold, *tile_reach, *tile_rest, *scores;
+    struct fkmi_direct direct;
+    /* rows left to a scan */
+    int64_t *far_row;
+    int32_t *far_index, *far_slot;
+    double *far_distance;
+};
+void fkmi_near_carve(struct fkmi_near *near, struct fkmi_carve *carve, const struct fkmi_near_pass *pass);
+/* Rows that are looked at together. */
+int64_t fkmi_near_rows(const struct fkmi_rows *rows);
+/* How far the prototypes of their classes are from some cells' own (at most as many as a tile of bytes has rows). */
+void fkmi_near_measure(struct fkmi_near *near, const struct fkmi_near_pass *pass, const int32_t *cells,
+                       int n);
+/* Finds the nearest of n rows of the c-th of those cells (n <= fkmi_near_rows). Returns how many were left to a scan of
+ * all prototypes in *n_far. */
+fkm_status fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c,
+                            const int32_t *row, int64_t n, int64_t *n_far);
+
+#endif
