@@ -59,6 +59,13 @@ struct fkmi_scan {
 
 struct fkmi_pack; /* prototypes laid out for scanning; belongs to a backend */
 
+/* Points as lists of their coordinates that are not 0, columns ascending: point j is at [begin[j], begin[j + 1]). */
+struct fkmi_lists {
+    int64_t *begin; /* k + 1 */
+    int32_t *index;
+    void *value; /* in the prototypes' dtype */
+};
+
 struct fkmi_backend {
     const char *name;
     /* Lays out k prototypes (row-major, dtype) for a space; the points are read by later scans too and must not
@@ -66,6 +73,10 @@ struct fkmi_backend {
      * stays valid with its old content. masked: rows with a mask will be scanned (needs room for the squares). */
     fkm_status (*pack)(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
                        const void *points, int64_t k, bool masked, struct fkmi_pack **pack);
+    /* The same for prototypes that are lists, which must not change either. Rows with a mask cannot be scanned.
+     * search: scans for more than the prototypes of the row's own class will come. */
+    fkm_status (*pack_lists)(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
+                             const struct fkmi_lists *lists, int64_t k, bool search, struct fkmi_pack **pack);
     void (*pack_free)(struct fkmi_pack *pack); /* NULL is fine */
     /* A scan of a multiple of this many rows wastes nothing. */
     int64_t (*rows_together)(const struct fkmi_pack *pack);

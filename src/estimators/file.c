@@ -45,9 +45,14 @@ static void list_fields(fkm_model *model, struct fields *fields)
     const enum fkmi_tensor_type real =
         fkmi_real_of(model->params.dtype) == FKMI_REAL_F64 ? FKMI_TENSOR_F64 : FKMI_TENSOR_F32;
     const int64_t k = state->k, dim = state->dim, c = state->n_classes, m = state->n_targets;
+    const int64_t n_entries = state->lists.begin ? state->lists.begin[k] : -1; /* any, when a file is read */
 
     fields->n = 0;
     add(fields, "centroids", fkmi_tensor_type_of(model->params.dtype), k, dim, &state->points);
+    add(fields, "centroids.begin", FKMI_TENSOR_I64, k + 1, -1, &state->lists.begin);
+    add(fields, "centroids.columns", FKMI_TENSOR_I32, n_entries, -1, &state->lists.index);
+    add(fields, "centroids.values", fkmi_tensor_type_of(model->params.dtype), n_entries, -1,
+        &state->lists.value);
     add(fields, "centroid_weights", FKMI_TENSOR_F64, k, -1, &state->mass);
     add(fields, "centroid_ages", FKMI_TENSOR_F64, k, dim, &state->ages);
     add(fields, "centroid_targets", FKMI_TENSOR_F64, k, m, &state->targets);
@@ -358,6 +363,28 @@ static fkm_status read_fields(struct fkmi_tensor_file *file, const struct fields
     return FKM_OK;
 }
 
+/* Prototypes that are lists: as many entries as they say. */
+static fkm_status read_lists(const struct fkmi_tensor_file *file, struct fkmi_state *state)
+{
+    const struct fkmi_tensor *columns = fkmi_tensors_find(file, "centroids.columns"),
+                             *values = fkmi_tensors_find(file, "centroids.values");
+    const int64_t n_columns = columns ? columns->shape[0] : 0, n_values = values ? values->shape[0] : 0;
+    struct fkmi_lists *lists = &state->lists;
+
+    if (!lists->begin)
+        return columns || values ? fkmi_fail(FKM_EDATA, "the model file lacks 'centroids.begin'") : FKM_OK;
+    if (state->points || n_columns != n_values || n_columns != lists->begin[state->k])
+        return fkmi_fail(FKM_EDATA, "the model file has %lld columns and %lld values of prototypes with %lld",
+                         (long long)n_columns, (long long)n_values, (long long)lists->begin[state->k]);
+    if (!lists->index)
+        FKMI_TRY(fkmi_alloc(&lists->index, 0, sizeof *lists->index));
+    if (!lists->value)
+        FKMI_TRY(fkmi_alloc(&lists->value, 0, 1));
+    state->listed = true;
+    state->list_capacity = n_columns;
+    return FKM_OK;
+}
+
 static fkm_status read_history(struct fkmi_tensor_file *file, int64_t n, fkm_model *model)
 {
     fkm_status status = FKM_OK;
@@ -465,6 +492,7 @@ static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file
     model->trainer.real = fkmi_real_of(params.dtype);
     list_fields(model, &fields);
     FKMI_TRY_GOTO(read_fields(file, &fields));
+    FKMI_TRY_GOTO(read_lists(file, state));
     state->k_capacity = state->k;
     state->class_capacity = state->n_classes;
     model->learned.importance.class_capacity = model->learned.importance.n_classes;

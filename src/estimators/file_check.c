@@ -80,14 +80,45 @@ static fkm_status check_tensors(const fkm_model *model)
     const bool tags = model->params.task == FKM_TASK_MULTILABEL,
                values = model->params.task == FKM_TASK_REGRESS;
 
-    if (!state->points || !state->mass || !state->bias || !state->theta || !state->frozen ||
-        !state->class_label || !state->class_begin)
+    if ((!state->points && !state->listed) || !state->mass || !state->bias || !state->theta ||
+        !state->frozen || !state->class_label || !state->class_begin)
         return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its %lld prototypes",
                          (long long)state->k);
     if (tags != (state->alpha != NULL) || tags != (state->beta != NULL) ||
         tags != (state->threshold != NULL) || values != (state->targets != NULL) ||
         values != (state->strata != NULL) || values != (state->n_targets > 0))
         return fkmi_fail(FKM_EDATA, "the model file's tensors do not fit a %s", model->estimator->name);
+    return FKM_OK;
+}
+
+/* Lists one behind the other, each of finite values in columns that ascend. */
+static fkm_status check_lists(const fkm_model *model)
+{
+    const struct fkmi_state *state = &model->learned.state;
+    const struct fkmi_lists *lists = &state->lists;
+
+    if (state->ages || model->trainer.begun)
+        return fkmi_fail(FKM_EDATA, "the model file has lists of prototypes beside tensors of whole ones");
+    if (lists->begin[0] != 0)
+        return fkmi_fail(FKM_EDATA, "the first prototype of the model file begins at %lld",
+                         (long long)lists->begin[0]);
+    for (int64_t j = 0; j < state->k; j++) {
+        int64_t before = -1;
+
+        FKMI_TRY(fkmi_check_every(1 << 12, j));
+        if (lists->begin[j + 1] < lists->begin[j] || lists->begin[j + 1] > state->list_capacity)
+            return fkmi_fail(FKM_EDATA, "prototype %lld of the model file ends at %lld of %lld", (long long)j,
+                             (long long)lists->begin[j + 1], (long long)state->list_capacity);
+        for (int64_t e = lists->begin[j]; e < lists->begin[j + 1]; e++) {
+            if (lists->index[e] <= before || lists->index[e] >= state->dim)
+                return fkmi_fail(FKM_EDATA,
+                                 "prototype %lld of the model file has column %d after %lld of %lld",
+                                 (long long)j, lists->index[e], (long long)before, (long long)state->dim);
+            if (!isfinite(fkmi_dtype_get(lists->value, state->dtype, e)))
+                return fkmi_fail(FKM_EDATA, "prototype %lld of the model file is not finite", (long long)j);
+            before = lists->index[e];
+        }
+    }
     return FKM_OK;
 }
 
@@ -99,7 +130,9 @@ static fkm_status check_state(const fkm_model *model)
     FKMI_TRY(check_tensors(model));
     FKMI_TRY(check_classes(model));
     FKMI_TRY(check_labels(state));
-    for (int64_t i = 0; i < k * state->dim; i++) {
+    if (state->listed)
+        FKMI_TRY(check_lists(model));
+    for (int64_t i = 0; !state->listed && i < k * state->dim; i++) {
         FKMI_TRY(fkmi_check_every(1 << 20, i));
         if (!isfinite(fkmi_dtype_get(state->points, state->dtype, i)))
             return fkmi_fail(FKM_EDATA, "prototype %lld of the model file is not finite",

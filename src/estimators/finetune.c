@@ -50,7 +50,7 @@ static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double 
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
     old_k = copy.state.k;
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, true, &lesson));
-    FKMI_TRY_GOTO(fkmi_seed_classes(model, &copy, &lesson));
+    FKMI_TRY_GOTO(fkmi_seed_classes(model, &copy, &lesson, false));
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
     if (copy.state.k > old_k && model->trainer.begun) {
         FKMI_TRY_GOTO(fkmi_alloc(&old_of_new, copy.state.k, sizeof *old_of_new));
@@ -108,6 +108,7 @@ fkm_status fkm_model_gradient_step(fkm_model *model, const fkm_batch *batch, dou
     double own_loss = NAN;
 
     FKMI_TRY(need_soft_routing(model, "a gradient step"));
+    FKMI_TRY(fkmi_model_need_points(model));
     if (!model->trainer.begun || model->estimator->calibrate || brings_classes(model, batch))
         FKMI_TRY(careful_step(model, batch, &own_loss));
     else
@@ -256,6 +257,7 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
     FKMI_TRY(check_options(given, &options));
     fkmi_model_drop_packs(model);
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
+    FKMI_TRY_GOTO(fkmi_state_need_points(&copy.state));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, false, &lesson));
     FKMI_TRY_GOTO(copy_history(model, &history));
     watch = (struct watch){.model = model,
@@ -344,6 +346,7 @@ fkm_status fkm_model_find_learning_rate(fkm_model *model, const fkm_batch *batch
     double rate;
 
     FKMI_TRY(need_soft_routing(model, "the learning-rate search"));
+    FKMI_TRY(fkmi_model_need_points(model));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &model->learned, batch, false, &lesson));
     FKMI_TRY_GOTO(copy_history(model, &history));
     FKMI_TRY_GOTO(search(model, &model->learned.state, &lesson, &history, &rate));

@@ -12,7 +12,13 @@ static const char *const phase_names[] = {
 static size_t state_bytes(const struct fkmi_state *state)
 {
     const size_t k = (size_t)state->k_capacity, dim = (size_t)state->dim;
-    size_t bytes = k * dim * fkmi_dtype_size(state->dtype) + k * (3 * sizeof(double) + 1);
+    size_t bytes = k * (3 * sizeof(double) + 1);
+
+    if (state->listed)
+        bytes += (k + 1) * sizeof(int64_t) +
+                 (size_t)state->list_capacity * (sizeof(int32_t) + fkmi_dtype_size(state->dtype));
+    else
+        bytes += k * dim * fkmi_dtype_size(state->dtype);
 
     if (state->ages)
         bytes += k * dim * sizeof(double);
@@ -83,8 +89,8 @@ fkm_status fkm_model_centroids(const fkm_model *model, double *points)
     const struct fkmi_state *state;
 
     FKMI_TRY(look(model, points, "centroids", &state));
-    for (int64_t i = 0; i < state->k * state->dim; i++)
-        points[i] = fkmi_dtype_get(state->points, state->dtype, i);
+    for (int64_t j = 0; j < state->k; j++)
+        fkmi_state_load(state, j, points + j * state->dim);
     return FKM_OK;
 }
 

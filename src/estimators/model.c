@@ -144,6 +144,15 @@ void fkmi_model_drop_packs(fkm_model *model)
         model->packs[i] = NULL;
         model->packed[i] = false;
     }
+    fkmi_free(model->whole_points);
+    model->whole_points = NULL;
+}
+
+fkm_status fkmi_model_need_points(fkm_model *model)
+{
+    if (model->learned.state.listed)
+        fkmi_model_drop_packs(model); /* they look at the lists */
+    return fkmi_state_need_points(&model->learned.state);
 }
 
 fkm_status fkmi_model_need_fitted(const fkm_model *model, const char *what)

@@ -86,6 +86,7 @@ struct fkm_model {
     struct fkmi_train_work train_work;
     struct fkmi_pack *packs[2]; /* plain, and with room for masks */
     bool packed[2];
+    void *whole_points; /* what packs[1] looks at where prototypes are lists */
     pthread_mutex_t pack_lock;
 };
 
@@ -142,6 +143,8 @@ int32_t fkmi_model_class_k(const fkm_model *model, int64_t label);
 /* Forgets the packs, which look at the prototypes: these have changed, or may move. Their memory stays. */
 void fkmi_model_changed(fkm_model *model);
 void fkmi_model_drop_packs(fkm_model *model); /* their memory too: a long call begins */
+/* Whole points where prototypes are lists, for what cannot work on lists; answers stay the same. */
+fkm_status fkmi_model_need_points(fkm_model *model);
 void fkmi_learned_free(struct fkmi_learned *learned);
 fkm_status fkmi_learned_copy(struct fkmi_learned *out, const struct fkmi_learned *learned);
 
@@ -164,8 +167,9 @@ fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, str
 
 /* ---- seeding.c */
 /* Seeds the classes of learned->classes that have no prototypes yet, from the lesson's view. On failure the state
- * is as it was. */
-fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson);
+ * is as it was. may_list: prototypes of a state without any may become lists (prototypes/lists.h). */
+fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson,
+                             bool may_list);
 
 /* ---- weights.c */
 /* With auto_feature_weights: adds the lesson to the running statistics and sets the weights they give. */

@@ -20,9 +20,24 @@ fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const 
                           bool masked, struct fkmi_pack **pack, struct fkmi_oracle *oracle)
 {
     *oracle = (struct fkmi_oracle){context, params, state, NULL, fkmi_state_space(state, params->metric)};
-    FKMI_TRY(
-        context->backend->pack(context, &oracle->space, state->dtype, state->points, state->k, masked, pack));
+    FKMI_TRY(fkmi_state_pack_in(context, &oracle->space, state, masked, pack));
     oracle->pack = *pack;
+    return FKM_OK;
+}
+
+/* For rows with a mask, where prototypes are lists: their points beside them. */
+static fkm_status open_whole(fkm_model *model, struct fkmi_oracle *oracle)
+{
+    const struct fkmi_state *state = &model->learned.state;
+
+    *oracle = (struct fkmi_oracle){model->context, &model->params, state, NULL,
+                                   fkmi_state_space(state, model->params.metric)};
+    fkmi_free(model->whole_points);
+    model->whole_points = NULL;
+    FKMI_TRY(fkmi_state_whole_points(state, &model->whole_points));
+    FKMI_TRY(model->context->backend->pack(model->context, &oracle->space, state->dtype, model->whole_points,
+                                           state->k, true, &model->packs[1]));
+    oracle->pack = model->packs[1];
     return FKM_OK;
 }
 
@@ -35,8 +50,10 @@ fkm_status fkmi_oracle_open(const fkm_model *model, bool masked, struct fkmi_ora
     fkmi_hold_interrupts(); /* whoever is asked may want answers of this model */
     pthread_mutex_lock(&self->pack_lock);
     if (!self->packed[which]) {
-        status = fkmi_oracle_on(model->context, &model->params, &model->learned.state, masked,
-                                &self->packs[which], oracle);
+        status = masked && model->learned.state.listed
+                     ? open_whole(self, oracle)
+                     : fkmi_oracle_on(model->context, &model->params, &model->learned.state, masked,
+                                      &self->packs[which], oracle);
         self->packed[which] = status == FKM_OK;
     } else {
         *oracle =

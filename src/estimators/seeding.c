@@ -3,6 +3,11 @@
 #include <string.h>
 
 #include "estimators/model.h"
+#include "prototypes/lists.h"
+#include "prototypes/seed_lists.h"
+
+/* Points of classes that are seeded together, where they become lists. */
+#define SEEDED_BYTES ((int64_t)1 << 27)
 
 /* Rows of the new classes, class by class, and where their prototypes go. */
 struct seeding {
@@ -11,12 +16,15 @@ struct seeding {
     const struct fkmi_rows *base;
     struct fkmi_space space;
     int64_t first_slot, n_new;
-    int64_t *begin;       /* n_new + 1: rows of class first_slot + c are order[begin[c] ..] */
-    int64_t *order;       /* rows of base */
-    int64_t *k;           /* by class: wanted, then found */
-    int64_t *point_at;    /* by class: first prototype in points */
-    char *points;         /* reals */
-    const int64_t *label; /* by class */
+    int64_t *begin;    /* n_new + 1: rows of class first_slot + c are order[begin[c] ..] */
+    int64_t *order;    /* rows of base */
+    int64_t *k;        /* by class: wanted, then found */
+    int64_t *point_at; /* by class: first prototype in points, counted from that of first_class */
+    int64_t first_class, end_class; /* of those being seeded */
+    char *points;                   /* reals: of the classes being seeded; NULL when seeds are rows */
+    int64_t *pick;                  /* by prototype: its row of the class */
+    double *column;                 /* by thread: dim zeros */
+    const int64_t *label;           /* by class */
 };
 
 static fkm_status group_rows(struct seeding *seeding, const struct fkmi_lesson *lesson)
@@ -125,7 +133,7 @@ static fkm_status seed(void *job, int64_t begin, int64_t end, int thread)
     const size_t row_size = (size_t)seeding->space.dim * fkmi_real_size(seeding->space.real);
 
     (void)thread;
-    for (int64_t c = begin; c < end; c++) {
+    for (int64_t c = seeding->first_class + begin; c < seeding->first_class + end; c++) {
         const struct fkmi_rows rows = class_rows(seeding, c);
         char *points = seeding->points + (size_t)seeding->point_at[c] * row_size;
         bool given = false;
@@ -138,6 +146,24 @@ static fkm_status seed(void *job, int64_t begin, int64_t end, int thread)
                 model->context, &seeding->space, &rows, model->params.init, seeding->k[c],
                 fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 1), (uint64_t)seeding->label[c]),
                 points, &seeding->k[c]));
+    }
+    return FKM_OK;
+}
+
+/* The same for lists, whose seeds are rows. */
+static fkm_status seed_rows(void *job, int64_t begin, int64_t end, int thread)
+{
+    struct seeding *seeding = job;
+
+    for (int64_t c = begin; c < end; c++) {
+        const struct fkmi_rows rows = class_rows(seeding, c);
+
+        FKMI_TRY(fkmi_check_interrupt());
+        FKMI_TRY(fkmi_seed_rows(&seeding->space, &rows, seeding->k[c],
+                                fkmi_random_split(fkmi_model_random(seeding->model, FKMI_STREAM_SEED, 1),
+                                                  (uint64_t)seeding->label[c]),
+                                seeding->column + thread * seeding->space.dim,
+                                seeding->pick + seeding->point_at[c], &seeding->k[c]));
     }
     return FKM_OK;
 }
@@ -176,16 +202,75 @@ static fkm_status dress_classes(fkm_model *model, struct fkmi_state *state, stru
 }
 
 /* Classes in parallel when there are many, one after the other (parallel inside) when there are few. */
-static fkm_status over_classes(struct seeding *seeding, fkmi_range_fn *body)
+static fkm_status over_classes(struct seeding *seeding, int64_t n, fkmi_range_fn *body)
 {
     struct fkmi_pool *pool = seeding->model->context->pool;
 
-    if (seeding->n_new >= 4 * fkmi_pool_threads(pool))
-        return fkmi_parallel(pool, seeding->n_new, 1, body, seeding);
-    return body(seeding, 0, seeding->n_new, 0);
+    if (n >= 4 * fkmi_pool_threads(pool))
+        return fkmi_parallel(pool, n, 1, body, seeding);
+    return body(seeding, 0, n, 0);
 }
 
-fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson)
+/* Classes from first_class on whose points fit into some memory, at least one. */
+static int64_t end_of_part(const struct seeding *seeding, int64_t most_points)
+{
+    int64_t c = seeding->first_class, points = 0;
+
+    while (c < seeding->n_new && (c == seeding->first_class || points + seeding->k[c] <= most_points))
+        points += seeding->k[c++];
+    return c;
+}
+
+/* Seeds classes [first_class, end_class) and appends them to the state. */
+static fkm_status seed_part(struct seeding *seeding, struct fkmi_lesson *lesson)
+{
+    const fkm_model *model = seeding->model;
+    struct fkmi_state *state = &seeding->learned->state;
+    const size_t row_size = (size_t)state->dim * fkmi_real_size(seeding->space.real);
+    const int64_t begin = seeding->first_class, end = seeding->end_class;
+    fkm_status status = FKM_OK;
+    double *targets = NULL;
+    int64_t total = 0, found = 0;
+
+    for (int64_t c = begin; c < end; c++) {
+        seeding->point_at[c] = total;
+        total += seeding->k[c];
+    }
+    if (seeding->pick) {
+        FKMI_TRY_GOTO(over_classes(seeding, end - begin, seed_rows));
+    } else {
+        FKMI_TRY_GOTO(fkmi_alloc(&seeding->points, total * state->dim, fkmi_real_size(seeding->space.real)));
+        FKMI_TRY_GOTO(over_classes(seeding, end - begin, seed));
+    }
+    fkmi_scratch_trim(model->context); /* the scans to come see all rows */
+    if (lesson->strata)
+        FKMI_TRY_GOTO(fkmi_alloc(&targets, total * state->n_targets, sizeof *targets));
+    for (int64_t c = begin; c < end; c++)
+        found += seeding->k[c];
+    if (state->k + found <= INT32_MAX)
+        FKMI_TRY_GOTO(fkmi_state_reserve(state, state->k + found, seeding->learned->classes.n));
+    for (int64_t c = begin; c < end; c++) {
+        const struct fkmi_rows rows = class_rows(seeding, c);
+
+        if (targets)
+            stratum_targets(seeding, lesson, c, targets);
+        if (seeding->pick)
+            FKMI_TRY_GOTO(fkmi_state_add_rows(state, &seeding->space, seeding->label[c], &rows,
+                                              seeding->pick + seeding->point_at[c], targets, seeding->k[c]));
+        else
+            FKMI_TRY_GOTO(fkmi_state_add_class(state, model->context->kernels, seeding->label[c],
+                                               seeding->points + (size_t)seeding->point_at[c] * row_size,
+                                               targets, seeding->k[c]));
+    }
+done:
+    fkmi_free(targets);
+    fkmi_free(seeding->points);
+    seeding->points = NULL;
+    return status;
+}
+
+fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson,
+                             bool may_list)
 {
     fkm_status status = FKM_OK;
     struct fkmi_state *state = &learned->state;
@@ -196,8 +281,7 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
                               .first_slot = first,
                               .n_new = learned->classes.n - first,
                               .space = fkmi_state_space(state, model->params.metric)};
-    int64_t *label = NULL, total = 0, found = 0;
-    double *targets = NULL;
+    int64_t *label = NULL, most_points = INT64_MAX, total = 0, most_k = 0;
 
     if (seeding.n_new == 0)
         return FKM_OK;
@@ -208,39 +292,38 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
     fkmi_classes_labels(&learned->classes, first, label);
     seeding.label = label;
     FKMI_TRY_GOTO(group_rows(&seeding, lesson));
-    FKMI_TRY_GOTO(over_classes(&seeding, want));
+    FKMI_TRY_GOTO(over_classes(&seeding, seeding.n_new, want));
     FKMI_TRY_GOTO(respect_k_max(&seeding));
     for (int64_t c = 0; c < seeding.n_new; c++) {
-        seeding.point_at[c] = total;
         total += seeding.k[c];
+        most_k = seeding.k[c] > most_k ? seeding.k[c] : most_k;
     }
-    FKMI_TRY_GOTO(fkmi_alloc(&seeding.points, total * state->dim, fkmi_real_size(seeding.space.real)));
-    FKMI_TRY_GOTO(over_classes(&seeding, seed));
-    fkmi_scratch_trim(model->context); /* the scans to come see all rows */
-    if (lesson->strata)
-        FKMI_TRY_GOTO(fkmi_alloc(&targets, total * state->n_targets, sizeof *targets));
-    for (int64_t c = 0; c < seeding.n_new; c++)
-        found += seeding.k[c];
-    if (state->k + found <= INT32_MAX)
-        FKMI_TRY_GOTO(fkmi_state_reserve(state, state->k + found, learned->classes.n));
-    for (int64_t c = 0; c < seeding.n_new; c++) {
-        const char *points =
-            seeding.points + (size_t)(seeding.point_at[c] * state->dim) * fkmi_real_size(seeding.space.real);
-        if (targets)
-            stratum_targets(&seeding, lesson, c, targets);
-        FKMI_TRY_GOTO(
-            fkmi_state_add_class(state, model->context->kernels, label[c], points, targets, seeding.k[c]));
+    if (may_list && model->start.k == 0 && state->k == 0 &&
+        fkmi_lists_pay(&model->params, &lesson->view, total)) {
+        state->listed = true;
+        most_points = SEEDED_BYTES / (state->dim * (int64_t)fkmi_real_size(seeding.space.real));
+        FKMI_TRY_GOTO(fkmi_state_reserve(state, total, learned->classes.n));
+        if (most_k <= FKMI_MOST_LIST_SEEDS && model->params.init != FKM_INIT_RANDOM) {
+            most_points = INT64_MAX;
+            FKMI_TRY_GOTO(fkmi_alloc(&seeding.pick, total, sizeof *seeding.pick));
+            FKMI_TRY_GOTO(fkmi_alloc(&seeding.column, fkmi_pool_threads(model->context->pool) * state->dim,
+                                     sizeof *seeding.column));
+        }
+    }
+    for (; seeding.first_class < seeding.n_new; seeding.first_class = seeding.end_class) {
+        seeding.end_class = end_of_part(&seeding, most_points);
+        FKMI_TRY_GOTO(seed_part(&seeding, lesson));
     }
     FKMI_TRY_GOTO(dress_classes(model, state, lesson, first));
 done:
     if (status != FKM_OK)
         fkmi_state_truncate(state, first);
     fkmi_free(label);
-    fkmi_free(targets);
     fkmi_free(seeding.begin);
     fkmi_free(seeding.order);
     fkmi_free(seeding.k);
     fkmi_free(seeding.point_at);
-    fkmi_free(seeding.points);
+    fkmi_free(seeding.pick);
+    fkmi_free(seeding.column);
     return status;
 }

@@ -11,7 +11,8 @@ fkm_status fkmi_model_tune(const fkm_model *model, const struct fkmi_lesson *les
     struct fkmi_tuning *fresh = NULL;
     fkm_status status = FKM_OK;
 
-    if (!model->params.use_compile || (state->tuning && fkmi_tuning_fits(state->tuning, state->k)))
+    if (!model->params.use_compile || state->listed || /* lists are scanned in one way only */
+        (state->tuning && fkmi_tuning_fits(state->tuning, state->k)))
         return FKM_OK;
     FKMI_TRY_GOTO(fkmi_alloc(&fresh, 1, sizeof *fresh));
     FKMI_TRY_GOTO(fkmi_tune(model->context, &space, state->dtype, state->points, state->k,

@@ -33,6 +33,7 @@ typedef double real_64;
 #include "kernels/screen.inl.h"
 #include "kernels/screen_peaks.inl.h"
 #include "kernels/vector.inl.h"
+#include "kernels/whole_columns.inl.h"
 #define DTYPE  f32
 #define STORED float
 #include "kernels/tile.inl.h"
@@ -47,6 +48,7 @@ typedef double real_64;
 #define BITS 64
 #include "kernels/metrics.inl.h"
 #include "kernels/vector.inl.h"
+#include "kernels/whole_columns.inl.h"
 #define DTYPE  f64
 #define STORED double
 #include "kernels/tile.inl.h"
@@ -71,7 +73,8 @@ typedef double real_64;
     .add_rows_f64 = FN__(add_rows_f64, bits, ISA), .add_difference = FN__(add_difference, bits, ISA),        \
     .add_differences = FN__(add_differences, bits, ISA), .add_sign = FN__(add_sign, bits, ISA), .add_scaled = FN__(add_scaled, bits, ISA),                        \
     .add_square = FN__(add_square, bits, ISA), .add_absolute = FN__(add_absolute, bits, ISA),                \
-    .adam = FN__(adam, bits, ISA)
+    .adam = FN__(adam, bits, ISA), .wide = WIDE_VECTORS * V##bits##_LANES,                                   \
+    .columns_dot = FN__(columns_dot, bits, ISA), .columns_l1 = FN__(columns_l1, bits, ISA)
 #define NAME(name) FKMI_PASTE(name, _, ISA, )
 #define TEXT_(isa) #isa
 #define TEXT(isa)  TEXT_(isa)

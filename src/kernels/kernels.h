@@ -68,6 +68,11 @@ struct fkmi_vector {
     /* Adam (Kingma & Ba 2015): m, v decay, p -= step * (m / fix1) / (sqrt(v / fix2) + 1e-8) */
     void (*adam)(void *p, void *m, void *v, const void *g, int64_t n, double step, double beta1, double beta2,
                  double fix1, double fix2);
+    /* One CSR row against `wide` prototypes of which some columns are held whole, panel[column * wide + j]:
+     * sums[j] += sum over the entries of v p, or of |v| + |p| - |v - p|, which is 0 where p is. */
+    int wide;
+    void (*columns_dot)(const void *values, const int32_t *columns, int64_t n, const void *panel, void *sums);
+    void (*columns_l1)(const void *values, const int32_t *columns, int64_t n, const void *panel, void *sums);
 };
 
 /* What bytes q stand for: x = scale q + e. */

@@ -42,3 +42,9 @@ FKMI_INLINE VEC V(step_minus_l1_entry)(VEC acc, VEC x, VEC p, VEC a)
 {
     return V(fnma)(a, V(sub)(V(abs)(V(sub)(x, p)), V(abs)(p)), acc);
 }
+/* the same where the row's |x| is in the bias too: nothing for a prototype that is 0 there */
+FKMI_INLINE VEC V(step_minus_l1_pair)(VEC acc, VEC x, VEC p, VEC a)
+{
+    (void)a;
+    return V(sub)(acc, V(sub)(V(sub)(V(abs)(V(sub)(x, p)), V(abs)(p)), V(abs)(x)));
+}

@@ -175,8 +175,20 @@ fkm_status fkmi_state_pack(struct fkm_context *context, const fkm_params *params
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
 
-    return context->backend->pack(context, &space, state->dtype, state->points, state->k, rows->mask != NULL,
-                                  pack);
+    return fkmi_state_pack_in(context, &space, state, rows->mask != NULL, pack);
+}
+
+fkm_status fkmi_state_pack_in(struct fkm_context *context, const struct fkmi_space *space,
+                              const struct fkmi_state *state, bool masked, struct fkmi_pack **pack)
+{
+    if (masked && state->listed)
+        return fkmi_fail(FKM_EUNSUPPORTED,
+                         "prototypes learned from CSR rows are compared with rows that have a mask "
+                         "once the fit is over, not while it lasts");
+    if (state->listed)
+        return context->backend->pack_lists(context, space, state->dtype, &state->lists, state->k, true,
+                                            pack);
+    return context->backend->pack(context, space, state->dtype, state->points, state->k, masked, pack);
 }
 
 void fkmi_point_load(const struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t j,

@@ -9,6 +9,7 @@
 #include "base/interrupt.h"
 #include "prototypes/cells.h"
 #include "prototypes/glvq.h"
+#include "prototypes/lists.h"
 #include "prototypes/maintain.h"
 #include "prototypes/repel.h"
 #include "prototypes/revive.h"
@@ -285,6 +286,9 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
                       .slot = slot,
                       .space = fkmi_state_space(state, params->metric)};
 
+    if (state->listed)
+        return fkmi_lloyd_lists(context, params, state, work, rows, slot, values, max_iters, tol, after_pass,
+                                user, n_passes);
     *n_passes = 0;
     if (uninterruptible)
         fkmi_hold_interrupts();

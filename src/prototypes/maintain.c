@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/interrupt.h"
+#include "prototypes/lists.h"
 
 #define MOST_COORDINATES 65536
 #define MOST_SAMPLED     1024
@@ -127,6 +128,10 @@ static void truncate_points(struct fkmi_upkeep *upkeep, const struct fkmi_kernel
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
     const double below = truncation_below(upkeep, params, state);
 
+    if (state->listed) {
+        fkmi_lists_truncate(state, kernels, params, below, upkeep->point);
+        return;
+    }
     for (int64_t j = 0; j < state->k; j++) {
         int64_t cut = 0, left = 0;
         if (state->frozen[j])

@@ -15,6 +15,9 @@
 struct fkmi_state {
     fkm_dtype dtype;
     int64_t dim, k, n_classes, n_targets;
+    bool listed;             /* prototypes are lists, and points is NULL */
+    struct fkmi_lists lists; /* begin: k_capacity + 1 */
+    int64_t list_capacity;   /* entries there is room for */
     void *points;         /* k x dim, dtype; unit vectors for cosine (unless normalize_prototypes is off) */
     double *mass;         /* k: w_k */
     double *ages;         /* k x dim once a mask was seen, else NULL */
@@ -38,7 +41,7 @@ void fkmi_state_free(struct fkmi_state *state); /* frees the content and zeroes 
 fkm_status fkmi_state_copy(struct fkmi_state *out, const struct fkmi_state *state);
 /* Room for k prototypes and n_classes classes in all, so that adding them moves nothing. */
 fkm_status fkmi_state_reserve(struct fkmi_state *state, int64_t k, int64_t n_classes);
-/* Appends a class with k prototypes (k x dim reals of state->dtype's real type, stored as dtype); masses 1,
+/* Appends a class with k prototypes (k x dim reals of state->dtype's real type, stored as dtype or as lists); masses 1,
  * bias 0, theta as the first prototype's (FKMI_THETA_PHASE1 for the first). Arrays by class that exist
  * (strata, alpha,
  * ...) grow with it, new places 0. targets (k x n_targets) may be NULL. On failure the state
@@ -49,12 +52,20 @@ fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kern
 void fkmi_state_truncate(struct fkmi_state *state, int64_t n_classes);
 /* Allocates ages (k x dim), each coordinate at its prototype's mass. No-op when they exist. */
 fkm_status fkmi_state_need_ages(struct fkmi_state *state);
+/* The points that lists stand for, in memory of their own. FKM_ENOMEM says how much they would take. */
+fkm_status fkmi_state_whole_points(const struct fkmi_state *state, void *out);
+/* Points in the place of lists. */
+fkm_status fkmi_state_need_points(struct fkmi_state *state);
+/* Lists: gives back room that they do not fill. */
+fkm_status fkmi_state_fit_lists(struct fkmi_state *state);
+/* Prototype j as dim doubles, whichever way it is kept. */
+void fkmi_state_load(const struct fkmi_state *state, int64_t j, double *point);
 /* Removes prototypes whose keep flag is 0, compacting everything. No class may lose its last one (asserted).
  */
 void fkmi_state_compact(struct fkmi_state *state, const uint8_t *keep);
 /* The class slot of each prototype, into owner (k). */
 void fkmi_state_owners(const struct fkmi_state *state, int32_t *owner);
-/* Address of prototype j. */
+/* Address of prototype j; not of lists. */
 static inline void *fkmi_state_point(const struct fkmi_state *state, int64_t j)
 {
     return (char *)state->points + (size_t)(j * state->dim) * fkmi_dtype_size(state->dtype);
@@ -62,6 +73,9 @@ static inline void *fkmi_state_point(const struct fkmi_state *state, int64_t j)
 /* Unit length under the feature weights for cosine, where points lie on the sphere; nothing for other
  * metrics. False, and the point (dim doubles) as it was, when it has no direction. */
 bool fkmi_point_normalise(const struct fkmi_space *space, double *point);
+/* Lays out the prototypes for scans of all kinds; masked: of rows with a mask, which lists cannot have. */
+fkm_status fkmi_state_pack_in(struct fkm_context *context, const struct fkmi_space *space,
+                              const struct fkmi_state *state, bool masked, struct fkmi_pack **pack);
 struct fkmi_space fkmi_state_space(const struct fkmi_state *state, fkm_metric metric);
 
 #endif

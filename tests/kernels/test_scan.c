@@ -14,7 +14,7 @@ struct problem {
     fkm_metric metric;
     fkm_dtype dtype, row_dtype; /* of prototypes, of rows */
     enum shape shape;
-    bool sparse, masked, weighted;
+    bool sparse, masked, weighted, listed; /* listed: prototypes as lists */
     int64_t n, dim, k, n_classes;
     struct fkmi_space space;
     struct fkmi_rows rows;
@@ -24,6 +24,7 @@ struct problem {
     int32_t *indices, *slot;
     float *mask;
     int64_t *class_begin;
+    struct fkmi_lists lists;
     double unit;
 };
 
@@ -38,8 +39,9 @@ static void *room(int64_t count, size_t size)
 
 static void drop(struct problem *p)
 {
-    void *const all[] = {p->x,      p->c,       p->w,    p->stored_x, p->points,     p->values,
-                         p->indptr, p->indices, p->slot, p->mask,     p->class_begin};
+    void *const all[] = {p->x,           p->c,           p->w,           p->stored_x,   p->points,
+                         p->values,      p->indptr,      p->indices,     p->slot,       p->mask,
+                         p->class_begin, p->lists.begin, p->lists.index, p->lists.value};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
@@ -128,10 +130,24 @@ static void make_prototypes(struct problem *p, struct naive_random *random)
                    copy = (p->shape == COPIES || p->shape == NEAR_COPIES) && j > 2;
 
         for (int64_t d = 0; d < p->dim; d++) {
-            const double value = zero ? 0 : coordinate(p, random, centre, d);
+            double value = zero ? 0 : coordinate(p, random, centre, d);
+
+            if (p->listed && naive_below(random, d % 4 == 0 ? 20 : 2)) /* some columns are nearly empty */
+                value = 0;
             naive_set(p->points, p->dtype, j * p->dim + d, copy ? p->c[copied * p->dim + d] : value);
             p->c[j * p->dim + d] = naive_get(p->points, p->dtype, j * p->dim + d);
         }
+    }
+    p->lists.begin = room(p->k + 1, sizeof *p->lists.begin);
+    p->lists.index = room(p->k * p->dim, sizeof *p->lists.index);
+    p->lists.value = room(p->k * p->dim, naive_size(p->dtype));
+    for (int64_t j = 0, at = 0; j < p->k; j++) {
+        for (int64_t d = 0; d < p->dim; d++)
+            if (p->c[j * p->dim + d] != 0 || (j + d) % 9 == 0) { /* a stored zero is allowed */
+                p->lists.index[at] = (int32_t)d;
+                naive_set(p->lists.value, p->dtype, at++, p->c[j * p->dim + d]);
+            }
+        p->lists.begin[j + 1] = at;
     }
     p->w = room(p->dim, sizeof(double));
     if (p->weighted) {
@@ -161,6 +177,8 @@ static void make_classes(struct problem *p, struct naive_random *random)
         p->slot[i] = (int32_t)naive_below(random, p->n_classes + 1) - 1;
 }
 
+static bool lists_wanted; /* by problem_of */
+
 static struct problem problem_of(struct naive_random *random, fkm_metric metric, fkm_dtype dtype, bool sparse,
                                  bool masked, bool weighted, enum shape shape)
 {
@@ -170,6 +188,7 @@ static struct problem problem_of(struct naive_random *random, fkm_metric metric,
                         .sparse = sparse,
                         .masked = masked,
                         .weighted = weighted,
+                        .listed = lists_wanted,
                         .unit = dtype == FKM_DTYPE_F64 ? 0x1p-53 : 0x1p-24};
 
     p.row_dtype = naive_below(random, 2) ? (dtype == FKM_DTYPE_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32)
@@ -235,7 +254,7 @@ static double score_tolerance(const struct problem *p, int64_t i, int64_t j, dou
 {
     const double *x = p->x + i * p->dim, *c = p->c + j * p->dim, *w = p->w;
     const double steps = 8 * (double)(p->dim + 32) * p->unit;
-    const bool centred = p->shape == FAR;
+    const bool centred = p->shape == FAR && !p->listed;
     double sum = 0, active = 0;
 
     for (int64_t d = 0; d < p->dim; d++)
@@ -247,7 +266,7 @@ static double score_tolerance(const struct problem *p, int64_t i, int64_t j, dou
     if (p->metric == FKM_METRIC_L1) {
         for (int64_t d = 0; d < p->dim; d++)
             sum += (p->weighted ? w[d] : 1.0) * (fabs(x[d]) + fabs(c[d]));
-        return steps * (p->sparse || p->weighted ? sum * (double)p->dim / active : distance);
+        return steps * (p->sparse || p->listed || p->weighted ? sum * (double)p->dim / active : distance);
     }
     sum = spread(p, x, centred) + spread(p, c, centred);
     if (p->sparse)
@@ -412,10 +431,17 @@ static struct fkmi_scan scan_of(const struct problem *p, enum fkmi_scan_kind kin
     return scan;
 }
 
+static fkm_status pack_problem(fkm_context *context, const struct problem *p, struct fkmi_pack **pack)
+{
+    if (p->listed)
+        return context->backend->pack_lists(context, &p->space, p->dtype, &p->lists, p->k, true, pack);
+    return context->backend->pack(context, &p->space, p->dtype, p->points, p->k, p->masked, pack);
+}
+
 static void check_problem(fkm_context *context, const struct problem *p, struct fkmi_pack **pack,
                           struct naive_random *random)
 {
-    CHECK_OK(context->backend->pack(context, &p->space, p->dtype, p->points, p->k, p->masked, pack));
+    CHECK_OK(pack_problem(context, p, pack));
     for (int kind = 0; kind < N_KINDS; kind++) {
         const int64_t top_k =
             naive_below(random, 3) ? 1 + naive_below(random, 6) : 1 + naive_below(random, 100);
@@ -493,6 +519,30 @@ TEST(values_whose_squares_leave_the_range_of_floats)
     check_many(SMALL_ROWS, false, false, false, 2, 27);
 }
 
+/* Prototypes as lists: of CSR rows and of dense ones. */
+static void check_lists(enum shape shape, bool weighted, int repeats, uint64_t seed)
+{
+    lists_wanted = true;
+    check_many(shape, true, false, weighted, repeats, seed);
+    check_many(shape, false, false, weighted, 1 + repeats / 2, seed + 1000);
+    lists_wanted = false;
+}
+TEST(lists_of_prototypes) { check_lists(NORMAL, false, 8, 31); }
+TEST(lists_with_feature_weights) { check_lists(NORMAL, true, 5, 32); }
+TEST(lists_far_from_the_origin) { check_lists(FAR, false, 3, 33); }
+TEST(lists_that_rounding_cannot_tell_apart)
+{
+    check_lists(NEAR_TIES, false, 3, 34);
+    check_lists(COPIES, false, 3, 35);
+    check_lists(NEAR_COPIES, false, 3, 36);
+}
+TEST(lists_whose_squares_leave_the_range_of_floats)
+{
+    check_lists(LARGE, false, 2, 37);
+    check_lists(SMALL, false, 2, 38);
+    check_lists(SMALL_ROWS, false, 2, 39);
+}
+
 /* Everything the scan of `p` writes, as bytes, row by row in the pieces that `random` cuts (NULL: at
  * once). */
 static void scan_pieces(fkm_context *context, const struct problem *p, const struct fkmi_pack *pack,
@@ -521,10 +571,13 @@ TEST(any_number_of_threads_and_any_split_give_the_same_bits)
     static const int threads[] = {1, 2, 3, 8};
     struct naive_random random = {20};
 
-    for (int repeat = 0; repeat < 24; repeat++) {
-        const bool sparse = repeat % 4 == 3, masked = repeat % 4 == 2;
-        struct problem p = problem_of(&random, (fkm_metric)(repeat % 3), (fkm_dtype)(repeat / 3 % 4), sparse,
-                                      masked, repeat % 5 == 0, (enum shape)(repeat % 4));
+    for (int repeat = 0; repeat < 32; repeat++) {
+        const bool sparse = repeat % 4 == 3, masked = repeat % 4 == 2 && repeat < 24;
+        struct problem p;
+
+        lists_wanted = repeat >= 24;
+        p = problem_of(&random, (fkm_metric)(repeat % 3), (fkm_dtype)(repeat / 3 % 4), sparse, masked,
+                       repeat % 5 == 0, (enum shape)(repeat % 4));
 
         for (int kind = 0; kind < N_KINDS; kind++) {
             struct fkmi_scan first = {0};
@@ -535,7 +588,7 @@ TEST(any_number_of_threads_and_any_split_give_the_same_bits)
                 struct fkmi_scan scan = scan_of(&p, kinds[kind], 3);
                 const size_t places = (size_t)(p.n * width_of(&p, &scan));
 
-                CHECK_OK(context->backend->pack(context, &p.space, p.dtype, p.points, p.k, p.masked, &pack));
+                CHECK_OK(pack_problem(context, &p, &pack));
                 scan_pieces(context, &p, pack, &scan, t % 2 ? &random : NULL);
                 if (t == 0)
                     first = scan;
@@ -553,6 +606,7 @@ TEST(any_number_of_threads_and_any_split_give_the_same_bits)
         }
         drop(&p);
     }
+    lists_wanted = false;
 }
 
 /* Enough work that few rows are matched with parts of the panels, on their own lists. */

@@ -31,6 +31,13 @@ void fkmi_block_carve(struct fkmi_block *block, struct fkmi_carve *carve, const 
         block->indices = fkmi_carve(carve, n, sizeof *block->indices);
         block->n_entries = fkmi_carve(carve, n, sizeof *block->n_entries);
         block->value_memory = fkmi_carve(carve, rows_need_staging(pack, rows) ? n_entries : 0, real);
+        if (pack->columns) {
+            block->sums = fkmi_carve(carve, n * pack->columns->chunk, real);
+            block->part_values = fkmi_carve(carve, n_entries, real);
+            block->part_columns = fkmi_carve(carve, n_entries, sizeof *block->part_columns);
+            block->part_begin = fkmi_carve(carve, n + 1, sizeof *block->part_begin);
+            block->n_whole = fkmi_carve(carve, n, sizeof *block->n_whole);
+        }
         return;
     }
     block->x = fkmi_carve(carve, n_tiles * per_tile * pack->dim, real);
@@ -251,6 +258,8 @@ void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, con
     block->n_tiles = (n - 1) / pack->tile->rows + 1;
     for (int64_t i = 0; block->sparse && i < n; i++)
         load_sparse_row(block, pack, rows, i, picked ? picked[i] : first + i, &n_staged);
+    if (pack->columns)
+        fkmi_block_split(block, pack);
     for (int64_t t = 0; !block->sparse && t < block->n_tiles; t++)
         load_dense_tile(block, pack, rows, picked, first, t);
 }
@@ -306,15 +315,31 @@ static void sparse_scores(const struct fkmi_block *block, const struct fkmi_pack
     }
 }
 
+/* Out of the sums of the rows against a chunk. */
+static void listed_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t,
+                          int64_t panel, char *scores)
+{
+    const struct fkmi_tile *tile = pack->tile;
+    const size_t real = fkmi_real_size(pack->space.real), row_size = (size_t)tile->cols * real;
+    const int64_t lane = panel * tile->cols % pack->columns->chunk;
+
+    for (int r = 0; r < tile->rows && t * tile->rows + r < block->n; r++)
+        memcpy(scores + (size_t)r * row_size,
+               block->sums + (size_t)((t * tile->rows + r) * pack->columns->chunk + lane) * real, row_size);
+}
+
 void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
                        void *scores, void *other)
 {
     const struct fkmi_tile *tile = pack->tile;
     const size_t real = fkmi_real_size(pack->space.real);
     const size_t x_at = (size_t)(t * tile->rows * pack->dim) * real, lane = (size_t)(panel * tile->cols);
-    const char *panel_at = pack->panels + lane * (size_t)pack->dim * fkmi_dtype_size(pack->panel_dtype);
+    const char *panel_at =
+        pack->listed ? NULL : pack->panels + lane * (size_t)pack->dim * fkmi_dtype_size(pack->panel_dtype);
 
-    if (block->sparse)
+    if (pack->listed)
+        listed_scores(block, pack, t, panel, scores);
+    else if (block->sparse)
         sparse_scores(block, pack, t, panel_at, pack->sparse_bias + lane * real, scores);
     else if (pack->space.metric == FKM_METRIC_L1 && block->masked)
         tile->l1_weighted(block->x + x_at, block->m + x_at, panel_at, pack->dim, scores);

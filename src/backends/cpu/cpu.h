@@ -11,6 +11,33 @@
 
 #include "backends/tuning.h"
 
+/* Prototypes that are lists, once more by column: what a scan of CSR rows reads (lists_pack.c). */
+struct fkmi_list_columns {
+    int64_t chunk, n_chunks; /* prototypes whose scores are summed at a time */
+    int64_t n_whole;         /* columns that many prototypes have: held whole, zeros and all */
+    int32_t *whole;          /* dim: number among those, or -1 */
+    char *panels;            /* k / wide panels x n_whole x wide reals */
+    /* The others: column d of chunk c is entries [begin[c * (dim + 1) + d], begin[... + 1]), counted from base[c] */
+    uint32_t *begin;
+    int64_t *base;
+    char *entries; /* struct fkmi_entry_32 or _64 */
+    void *memory, *entry_memory;
+};
+/* A prototype of a chunk, and its mapped coordinate: together, since they are read together. */
+struct fkmi_entry_32 {
+    float value;
+    uint32_t lane;
+};
+struct fkmi_entry_64 {
+    double value;
+    uint64_t lane;
+};
+static inline size_t fkmi_entry_size(enum fkmi_real real)
+{
+    return real == FKMI_REAL_F64 ? sizeof(struct fkmi_entry_64) : sizeof(struct fkmi_entry_32);
+}
+void fkmi_list_columns_free(struct fkmi_list_columns *columns); /* NULL is fine */
+
 /* Rows and prototypes go through the same map before they meet in a tile: euclidean root w (x - centre),
  * cosine root w x, l1 w x. Prototypes of cosine also become unit vectors. */
 struct fkmi_pack {
@@ -40,9 +67,15 @@ struct fkmi_pack {
     struct fkmi_screen *screen;  /* the same prototypes as bytes, from the first scan on that they pay for */
     struct fkmi_screen *ordered; /* and in an order in which those of a panel are alike, with heads */
     struct fkmi_tuning tuning;
+    bool listed;                /* the prototypes are lists: there are no points and no panels */
+    struct fkmi_lists lists;
+    struct fkmi_list_columns *columns; /* of lists that are searched; else NULL */
 };
 fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
                          const void *points, int64_t k, bool masked, struct fkmi_pack **pack);
+fkm_status fkmi_cpu_pack_lists(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
+                               const struct fkmi_lists *lists, int64_t k, bool search,
+                               struct fkmi_pack **pack);
 void fkmi_cpu_pack_free(struct fkmi_pack *pack);
 
 static inline const struct fkmi_vector *fkmi_pack_vector(const struct fkmi_pack *pack)
@@ -62,6 +95,10 @@ static inline void *fkmi_carve(struct fkmi_carve *carve, int64_t count, size_t s
     carve->used += ((size_t)count * size + 63) & ~(size_t)63;
     return at;
 }
+
+/* What points become before they meet rows, as reals; factor (pack.c). */
+void fkmi_pack_fill_map(struct fkmi_pack *pack, const double *weights, const double *mean);
+void fkmi_pack_find_norm(struct fkmi_pack *pack, const void *biases);
 
 /* ---- one row and the prototypes, directly (direct.c) */
 
@@ -88,6 +125,8 @@ void fkmi_direct_row(struct fkmi_direct *direct, int64_t i);
 void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j);
 /* The distance of the row to prototype j: >= 0, finite and accurate whenever f64 can hold its terms. */
 double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j);
+/* A sparse row's distance from the sums over its entries: of the distance, or the product; of the prototype's size. */
+double fkmi_direct_finish(const struct fkmi_direct *direct, int64_t j, double near, double covered);
 /* The same to n prototypes at once (n <= FKMI_DIRECT_MOST). */
 #define FKMI_DIRECT_MOST 16
 void fkmi_direct_distances(struct fkmi_direct *direct, const int32_t *index, int n, double *distance);
@@ -114,6 +153,13 @@ struct fkmi_block {
     struct fkmi_row_facts *facts;
     char *staging, *staging_m; /* rows x dim reals */
     bool sparse, masked;
+    /* Prototypes that are lists: scores of the rows against a chunk, and the rows' entries in two parts. */
+    char *sums; /* n x chunk reals */
+    int64_t sums_chunk;
+    char *part_values;     /* by row: in whole columns, then in the others */
+    int32_t *part_columns; /* numbers of whole columns; columns */
+    int64_t *part_begin;   /* n + 1 */
+    int64_t *n_whole;      /* n */
 };
 /* Room for up to `n` rows with at most n_entries entries together. */
 void fkmi_block_carve(struct fkmi_block *block, struct fkmi_carve *carve, const struct fkmi_pack *pack,
@@ -124,6 +170,9 @@ void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, con
 /* Scores of tile t against a panel, rows x cols reals; other is room for as many again. */
 void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
                        void *scores, void *other);
+/* Sums of all rows for the chunk that holds the panel, unless they are there (lists_sums.c). */
+void fkmi_block_sums(struct fkmi_block *block, const struct fkmi_pack *pack, int64_t panel);
+void fkmi_block_split(struct fkmi_block *block, const struct fkmi_pack *pack);
 /* The distance a score stands for; unit is 1 / size of the row (0 for a zero row). */
 static inline double fkmi_score_distance(fkm_metric metric, double square, double unit, double factor,
                                          double score)
@@ -190,6 +239,14 @@ void fkmi_shortlist_write(struct fkmi_shortlist *list, int64_t width, int32_t *i
 
 fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows,
                          const struct fkmi_pack *pack, const struct fkmi_scan *scan);
+/* The nearest of each row's own class, prototypes being lists (lists_own.c). */
+fkm_status fkmi_cpu_scan_own_lists(struct fkm_context *context, const struct fkmi_rows *rows,
+                                   const struct fkmi_pack *pack, const struct fkmi_scan *scan,
+                                   int64_t stride);
+/* Rows that are not CSR (lists_rows.c); width: places written by row. */
+fkm_status fkmi_cpu_scan_dense_lists(struct fkm_context *context, const struct fkmi_rows *rows,
+                                     const struct fkmi_pack *pack, const struct fkmi_scan *scan,
+                                     int64_t width);
 fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
                                const struct fkmi_space *space, const int32_t *index, const double *factor,
                                int64_t k, double *sum, double *mass, double *ages);

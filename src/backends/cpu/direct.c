@@ -14,6 +14,8 @@
 #define MOST_SQUARE  1e30
 /* 1 - cos in floats is off by about 1e-7: below this, by more than a hundred-thousandth of itself. */
 #define LEAST_COSINE_DISTANCE 1e-2
+/* What is left of a prototype's size is added up anew when it is a smaller part of it. */
+#define LEAST_REST 0.25
 
 void fkmi_direct_carve(struct fkmi_direct *direct, struct fkmi_carve *carve, const struct fkmi_pack *pack,
                        const struct fkmi_rows *rows, int64_t most_entries)
@@ -122,34 +124,91 @@ void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j)
                            (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype) + at);
 }
 
+/* The size of prototype j, a list, outside the row's entries, added up. */
+static double uncovered(const struct fkmi_direct *direct, int64_t j)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const bool l1 = pack->space.metric == FKM_METRIC_L1;
+    double sum = 0;
+
+    for (int64_t at = pack->lists.begin[j], e = 0; at < pack->lists.begin[j + 1]; at++) {
+        const int32_t d = pack->lists.index[at];
+
+        while (e < direct->n && direct->indices[e] < d)
+            e++;
+        if (e < direct->n && direct->indices[e] == d)
+            continue;
+        const double c = fkmi_dtype_get(pack->lists.value, pack->dtype, at), w = weight_of(pack, d);
+        sum += l1 ? w * fabs(c) : w * c * c;
+    }
+    return sum;
+}
+
+double fkmi_direct_finish(const struct fkmi_direct *direct, int64_t j, double near, double covered)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    double distance;
+
+    if (pack->space.metric != FKM_METRIC_COSINE) {
+        const double rest = pack->size[j] - covered;
+        const bool cancelled = pack->listed && rest < LEAST_REST * pack->size[j];
+
+        distance = near + (cancelled ? uncovered(direct, j) : fmax(rest, 0.0));
+    } else if (direct->row_size > 0 && pack->size[j] > 0)
+        distance = fmin(1 - near / (sqrt(direct->row_size) * sqrt(pack->size[j])), 2.0);
+    else
+        distance = 1;
+    return distance > 0 ? distance * direct->factor : 0.0;
+}
+
+/* Coordinate d of prototype j; in a list, from entry *at on, which moves to where the next column may be. */
+static double listed_value(const struct fkmi_pack *pack, int64_t j, int32_t d, int64_t *at)
+{
+    const int32_t *index = pack->lists.index;
+    const int64_t end = pack->lists.begin[j + 1];
+    int64_t step = 1, low = *at, high;
+
+    while (low + step < end && index[low + step] < d) { /* gallops, then halves */
+        low += step;
+        step *= 2;
+    }
+    high = low + step < end ? low + step + 1 : end;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+
+        if (index[middle] < d)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *at = low;
+    if (low == end || index[low] != d)
+        return 0.0;
+    return pack->dtype == FKM_DTYPE_F32 ? (double)((const float *)pack->lists.value)[low]
+                                        : fkmi_dtype_get(pack->lists.value, pack->dtype, low);
+}
+
 static double sparse_distance(const struct fkmi_direct *direct, int64_t j)
 {
     const struct fkmi_pack *pack = direct->pack;
     const size_t size = fkmi_dtype_size(pack->dtype);
-    const char *point = (const char *)pack->points + (size_t)(j * pack->dim) * size;
+    const char *point = pack->listed ? NULL : (const char *)pack->points + (size_t)(j * pack->dim) * size;
     const bool cosine = pack->space.metric == FKM_METRIC_COSINE, l1 = pack->space.metric == FKM_METRIC_L1;
+    int64_t at = pack->listed ? pack->lists.begin[j] : 0;
     double near = 0,
            covered = 0; /* over the row's entries: the distance, or the product; the prototype's size */
-    double distance;
 
     for (int64_t e = 0; e < direct->n; e++) {
-        const int64_t d = direct->indices[e];
+        const int32_t d = direct->indices[e];
         const double v = direct->values[e], w = weight_of(pack, d);
-        const double c = pack->dtype == FKM_DTYPE_F32 ? (double)((const float *)(const void *)point)[d]
-                                                      : fkmi_dtype_get(point, pack->dtype, d);
+        const double c = pack->listed                   ? listed_value(pack, j, d, &at)
+                         : pack->dtype == FKM_DTYPE_F32 ? (double)((const float *)(const void *)point)[d]
+                                                        : fkmi_dtype_get(point, pack->dtype, d);
 
         near += cosine ? w * v * c : l1 ? w * fabs(v - c) : w * (v - c) * (v - c);
         covered += l1 ? w * fabs(c) : w * c * c;
     }
-    if (!cosine)
-        distance = near + fmax(pack->size[j] - covered, 0.0);
-    else if (direct->row_size > 0 && pack->size[j] > 0)
-        distance = 1 - near / (sqrt(direct->row_size) * sqrt(pack->size[j]));
-    else
-        distance = 1;
-    if (cosine)
-        distance = fmin(distance, 2.0);
-    return distance > 0 ? distance * direct->factor : 0.0;
+    return fkmi_direct_finish(direct, j, near, covered);
 }
 
 static double wide_distance(struct fkmi_direct *direct, int64_t j)

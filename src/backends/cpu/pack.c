@@ -180,7 +180,7 @@ static void carve_pack(struct fkmi_pack *pack, struct fkmi_carve *carve, bool we
 }
 
 /* Centre, weights and the map, as reals. */
-static void fill_map(struct fkmi_pack *pack, const double *weights, const double *mean)
+void fkmi_pack_fill_map(struct fkmi_pack *pack, const double *weights, const double *mean)
 {
     const enum fkmi_real real = pack->space.real;
     double sum = 0;
@@ -304,14 +304,13 @@ static fkm_status pack_panels(void *argument, int64_t begin, int64_t end, int th
 }
 
 /* The largest norm a mapped euclidean prototype has, and whether scores can be trusted with such norms. */
-static void find_norm(struct fkmi_pack *pack)
+void fkmi_pack_find_norm(struct fkmi_pack *pack, const void *biases)
 {
     const bool f64 = pack->space.real == FKMI_REAL_F64;
     double most = 0;
 
     for (int64_t j = 0; j < pack->k; j++) {
-        const double bias =
-            f64 ? ((double *)(void *)pack->bias)[j] : (double)((float *)(void *)pack->bias)[j];
+        const double bias = f64 ? ((const double *)biases)[j] : (double)((const float *)biases)[j];
 
         if (!(-2 * bias <= most))
             most = -2 * bias;
@@ -385,13 +384,15 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     /* From here on nothing fails: the old content may be overwritten. */
     carve = (struct fkmi_carve){next.memory, 0};
     carve_pack(&next, &carve, space->feature_weights != NULL);
-    fill_map(&next, space->feature_weights, job.mean);
+    fkmi_pack_fill_map(&next, space->feature_weights, job.mean);
     next.space.feature_weights = next.wide.feature_weights = next.feature_weights;
     status = fkmi_parallel_whole(context->pool, next.n_panels, 1, pack_panels, &job);
     assert(status == FKM_OK);
-    find_norm(&next);
+    fkmi_pack_find_norm(&next, next.bias);
     if (grown && *pack)
         fkmi_free((*pack)->memory);
+    if (*pack)
+        fkmi_list_columns_free((*pack)->columns);
     if (fresh) {
         *pack = fresh;
         next.screen = screen;
@@ -418,6 +419,7 @@ void fkmi_cpu_pack_free(struct fkmi_pack *pack)
         return;
     fkmi_screen_free(pack->screen);
     fkmi_screen_free(pack->ordered);
+    fkmi_list_columns_free(pack->columns);
     fkmi_free(pack->memory);
     fkmi_free(pack);
 }

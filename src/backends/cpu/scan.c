@@ -21,6 +21,7 @@
 #define TILES_PER_CELL      40
 #define TILES_OF_SMALL_CELL 12 /* against prototypes that stay in L2: more would save nothing */
 #define LIST_BYTES_PER_CELL ((int64_t)4 << 20)
+#define SUM_BYTES_PER_CELL  ((int64_t)1 << 19) /* of scores against a chunk of lists: beside its columns in L2 */
 #define CELLS_WANTED        8
 #define WORK_PER_CELL       ((int64_t)1 << 18) /* multiplications that are worth another thread */
 #define WORK_OF_ROW         2000               /* what else a row costs, in multiplications */
@@ -80,6 +81,8 @@ static fkm_status scan_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_c
         while (job->epilogue == FKMI_CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
             first_class++;
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
+            if (pack->listed && t == 0)
+                fkmi_block_sums(&scratch->block, pack, panel);
             if (scratch->block.sparse) /* a full list is judged row by row, entries jumping about in memory */
                 FKMI_TRY(fkmi_check_interrupt());
             fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
@@ -300,6 +303,8 @@ static int64_t rows_per_cell_of(const struct fkmi_scan_job *job, int n_threads)
 
     if (job->choice.tiles > 0)
         tiles = most = job->choice.tiles;
+    if (pack->columns && tiles > SUM_BYTES_PER_CELL / (pack->columns->chunk * column_bytes * rows))
+        tiles = SUM_BYTES_PER_CELL / (pack->columns->chunk * column_bytes * rows);
     if (tiles > LIST_BYTES_PER_CELL / (list_bytes * rows))
         tiles = LIST_BYTES_PER_CELL / (list_bytes * rows);
     tiles = tiles > by_cells ? by_cells : tiles;
@@ -319,8 +324,8 @@ static int64_t parts_of(const struct fkmi_scan_job *job, int64_t n_cells, int n_
         return 1;
     if (parts > work / n_cells / WORK_PER_CELL)
         parts = work / n_cells / WORK_PER_CELL;
-    if (parts > pack->n_panels)
-        parts = pack->n_panels;
+    if (parts > (pack->columns ? pack->columns->n_chunks : pack->n_panels))
+        parts = pack->columns ? pack->columns->n_chunks : pack->n_panels;
     return parts > 1 ? parts : 1;
 }
 
@@ -531,7 +536,14 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         job.stride = pack->k;
         break;
     }
+    if (pack->listed && !fkmi_rows_sparse(rows))
+        return fkmi_cpu_scan_dense_lists(context, rows, pack, scan, job.stride);
     job.most = job.width < pack->k ? job.width : pack->k;
+    if (pack->listed && (scan->kind == FKMI_SCAN_OWN || own_too))
+        FKMI_TRY(fkmi_cpu_scan_own_lists(context, rows, pack, scan, job.stride));
+    if (pack->listed && scan->kind == FKMI_SCAN_OWN)
+        return FKM_OK;
+    assert(!pack->listed || pack->columns);
     if (scan->kind == FKMI_SCAN_NEAREST || scan->kind == FKMI_SCAN_TOP_K)
         job.choice = fkmi_choice_of(&pack->tuning, pack->k,
                                     job.width > 1 ? FKMI_TUNED_TOP_K : FKMI_TUNED_NEAREST, rows->n);
@@ -553,7 +565,8 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         own.direct = false;
         job.distance++;
         job.index = job.index ? job.index + 1 : NULL;
-        FKMI_TRY(scan_own(context, &own));
+        if (!pack->listed)
+            FKMI_TRY(scan_own(context, &own));
     }
     if (job.epilogue == FKMI_LISTS && !job.direct)
         FKMI_TRY(fkmi_screen_ready(context, pack, rows, bytes, job.most, &job.screen, &heads));
@@ -566,6 +579,7 @@ static int64_t rows_together(const struct fkmi_pack *pack) { return pack->tile->
 const struct fkmi_backend fkmi_backend_cpu = {
     .name = "cpu",
     .pack = fkmi_cpu_pack,
+    .pack_lists = fkmi_cpu_pack_lists,
     .pack_free = fkmi_cpu_pack_free,
     .rows_together = rows_together,
     .scan = fkmi_cpu_scan,

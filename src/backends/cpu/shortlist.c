@@ -62,10 +62,20 @@ void fkmi_shortlist_keep(struct fkmi_shortlist *list, int64_t most, struct fkmi_
 
 static bool same_point(const struct fkmi_pack *pack, int64_t i, int64_t j)
 {
-    const size_t size = (size_t)pack->dim * fkmi_dtype_size(pack->dtype);
+    const size_t size = fkmi_dtype_size(pack->dtype), row = (size_t)pack->dim * size;
 
-    return memcmp((const char *)pack->points + (size_t)i * size,
-                  (const char *)pack->points + (size_t)j * size, size) == 0;
+    if (pack->listed) {
+        const struct fkmi_lists *lists = &pack->lists;
+        const int64_t n = lists->begin[i + 1] - lists->begin[i];
+
+        return n == lists->begin[j + 1] - lists->begin[j] &&
+               memcmp(lists->index + lists->begin[i], lists->index + lists->begin[j],
+                      (size_t)n * sizeof *lists->index) == 0 &&
+               memcmp((const char *)lists->value + (size_t)lists->begin[i] * size,
+                      (const char *)lists->value + (size_t)lists->begin[j] * size, (size_t)n * size) == 0;
+    }
+    return memcmp((const char *)pack->points + (size_t)i * row, (const char *)pack->points + (size_t)j * row,
+                  row) == 0;
 }
 
 /* No place is left for this rival. When the list holds `most` copies of the very same prototype already,

@@ -1,0 +1,258 @@
+/* test_lists.c — prototypes that are lists: the passes of whole points, bit for bit, and what is done to lists.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "unit/prototypes/field.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "prototypes/lists.h"
+#include "prototypes/seed_lists.h"
+
+/* The same prototypes as lists. */
+static void make_lists(struct field *f)
+{
+    struct fkmi_state listed = {.dtype = f->state.dtype,
+                                .dim = f->state.dim,
+                                .n_targets = f->state.n_targets,
+                                .scale = f->state.scale,
+                                .listed = true};
+    const size_t real = fkmi_real_size(fkmi_real_of(f->state.dtype));
+
+    CHECK_OK(fkmi_copy(&listed.feature_weights, f->state.feature_weights, f->state.dim, sizeof(double)));
+    for (int64_t c = 0; c < f->state.n_classes; c++) {
+        const int64_t begin = f->state.class_begin[c], k = f->state.class_begin[c + 1] - begin;
+        void *points = calloc((size_t)(k * f->state.dim), real);
+
+        f->context->kernels->vector[fkmi_real_of(f->state.dtype)].load[f->state.dtype](
+            points, fkmi_state_point(&f->state, begin), k * f->state.dim);
+        CHECK_OK(fkmi_state_add_class(&listed, f->context->kernels, f->state.class_label[c], points,
+                                      f->state.targets ? f->state.targets + begin * f->state.n_targets : NULL,
+                                      k));
+        free(points);
+    }
+    memcpy(listed.frozen, f->state.frozen, (size_t)f->state.k);
+    fkmi_state_free(&f->state);
+    f->state = listed;
+}
+
+static void check_same_points(const struct fkmi_state *whole, const struct fkmi_state *listed)
+{
+    double *point = calloc((size_t)whole->dim, sizeof *point);
+
+    CHECK(listed->listed && !whole->listed);
+    CHECK_INT(listed->k, whole->k);
+    for (int64_t j = 0; j < whole->k && j < listed->k; j++) {
+        fkmi_state_load(listed, j, point);
+        for (int64_t d = 0; d < whole->dim; d++)
+            CHECK_NEAR(point[d], field_point(whole, j, d), 0);
+        CHECK_NEAR(listed->mass[j], whole->mass[j], 0);
+        for (int64_t e = listed->lists.begin[j]; e + 1 < listed->lists.begin[j + 1]; e++)
+            CHECK(listed->lists.index[e] < listed->lists.index[e + 1]);
+    }
+    for (int64_t i = 0; i < whole->k * whole->n_targets; i++)
+        CHECK_NEAR(listed->targets[i], whole->targets[i], 1e-6 * (1 + fabs(whole->targets[i])));
+    CHECK_NEAR(listed->scale, whole->scale, 1e-9 * whole->scale);
+    free(point);
+}
+
+struct case_of {
+    double repulsion, min_weight, truncation;
+    int64_t max_iters;
+};
+
+static void check_passes(struct field_wish wish, struct case_of how)
+{
+    struct field whole, listed;
+    struct field *const both[] = {&whole, &listed};
+
+    wish.csr = true;
+    field_make(&whole, wish);
+    field_make(&listed, wish);
+    make_lists(&listed);
+    for (int i = 0; i < 2; i++) {
+        both[i]->params.repulsion_factor = how.repulsion;
+        both[i]->params.min_weight = how.min_weight;
+        both[i]->params.sparse = how.truncation > 0;
+        both[i]->params.truncation_threshold = how.truncation;
+        both[i]->state.frozen[1] = 1;
+        CHECK_OK(field_lloyd(both[i], how.max_iters, 0));
+    }
+    check_same_points(&whole.state, &listed.state);
+    field_free(&whole);
+    field_free(&listed);
+}
+
+TEST(passes_give_the_bits_of_whole_points)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (int dtype = 0; dtype < FKMI_N_DTYPES; dtype++)
+            for (int weights = 0; weights < 2; weights++)
+                check_passes((struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric,
+                                                 .dtype = (fkm_dtype)dtype, .dim = 70, .weight = weights,
+                                                 .feature_weights = weights, .seed = 5},
+                             (struct case_of){.max_iters = 6});
+}
+
+TEST(passes_push_like_those_of_whole_points)
+{
+    for (int metric = 0; metric < 3; metric++)
+        check_passes((struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dim = 9, .spread = 0.3,
+                                         .weight = true},
+                     (struct case_of){.max_iters = 5, .repulsion = 0.2});
+}
+
+TEST(prototypes_without_rows_move_as_whole_ones_do)
+{
+    for (uint64_t seed = 1; seed < 12; seed++)
+        check_passes(
+            (struct field_wish){FIELD_WISH, .metric = FKM_METRIC_COSINE, .n = 40, .k = 9, .seed = seed},
+            (struct case_of){.max_iters = 4});
+}
+
+/* Distances of lists are 0 where those of whole points are rounding: other rows may be the farthest. */
+TEST(prototypes_without_rows_find_some_as_well)
+{
+    for (int metric = 1; metric < 3; metric++)
+        for (uint64_t seed = 1; seed < 12; seed++) {
+            const struct field_wish wish = {
+                FIELD_WISH, .metric = (fkm_metric)metric, .csr = true, .n = 40, .k = 9, .seed = seed};
+            struct field f;
+            double light = 0;
+
+            field_make(&f, wish);
+            make_lists(&f);
+            CHECK_OK(field_lloyd(&f, 8, 0));
+            for (int64_t j = 0; j < f.state.k; j++)
+                light += !(f.state.mass[j] > 0);
+            CHECK_INT((int64_t)light, 0);
+            field_free(&f);
+        }
+}
+
+TEST(light_prototypes_and_small_coordinates_go)
+{
+    for (int metric = 0; metric < 3; metric++)
+        check_passes(
+            (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dim = 20, .n = 60, .k = 8},
+            (struct case_of){.max_iters = 3, .min_weight = 3, .truncation = 0.3});
+}
+
+TEST(targets_follow_the_cells)
+{
+    check_passes((struct field_wish){FIELD_WISH, .targets = 2, .dim = 8}, (struct case_of){.max_iters = 4});
+}
+
+TEST(one_class_is_searched_by_column)
+{
+    check_passes((struct field_wish){FIELD_WISH, .classes = 1, .k = 11, .dim = 30, .n = 300},
+                 (struct case_of){.max_iters = 5});
+}
+
+TEST(threads_change_no_bit)
+{
+    struct field_wish wish = {FIELD_WISH, .csr = true, .n = 500, .dim = 40, .k = 6, .spread = 0.5};
+    struct field one, many;
+
+    field_make(&one, wish);
+    wish.threads = 5;
+    field_make(&many, wish);
+    make_lists(&one);
+    make_lists(&many);
+    one.params.repulsion_factor = many.params.repulsion_factor = 0.1;
+    CHECK_OK(field_lloyd(&one, 6, 0));
+    CHECK_OK(field_lloyd(&many, 6, 0));
+    CHECK_INT(one.state.lists.begin[one.state.k], many.state.lists.begin[many.state.k]);
+    CHECK(memcmp(one.state.lists.value, many.state.lists.value,
+                 (size_t)one.state.lists.begin[one.state.k] * sizeof(double)) == 0);
+    field_free(&one);
+    field_free(&many);
+}
+
+TEST(a_copy_and_points_say_the_same_as_lists)
+{
+    struct field whole, listed;
+    struct fkmi_state copy;
+    const struct field_wish wish = {FIELD_WISH, .csr = true, .dim = 17};
+
+    field_make(&whole, wish);
+    field_make(&listed, wish);
+    make_lists(&listed);
+    CHECK_OK(fkmi_state_copy(&copy, &listed.state));
+    check_same_points(&whole.state, &copy);
+    CHECK_OK(fkmi_state_need_points(&copy));
+    CHECK(!copy.listed && copy.lists.begin == NULL);
+    CHECK(memcmp(copy.points, whole.state.points, (size_t)(copy.k * copy.dim) * sizeof(double)) == 0);
+    fkmi_memory_fail(1, 0);
+    CHECK_INT(fkmi_state_need_points(&listed.state), FKM_ENOMEM);
+    fkmi_memory_fail(0, 0);
+    CHECK(strstr(fkm_last_error(), "12 prototypes of 17 features") != NULL);
+    check_same_points(&whole.state, &listed.state);
+    fkmi_state_free(&copy);
+    field_free(&whole);
+    field_free(&listed);
+}
+
+/* ---- seeds */
+
+TEST(seeds_are_different_rows_that_lie_apart)
+{
+    for (int metric = 0; metric < 3; metric++) {
+        double total = 0, at_random = 0;
+
+        for (uint64_t seed = 1; seed < 8; seed++) {
+            struct field f;
+            struct fkmi_space space;
+            int64_t pick[8], found;
+            double *column;
+
+            field_make(&f, (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .csr = true, .n = 90,
+                                               .dim = 12, .spread = 6, .seed = seed});
+            space = fkmi_state_space(&f.state, f.wish.metric);
+            column = calloc((size_t)f.wish.dim, sizeof *column);
+            CHECK_OK(fkmi_seed_rows(&space, &f.rows, 6, fkmi_random_from(seed), column, pick, &found));
+            CHECK_INT(found, 6);
+            for (int64_t d = 0; d < f.wish.dim; d++)
+                CHECK_NEAR(column[d], 0, 0);
+            for (int i = 0; i < f.wish.n; i++) { /* the potential is below that of the first rows */
+                double least = INFINITY, first = INFINITY;
+
+                for (int j = 0; j < 6; j++) {
+                    const double *x = f.loaded + i * f.wish.dim;
+
+                    least = fmin(least, naive_distance(f.wish.metric, x, f.loaded + pick[j] * f.wish.dim, f.w,
+                                                       NULL, f.wish.dim));
+                    first = fmin(first, naive_distance(f.wish.metric, x, f.loaded + j * f.wish.dim, f.w, NULL,
+                                                       f.wish.dim));
+                }
+                total += least;
+                at_random += first;
+            }
+            for (int j = 0; j < 6; j++)
+                for (int h = 0; h < j; h++)
+                    CHECK(pick[j] != pick[h]);
+            free(column);
+            field_free(&f);
+        }
+        CHECK(total < at_random);
+    }
+}
+
+TEST(equal_rows_and_empty_ones_give_one_seed)
+{
+    const float values[] = {1, 2, 1, 2, 1, 2};
+    const int32_t indices[] = {0, 3, 0, 3, 0, 3};
+    const int64_t indptr[] = {0, 2, 4, 6}, empty[] = {0, 0, 0, 0};
+    double column[4] = {0};
+    int64_t pick[3], found;
+
+    for (int metric = 0; metric < 3; metric++) {
+        const struct fkmi_space space = {.metric = (fkm_metric)metric, .dim = 4, .real = FKMI_REAL_F32};
+        struct fkmi_rows rows = {.n = 3, .dim = 4, .values = values, .indices = indices, .indptr = indptr};
+
+        CHECK_OK(fkmi_seed_rows(&space, &rows, 3, fkmi_random_from(1), column, pick, &found));
+        CHECK_INT(found, 1);
+        rows.indptr = empty;
+        CHECK_OK(fkmi_seed_rows(&space, &rows, 3, fkmi_random_from(1), column, pick, &found));
+        CHECK_INT(found, 1);
+    }
+}
