@@ -191,6 +191,22 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_context_create(const fkm_context_options *
 FKM_API void fkm_context_free(fkm_context *context); /* NULL is fine; models made in it must be gone */
 FKM_API int32_t fkm_context_threads(const fkm_context *context);
 
+/** Approximate search for the parameter use_faiss, by a library of the caller's. It proposes candidates; the model ranks
+ *  them by its own distances. Functions return FKM_OK or what went wrong, and answer a row alike whatever rows it comes
+ *  with. They are called on the thread that asks, and may be called by several threads at once. */
+typedef struct fkm_search_functions {
+    size_t struct_size;
+    /** An index of k points (k x dim, float32), whose Euclidean distances count; the points are gone after the call. */
+    fkm_status (*build)(void *self, const float *points, int64_t k, int64_t dim, void **index);
+    /** The numbers of n_wanted points near each of n_rows rows (n_rows x n_wanted), -1: none. */
+    fkm_status (*search)(void *self, void *index, const float *rows, int64_t n_rows, int64_t dim,
+                         int64_t n_wanted, int32_t n_threads, int64_t *numbers);
+    void (*drop)(void *self, void *index); /* an index is not needed any more */
+} fkm_search_functions;
+/** Before the first model of the context is made; NULL: none any more. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_context_set_search(fkm_context *context,
+                                                         const fkm_search_functions *functions, void *self);
+
 /* ---- batches --------------------------------------------------------------------------------------- */
 
 /** Rows with optional targets, weights and mask; all memory is borrowed for the call only.

@@ -11,10 +11,16 @@
 #include "data/rows.h"
 #include "kernels/kernels.h"
 
+/* Approximate search that somebody else makes; build NULL: nobody does. */
+struct fkmi_search {
+    fkm_search_functions functions;
+    void *self;
+};
 struct fkm_context {
     struct fkmi_pool *pool;
     const struct fkmi_backend *backend;
     const struct fkmi_kernels *kernels;
+    struct fkmi_search search;
     struct fkmi_scratch *scratch; /* memory of finished calls, kept for the next ones; NULL: none is kept */
 };
 /* Memory for one call: *out receives at least `bytes` bytes, not cleared, 64-byte aligned. Any thread. */
@@ -83,6 +89,12 @@ struct fkmi_backend {
     /* Scans all rows of the view, in parallel. rows->dim equals the pack's. */
     fkm_status (*scan)(struct fkm_context *context, const struct fkmi_rows *rows,
                        const struct fkmi_pack *pack, const struct fkmi_scan *scan);
+    /* Of n_candidates numbers for each dense row the `width` nearest prototypes, written as TOP_K does, with the same
+     * distances. Numbers that are no prototype, or come again, do not count; a row with fewer than width of them is
+     * scanned whole. */
+    fkm_status (*rank)(struct fkm_context *context, const struct fkmi_rows *rows,
+                       const struct fkmi_pack *pack, const int64_t *candidates, int64_t n_candidates,
+                       int64_t width, int32_t *index, double *distance);
     /* Sums by prototype, in row order, one writer each: for each row i with j = index[i] >= 0 and weight u:
      * sum[j] += u m x (x as loaded, times fkmi_row_length), mass[j] += u, and when ages is not NULL
      * ages[j] += u m. sum and ages are k x dim, mass k; all are added to, not cleared. factor (or NULL)

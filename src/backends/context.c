@@ -168,4 +168,24 @@ void fkm_context_free(fkm_context *context)
     fkmi_free(context);
 }
 
+fkm_status fkm_context_set_search(fkm_context *context, const fkm_search_functions *functions, void *self)
+{
+    if (!context)
+        return fkmi_fail(FKM_EINVAL, "context is NULL");
+    if (!functions) {
+        context->search = (struct fkmi_search){0};
+        return FKM_OK;
+    }
+    if (functions->struct_size != sizeof *functions)
+        return fkmi_fail(FKM_EINVAL, "fkm_search_functions.struct_size is %zu, this library expects %zu",
+                         functions->struct_size, sizeof *functions);
+    if (!functions->build || !functions->search || !functions->drop)
+        return fkmi_fail(FKM_EINVAL, "fkm_search_functions.%s is NULL",
+                         !functions->build    ? "build"
+                         : !functions->search ? "search"
+                                              : "drop");
+    context->search = (struct fkmi_search){*functions, self};
+    return FKM_OK;
+}
+
 int32_t fkm_context_threads(const fkm_context *context) { return fkmi_pool_threads(context->pool); }

@@ -92,7 +92,7 @@ static const struct param params_table[] = {
     REAL("diversity_reg", diversity_reg, "0", ">= 0", ALL_TASKS,
          "penalty on prototypes of a class being alike", NOT_NEGATIVE),
     REAL("l2_reg", l2_reg, "0", ">= 0", ALL_TASKS, "penalty on leaving the end of phase 1", NOT_NEGATIVE),
-    BOOL("use_faiss", use_faiss, "false", ALL_TASKS, "approximate search; this build has none and refuses it"),
+    BOOL("use_faiss", use_faiss, "false", ALL_TASKS, "answers by approximate search (faiss)"),
     BOOL("use_compile", use_compile, "false", ALL_TASKS,
          "measure how scans of this model run fastest; same answers"),
     WHOLE("random_state", seed, IN_UINT64, "42", ">= 0", ALL_TASKS, "the seed of all random choices"),
@@ -373,8 +373,8 @@ fkm_status fkmi_params_take(fkm_params *out, const fkm_params *params)
     FKMI_TRY(take_fields(&taken, params));
     for (size_t i = 0; i < N_PARAMS; i++)
         FKMI_TRY(check_field(&taken, &params_table[i]));
-    if (taken.use_faiss)
-        return fkmi_fail(FKM_EUNSUPPORTED, "use_faiss is true; this build has no approximate index");
+    if (taken.use_faiss && taken.metric == FKM_METRIC_L1)
+        return fkmi_fail(FKM_EINVAL, "use_faiss is true; it does not go with distance 'l1'");
     *out = taken;
     return FKM_OK;
 }

@@ -31,12 +31,20 @@ fkm_status fkmi_model_new(fkm_context *context, const fkm_params *params, fkm_mo
 
 fkm_status fkm_model_create(fkm_context *context, const fkm_params *params, fkm_model **out)
 {
+    fkm_model *model = NULL;
+
     if (!out)
         return fkmi_fail(FKM_EINVAL, "out is NULL");
     *out = NULL;
     if (!context || !params)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", context ? "params" : "context");
-    return fkmi_model_new(context, params, out);
+    FKMI_TRY(fkmi_model_new(context, params, &model));
+    if (model->params.use_faiss && !fkmi_approximate_possible(context, model->params.metric)) {
+        fkm_model_free(model);
+        return fkmi_fail(FKM_EUNSUPPORTED, "use_faiss is true, and no approximate search is there");
+    }
+    *out = model;
+    return FKM_OK;
 }
 
 void fkmi_learned_free(struct fkmi_learned *learned)
@@ -135,10 +143,17 @@ done:
     return status;
 }
 
-void fkmi_model_changed(fkm_model *model) { model->packed[0] = model->packed[1] = false; }
+void fkmi_model_changed(fkm_model *model)
+{
+    model->packed[0] = model->packed[1] = false;
+    fkmi_approximate_free(model->approximate);
+    model->approximate = NULL;
+}
 
 void fkmi_model_drop_packs(fkm_model *model)
 {
+    fkmi_approximate_free(model->approximate);
+    model->approximate = NULL;
     for (int i = 0; i < 2; i++) {
         model->context->backend->pack_free(model->packs[i]);
         model->packs[i] = NULL;

@@ -9,6 +9,7 @@
 #include "base/interrupt.h"
 #include "base/params.h"
 #include "data/source.h"
+#include "index/approximate.h"
 #include "prototypes/classes.h"
 #include "prototypes/importance.h"
 #include "prototypes/phase1.h"
@@ -87,6 +88,7 @@ struct fkm_model {
     struct fkmi_pack *packs[2]; /* plain, and with room for masks */
     bool packed[2];
     void *whole_points; /* what packs[1] looks at where prototypes are lists */
+    struct fkmi_approximate *approximate; /* use_faiss: over the same prototypes; NULL: not made yet */
     pthread_mutex_t pack_lock;
 };
 
@@ -112,6 +114,7 @@ struct fkmi_oracle {
     const struct fkmi_state *state;
     const struct fkmi_pack *pack;
     struct fkmi_space space;
+    const struct fkmi_approximate *approximate; /* or NULL */
 };
 
 /* One per task. */

@@ -19,7 +19,8 @@ static const double LARGE_WORK = 4e9;
 fkm_status fkmi_oracle_on(fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
                           bool masked, struct fkmi_pack **pack, struct fkmi_oracle *oracle)
 {
-    *oracle = (struct fkmi_oracle){context, params, state, NULL, fkmi_state_space(state, params->metric)};
+    *oracle =
+        (struct fkmi_oracle){context, params, state, NULL, fkmi_state_space(state, params->metric), NULL};
     FKMI_TRY(fkmi_state_pack_in(context, &oracle->space, state, masked, pack));
     oracle->pack = *pack;
     return FKM_OK;
@@ -30,8 +31,8 @@ static fkm_status open_whole(fkm_model *model, struct fkmi_oracle *oracle)
 {
     const struct fkmi_state *state = &model->learned.state;
 
-    *oracle = (struct fkmi_oracle){model->context, &model->params, state, NULL,
-                                   fkmi_state_space(state, model->params.metric)};
+    *oracle = (struct fkmi_oracle){
+        model->context, &model->params, state, NULL, fkmi_state_space(state, model->params.metric), NULL};
     fkmi_free(model->whole_points);
     model->whole_points = NULL;
     FKMI_TRY(fkmi_state_whole_points(state, &model->whole_points));
@@ -46,6 +47,8 @@ fkm_status fkmi_oracle_open(const fkm_model *model, bool masked, struct fkmi_ora
     fkm_model *self = (fkm_model *)(uintptr_t)model; /* the packs are a cache behind a lock */
     fkm_status status = FKM_OK;
     const int which = masked ? 1 : 0;
+    const bool approximate = model->params.use_faiss && !masked && !model->learned.state.listed &&
+                             fkmi_approximate_possible(model->context, model->params.metric);
 
     fkmi_hold_interrupts(); /* whoever is asked may want answers of this model */
     pthread_mutex_lock(&self->pack_lock);
@@ -56,10 +59,18 @@ fkm_status fkmi_oracle_open(const fkm_model *model, bool masked, struct fkmi_ora
                                       &self->packs[which], oracle);
         self->packed[which] = status == FKM_OK;
     } else {
-        *oracle =
-            (struct fkmi_oracle){model->context, &model->params, &model->learned.state, self->packs[which],
-                                 fkmi_state_space(&model->learned.state, model->params.metric)};
+        *oracle = (struct fkmi_oracle){model->context,
+                                       &model->params,
+                                       &model->learned.state,
+                                       self->packs[which],
+                                       fkmi_state_space(&model->learned.state, model->params.metric),
+                                       NULL};
     }
+    if (status == FKM_OK && approximate && !self->approximate)
+        status =
+            fkmi_approximate_create(model->context, &oracle->space, model->learned.state.dtype,
+                                    model->learned.state.points, model->learned.state.k, &self->approximate);
+    oracle->approximate = status == FKM_OK && approximate ? self->approximate : NULL;
     pthread_mutex_unlock(&self->pack_lock);
     fkmi_release_interrupts();
     return status;
@@ -80,6 +91,7 @@ struct asking {
     int64_t width, n_scratch;
     int64_t block, room; /* rows of a block that a thread has for itself; rows in memory */
     bool alone;          /* threads have blocks for themselves */
+    bool searched;       /* not scanned: the oracle's approximate index is asked */
     struct fkmi_routing routing;
     int32_t *index; /* room x width, like distance and weight; NULL: not needed */
     double *distance, *weight, *scratch;
@@ -125,6 +137,10 @@ static void size_blocks(struct asking *asking, int64_t row_bytes, int n_threads)
         asking->alone = false;
         if (asking->room < share / row_bytes)
             asking->room = share / row_bytes / together * together;
+    }
+    if (asking->searched) { /* by one thread, many rows at a time */
+        asking->alone = false;
+        asking->room = MOST_BYTES / row_bytes > asking->block ? MOST_BYTES / row_bytes : asking->block;
     }
     asking->room = asking->room < asking->rows->n ? asking->room : asking->rows->n;
 }
@@ -195,6 +211,9 @@ static fkm_status scan_rows(const struct asking *asking, int64_t first, int64_t 
 
     scan.index = asking->index ? asking->index + place * asking->width : NULL;
     scan.distance = asking->distance + place * asking->width;
+    if (asking->searched)
+        return fkmi_approximate_nearest(oracle->approximate, &rows, oracle->pack, asking->width, scan.index,
+                                        scan.distance);
     return oracle->context->backend->scan(oracle->context, &rows, oracle->pack, &scan);
 }
 
@@ -241,6 +260,7 @@ fkm_status fkmi_oracle_each(const struct fkmi_oracle *oracle, const struct fkmi_
         .oracle = oracle,
         .rows = rows,
         .width = width,
+        .searched = fkmi_approximate_serves(oracle->approximate, rows, width),
         .n_scratch = n_scratch,
         .scan = {.kind = width == 1 ? FKMI_SCAN_NEAREST : FKMI_SCAN_TOP_K, .top_k = width},
         .row_body = body,

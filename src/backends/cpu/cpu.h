@@ -247,6 +247,9 @@ fkm_status fkmi_cpu_scan_own_lists(struct fkm_context *context, const struct fkm
 fkm_status fkmi_cpu_scan_dense_lists(struct fkm_context *context, const struct fkmi_rows *rows,
                                      const struct fkmi_pack *pack, const struct fkmi_scan *scan,
                                      int64_t width);
+fkm_status fkmi_cpu_rank(struct fkm_context *context, const struct fkmi_rows *rows,
+                         const struct fkmi_pack *pack, const int64_t *candidates, int64_t n_candidates,
+                         int64_t width, int32_t *index, double *distance);
 fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
                                const struct fkmi_space *space, const int32_t *index, const double *factor,
                                int64_t k, double *sum, double *mass, double *ages);

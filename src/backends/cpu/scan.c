@@ -583,6 +583,7 @@ const struct fkmi_backend fkmi_backend_cpu = {
     .pack_free = fkmi_cpu_pack_free,
     .rows_together = rows_together,
     .scan = fkmi_cpu_scan,
+    .rank = fkmi_cpu_rank,
     .accumulate = fkmi_cpu_accumulate,
     .minima = &fkmi_minima_cpu,
     .passes = &fkmi_passes_cpu,
