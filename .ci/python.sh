@@ -30,7 +30,7 @@ quickstart) # what make demo runs: nothing but the package
     ;;
 install)
     environment venv-test "$torch"
-    environment venv-test ".[test,torch,plot,onnx,arrow]"
+    environment venv-test ".[test,torch,plot,onnx,arrow,faiss]"
     ;;
 tests)
     tests venv-test python -n "${JOBS:-2}" tests/python

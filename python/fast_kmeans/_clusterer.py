@@ -46,7 +46,9 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
     l2_reg : float, default 0.0
         Penalty on leaving the end of phase 1.
     use_faiss : bool, default False
-        Approximate search for the nearest prototypes; ``fit`` refuses it, this build has no such index.
+        Answers ask an HNSW index of the prototypes, made by faiss (the extra ``faiss``), and rank what it
+        proposes: for many more than 100,000 prototypes. Learning, rows with masks and sparse rows look at
+        every prototype; ``distance='l1'`` is refused.
     use_compile : bool, default False
         Measure, on the first rows a fit sees, how this model's scans run fastest on this machine, and keep
         that with the model; answers are the same. Pays where few rows at a time meet few hundred prototypes.

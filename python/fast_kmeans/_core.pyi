@@ -36,9 +36,12 @@ def asymmetric_loss(
 
 class Context:
     """Threads and memory limit; shared by any number of models and threads. memory_limit: bytes that all models and
-    calls of the process may hold, 0 for none; the context made last decides."""
+    calls of the process may hold, 0 for none; the context made last decides. search: what models with use_faiss ask:
+    build(points, k, dim) gives an index, find(index, rows, n_rows, dim, n_wanted, n_threads, numbers) fills numbers."""
 
-    def __init__(self, n_threads: int = -1, device: str = "cpu", memory_limit: int = 0) -> None: ...
+    def __init__(
+        self, n_threads: int = -1, device: str = "cpu", memory_limit: int = 0, search: Any = None
+    ) -> None: ...
     @property
     def n_threads(self) -> int: ...
 

@@ -13,6 +13,7 @@ from . import _core
 from ._arrays import Kind, Rows, columns_of, host_array, rows_of
 from ._attributes import FittedAttributes
 from ._parameters import TABLE, context_of, need_device, refusal, seed_of, text_of
+from ._search import is_installed
 from ._targets import mask_of, weight_of
 
 
@@ -104,6 +105,10 @@ class Lessons(FittedAttributes):
         """An unfitted model with this estimator's arguments, which are all checked here."""
         given = self.__dict__
         need_device(given["device"])
+        if given.get("use_faiss") is True and not is_installed():
+            raise ImportError(
+                "use_faiss=True needs faiss, which is not installed: pip install 'fast-kmeans-suite[faiss]'"
+            )
         start = None if isinstance(given["init_mode"], str) else given["init_mode"]
         params = {"task": self._task}
         for name in TABLE.keys() & given.keys():

@@ -58,7 +58,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     l2_reg : float, default 0.0
         Penalty on leaving the end of phase 1.
     use_faiss : bool, default False
-        Approximate search for the nearest prototypes; ``fit`` refuses it, this build has no such index.
+        Without effect on answers, which need the nearest prototype of each tag; needs faiss all the same.
     use_compile : bool, default False
         Measure, on the first rows a fit sees, how this model's scans run fastest on this machine, and keep
         that with the model; answers are the same. Pays where few rows at a time meet few hundred prototypes.

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from . import _core
+from ._search import FaissSearch, is_installed
 
 TABLE = {row["name"]: row for row in _core.parameters()}
 """The core's parameters by name; 'task' is the estimator's class, the others are constructor arguments."""
@@ -121,5 +122,6 @@ def context_of(n_threads) -> _core.Context:
         raise ValueError(f"n_threads is {n_threads!r}; it must be >= 1, or -1 for one per core")
     n_threads = -1 if n_threads == 0 else int(n_threads)
     if n_threads not in _contexts:
-        _contexts.setdefault(n_threads, _core.Context(n_threads))
+        search = FaissSearch() if is_installed() else None
+        _contexts.setdefault(n_threads, _core.Context(n_threads, search=search))
     return _contexts[n_threads]

@@ -278,8 +278,6 @@ def test_every_parameter_reaches_the_core(task):
 
 
 def test_what_this_build_lacks_is_said():
-    with pytest.raises(NotImplementedError, match="use_faiss is true"):
-        FastKMeansClusterer(use_faiss=True).fit(X)
     for device in ("cuda", "cuda:1"):
         with pytest.raises(RuntimeError, match="this build has no CUDA backend"):
             FastKMeansClusterer(device=device).fit(X)

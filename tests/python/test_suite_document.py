@@ -3,6 +3,7 @@
 
 import copy
 import importlib.util
+import importlib.util
 import inspect
 import os
 from pathlib import Path
@@ -186,10 +187,13 @@ def test_rows_of_the_tables_of_each_model(cls, name):
 
 @pytest.mark.parametrize("cls", MODELS)
 def test_the_row_of_use_faiss(cls):
-    """Approximate search is not part of this build; asking for it says so."""
+    """Where faiss is not installed, asking for it says what to install."""
     assert inspect.signature(cls).parameters["use_faiss"].default is False
-    with pytest.raises(NotImplementedError, match="use_faiss is true; this build has no approximate index"):
-        cls(use_faiss=True).fit(X, MODELS[cls])
+    if importlib.util.find_spec("faiss"):
+        assert len(cls(use_faiss=True).fit(X, MODELS[cls]).predict(X)) == 90
+    else:
+        with pytest.raises(ImportError, match=r"pip install 'fast-kmeans-suite\[faiss\]'"):
+            cls(use_faiss=True).fit(X, MODELS[cls])
 
 
 def test_the_table_of_models():
