@@ -193,13 +193,15 @@ TEST(fields_are_checked_too)
     CHECK_STATUS(FKM_EINVAL, fkm_params_check(NULL));
 }
 
-TEST(an_approximate_index_is_not_in_this_build)
+TEST(an_approximate_index_has_no_l1)
 {
     fkm_params params = FKM_PARAMS_INIT;
 
     CHECK_OK(fkm_params_set(&params, "use_faiss", "true"));
-    CHECK_STATUS(FKM_EUNSUPPORTED, fkm_params_check(&params));
-    CHECK_SAYS("this build has no approximate index", fkm_last_error());
+    CHECK_OK(fkm_params_check(&params));
+    params.metric = FKM_METRIC_L1;
+    CHECK_STATUS(FKM_EINVAL, fkm_params_check(&params));
+    CHECK_SAYS("it does not go with distance 'l1'", fkm_last_error());
 }
 
 TEST(a_shorter_struct_gets_defaults_behind_its_end)
