@@ -1,5 +1,7 @@
 /* bench_seed.c — greedy k-means++: seconds, and the potential it leaves. One JSON line per case and seed.
  *
+ * bench_seed --classes C [--rows N] [--dim D] [--k K] [--nnz ENTRIES: sparse rows] [--threads N]: that many classes of
+ *            equal size, K seeds each, one class a task.
  * bench_seed [--data mixture|isotropic|clusters|heavy|equal] [--metric cosine|euclidean|l1] [--rows N] [--dim D] [--k K]
  *            [--threads N] [--seeds N] [--every 1: measure every distance] [--write FILE.npy] [--read FILE.npy]
  *            [--quick]
@@ -19,7 +21,7 @@
 struct wish {
     const char *data, *write, *read;
     fkm_metric metric;
-    int64_t n, dim, k, threads, seeds;
+    int64_t n, dim, k, threads, seeds, classes, nnz;
     bool every;
 };
 
@@ -175,6 +177,7 @@ static void run(struct wish *wish)
         .n = wish->n, .dim = wish->dim, .dtype = FKM_DTYPE_F32, .x = x, .stride = wish->dim};
     fkm_context_options options = FKM_CONTEXT_OPTIONS_INIT;
     fkm_context *context;
+    int64_t *seeds = malloc((size_t)wish->k * sizeof *seeds);
 
     options.n_threads = (int32_t)wish->threads;
     bench_check(fkm_context_create(&options, &context));
@@ -194,14 +197,10 @@ static void run(struct wish *wish)
         fkmi_memory_reset_peak();
         cpu = clock();
         start = bench_now();
-#ifdef BENCH_SEED_PLAIN /* the signature of all versions */
-        bench_check(fkmi_seed(context, &space, &rows, FKM_INIT_KMEANSPP, wish->k,
-                              fkmi_random_from((uint64_t)seed), points, &found));
-#else
-        bench_check(fkmi_seed_screened(
-            context, &space, &rows, FKM_INIT_KMEANSPP, wish->k, fkmi_random_from((uint64_t)seed),
-            wish->every ? FKMI_SCREEN_NOTHING : FKMI_SCREEN_IF_WORTH, points, &found));
-#endif
+        bench_check(fkmi_seed_rows(context, &space, &rows, FKM_INIT_KMEANSPP, wish->k,
+                                   fkmi_random_from((uint64_t)seed),
+                                   wish->every ? FKMI_SCREEN_NOTHING : FKMI_SCREEN_IF_WORTH, seeds, &found));
+        bench_check(fkmi_seed_points(context, &space, &rows, seeds, found, points));
         seconds = bench_now() - start;
         cpu = clock() - cpu;
         printf("{\"bench\": \"seed\", \"data\": \"%s\", \"metric\": \"%s\", \"n\": %lld, \"dim\": %lld, "
@@ -218,6 +217,91 @@ static void run(struct wish *wish)
     fkm_context_free(context);
     free(x);
     free(points);
+    free(seeds);
+}
+
+/* Random rows; sparse ones have their columns in ascending order. */
+static void fill_rows(const struct wish *wish, struct fkmi_rows *rows)
+{
+    struct fkmi_random random = fkmi_random_from(7);
+    const int64_t per_row = wish->nnz > 0 ? wish->nnz : wish->dim, step = wish->dim / per_row;
+    float *values = malloc((size_t)(wish->n * per_row) * sizeof *values);
+    int64_t *indptr = malloc((size_t)(wish->n + 1) * sizeof *indptr);
+    int32_t *indices = wish->nnz > 0 ? malloc((size_t)(wish->n * per_row) * sizeof *indices) : NULL;
+
+    for (int64_t e = 0; e < wish->n * per_row; e++) {
+        values[e] = (float)(0.1 + fkmi_random_uniform(&random));
+        if (indices)
+            indices[e] = (int32_t)(e % per_row * step + fkmi_random_below(&random, step));
+    }
+    for (int64_t i = 0; i <= wish->n; i++)
+        indptr[i] = i * per_row;
+    *rows = (struct fkmi_rows){.n = wish->n, .dim = wish->dim, .dtype = FKM_DTYPE_F32};
+    if (indices) {
+        rows->values = values;
+        rows->indices = indices;
+        rows->indptr = indptr;
+    } else {
+        rows->x = values;
+        rows->stride = wish->dim;
+    }
+}
+
+struct classes_job {
+    const struct wish *wish;
+    struct fkm_context *context;
+    struct fkmi_rows rows;
+    const int64_t *order;
+    int64_t *seeds; /* by thread */
+};
+
+static fkm_status seed_classes(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct classes_job *job = argument;
+    const struct wish *wish = job->wish;
+    const struct fkmi_space space = {.metric = wish->metric, .dim = wish->dim, .real = FKMI_REAL_F32};
+    const int64_t n = wish->n / wish->classes;
+
+    for (int64_t c = begin; c < end; c++) {
+        const struct fkmi_rows rows = fkmi_rows_pick(&job->rows, job->order + c * n, n);
+        int64_t found;
+
+        FKMI_TRY(fkmi_seed_rows(job->context, &space, &rows, FKM_INIT_KMEANSPP, wish->k,
+                                fkmi_random_from((uint64_t)c), FKMI_SCREEN_IF_WORTH,
+                                job->seeds + thread * wish->k, &found));
+    }
+    return FKM_OK;
+}
+
+static void run_classes(const struct wish *wish)
+{
+    fkm_context_options options = FKM_CONTEXT_OPTIONS_INIT;
+    struct classes_job job = {.wish = wish};
+    int64_t *order = malloc((size_t)wish->n * sizeof *order);
+    double start;
+    clock_t cpu;
+
+    options.n_threads = (int32_t)wish->threads;
+    bench_check(fkm_context_create(&options, &job.context));
+    fill_rows(wish, &job.rows);
+    for (int64_t i = 0; i < wish->n; i++) /* classes lie scattered */
+        order[i] = i % (wish->n / wish->classes) * wish->classes + i / (wish->n / wish->classes);
+    job.order = order;
+    job.seeds = malloc((size_t)(fkm_context_threads(job.context) * wish->k) * sizeof *job.seeds);
+    fkmi_memory_reset_peak();
+    cpu = clock();
+    start = bench_now();
+    bench_check(fkmi_parallel(job.context->pool, wish->classes, 1, seed_classes, &job));
+    start = bench_now() - start;
+    cpu = clock() - cpu;
+    printf("{\"bench\": \"seed\", \"classes\": %lld, \"n\": %lld, \"dim\": %lld, \"k\": %lld, \"nnz\": %lld, "
+           "\"threads\": %d, \"seconds\": %.4f, \"cpu_s\": %.4f, \"peak_mb\": %.2f}\n",
+           (long long)wish->classes, (long long)wish->n, (long long)wish->dim, (long long)wish->k,
+           (long long)wish->nnz, (int)fkm_context_threads(job.context), start, (double)cpu / CLOCKS_PER_SEC,
+           (double)fkmi_memory_peak() / 1e6);
+    fkm_context_free(job.context);
+    free(order);
+    free(job.seeds);
 }
 
 int main(int argc, char **argv)
@@ -235,11 +319,9 @@ int main(int argc, char **argv)
         struct {
             const char *name;
             int64_t *number;
-        } numbers[] = {{"--rows", &wish.n},
-                       {"--dim", &wish.dim},
-                       {"--k", &wish.k},
-                       {"--threads", &wish.threads},
-                       {"--seeds", &wish.seeds}};
+        } numbers[] = {{"--rows", &wish.n},          {"--dim", &wish.dim},     {"--k", &wish.k},
+                       {"--threads", &wish.threads}, {"--seeds", &wish.seeds}, {"--classes", &wish.classes},
+                       {"--nnz", &wish.nnz}};
 
         if (strcmp(argv[i], "--quick") == 0) {
             wish.n = 3000;
@@ -264,6 +346,9 @@ int main(int argc, char **argv)
                                             : FKM_METRIC_EUCLIDEAN;
         i++;
     }
-    run(&wish);
+    if (wish.classes > 0)
+        run_classes(&wish);
+    else
+        run(&wish);
     return EXIT_SUCCESS;
 }

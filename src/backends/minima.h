@@ -6,7 +6,8 @@
  *
  * Dense rows without a mask (euclidean and cosine) are looked at as bytes first: along a few principal directions
  * where those tell most points apart, else whole. A point that is too far in bytes cannot lower a minimum, so that
- * most distances are never computed. The answers are those of computing all.
+ * most distances are never computed. The answers are those of computing all. Sparse rows meet sparse points column by
+ * column.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_BACKENDS_MINIMA_H
 #define FKMI_BACKENDS_MINIMA_H
@@ -47,12 +48,13 @@ struct fkmi_minima_family {
     fkm_status (*create)(struct fkm_context *context, const struct fkmi_space *space,
                          const struct fkmi_rows *rows, const struct fkmi_minima_wish *wish,
                          struct fkmi_minima **out);
-    /* The first point joins: point 0 of the pack. */
-    fkm_status (*start)(struct fkm_context *context, struct fkmi_minima *minima,
-                        const struct fkmi_pack *pack);
-    /* Finds the rows that each point of the pack would come nearer to; point j is row drawn[j]. */
+    /* Points are rows: point j is row drawn[j], and point j of the pack, which sparse rows do without (NULL).
+     * The first one joins. */
+    fkm_status (*start)(struct fkm_context *context, struct fkmi_minima *minima, const struct fkmi_pack *pack,
+                        const int64_t *drawn);
+    /* Finds the rows that each of k points would come nearer to. */
     fkm_status (*look)(struct fkm_context *context, struct fkmi_minima *minima, const struct fkmi_pack *pack,
-                       const int64_t *drawn);
+                       const int64_t *drawn, int64_t k);
     /* By how much point j of those looked at last would lower the sum, as minima are now. */
     double (*gain)(const struct fkmi_minima *minima, int64_t j);
     /* Point j of those looked at last joins. */

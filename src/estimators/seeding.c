@@ -4,10 +4,6 @@
 
 #include "estimators/model.h"
 #include "prototypes/lists.h"
-#include "prototypes/seed_lists.h"
-
-/* Points of classes that are seeded together, where they become lists. */
-#define SEEDED_BYTES ((int64_t)1 << 27)
 
 /* Rows of the new classes, class by class, and where their prototypes go. */
 struct seeding {
@@ -16,15 +12,12 @@ struct seeding {
     const struct fkmi_rows *base;
     struct fkmi_space space;
     int64_t first_slot, n_new;
-    int64_t *begin;    /* n_new + 1: rows of class first_slot + c are order[begin[c] ..] */
-    int64_t *order;    /* rows of base */
-    int64_t *k;        /* by class: wanted, then found */
-    int64_t *point_at; /* by class: first prototype in points, counted from that of first_class */
-    int64_t first_class, end_class; /* of those being seeded */
-    char *points;                   /* reals: of the classes being seeded; NULL when seeds are rows */
-    int64_t *pick;                  /* by prototype: its row of the class */
-    double *column;                 /* by thread: dim zeros */
-    const int64_t *label;           /* by class */
+    int64_t *begin;       /* n_new + 1: rows of class first_slot + c are order[begin[c] ..] */
+    int64_t *order;       /* rows of base */
+    int64_t *k;           /* by class: wanted, then found */
+    int64_t *seed_at;     /* by class: first of its rows in seeds */
+    int64_t *seeds;       /* rows of the class's view */
+    const int64_t *label; /* by class */
 };
 
 static fkm_status group_rows(struct seeding *seeding, const struct fkmi_lesson *lesson)
@@ -126,44 +119,30 @@ static fkm_status take_start(const struct seeding *seeding, int64_t c, char *poi
     return FKM_OK;
 }
 
+static bool is_given(const struct seeding *seeding, int64_t c)
+{
+    const struct fkmi_start *start = &seeding->model->start;
+    bool given = false;
+
+    for (int64_t i = 0; i < start->k && !given; i++)
+        given = starts_here(start, i, seeding->label[c]);
+    return given;
+}
+
 static fkm_status seed(void *job, int64_t begin, int64_t end, int thread)
 {
     struct seeding *seeding = job;
     fkm_model *model = seeding->model;
-    const size_t row_size = (size_t)seeding->space.dim * fkmi_real_size(seeding->space.real);
 
     (void)thread;
-    for (int64_t c = seeding->first_class + begin; c < seeding->first_class + end; c++) {
-        const struct fkmi_rows rows = class_rows(seeding, c);
-        char *points = seeding->points + (size_t)seeding->point_at[c] * row_size;
-        bool given = false;
-        for (int64_t i = 0; i < model->start.k && !given; i++)
-            given = starts_here(&model->start, i, seeding->label[c]);
-        if (given)
-            FKMI_TRY(take_start(seeding, c, points));
-        else
-            FKMI_TRY(fkmi_seed(
-                model->context, &seeding->space, &rows, model->params.init, seeding->k[c],
-                fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 1), (uint64_t)seeding->label[c]),
-                points, &seeding->k[c]));
-    }
-    return FKM_OK;
-}
-
-/* The same for lists, whose seeds are rows. */
-static fkm_status seed_rows(void *job, int64_t begin, int64_t end, int thread)
-{
-    struct seeding *seeding = job;
-
     for (int64_t c = begin; c < end; c++) {
         const struct fkmi_rows rows = class_rows(seeding, c);
 
-        FKMI_TRY(fkmi_check_interrupt());
-        FKMI_TRY(fkmi_seed_rows(&seeding->space, &rows, seeding->k[c],
-                                fkmi_random_split(fkmi_model_random(seeding->model, FKMI_STREAM_SEED, 1),
-                                                  (uint64_t)seeding->label[c]),
-                                seeding->column + thread * seeding->space.dim,
-                                seeding->pick + seeding->point_at[c], &seeding->k[c]));
+        if (!is_given(seeding, c))
+            FKMI_TRY(fkmi_seed_rows(
+                model->context, &seeding->space, &rows, model->params.init, seeding->k[c],
+                fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 1), (uint64_t)seeding->label[c]),
+                FKMI_SCREEN_IF_WORTH, seeding->seeds + seeding->seed_at[c], &seeding->k[c]));
     }
     return FKM_OK;
 }
@@ -202,8 +181,9 @@ static fkm_status dress_classes(fkm_model *model, struct fkmi_state *state, stru
 }
 
 /* Classes in parallel when there are many, one after the other (parallel inside) when there are few. */
-static fkm_status over_classes(struct seeding *seeding, int64_t n, fkmi_range_fn *body)
+static fkm_status over_classes(struct seeding *seeding, fkmi_range_fn *body)
 {
+    const int64_t n = seeding->n_new;
     struct fkmi_pool *pool = seeding->model->context->pool;
 
     if (n >= 4 * fkmi_pool_threads(pool))
@@ -211,61 +191,51 @@ static fkm_status over_classes(struct seeding *seeding, int64_t n, fkmi_range_fn
     return body(seeding, 0, n, 0);
 }
 
-/* Classes from first_class on whose points fit into some memory, at least one. */
-static int64_t end_of_part(const struct seeding *seeding, int64_t most_points)
+/* Appends class c to the state; points: room for k[c] x dim reals. */
+static fkm_status add_class(const struct seeding *seeding, const struct fkmi_lesson *lesson, int64_t c,
+                            char *points, double *targets)
 {
-    int64_t c = seeding->first_class, points = 0;
+    struct fkmi_state *state = &seeding->learned->state;
+    const struct fkmi_rows rows = class_rows(seeding, c);
+    const int64_t *seeds = seeding->seeds + seeding->seed_at[c];
+    const fkm_model *model = seeding->model;
 
-    while (c < seeding->n_new && (c == seeding->first_class || points + seeding->k[c] <= most_points))
-        points += seeding->k[c++];
-    return c;
+    if (targets)
+        stratum_targets(seeding, lesson, c, targets);
+    if (state->listed)
+        return fkmi_state_add_rows(state, &seeding->space, seeding->label[c], &rows, seeds, targets,
+                                   seeding->k[c]);
+    if (is_given(seeding, c))
+        FKMI_TRY(take_start(seeding, c, points));
+    else
+        FKMI_TRY(fkmi_seed_points(model->context, &seeding->space, &rows, seeds, seeding->k[c], points));
+    return fkmi_state_add_class(state, model->context->kernels, seeding->label[c], points, targets,
+                                seeding->k[c]);
 }
 
-/* Seeds classes [first_class, end_class) and appends them to the state. */
-static fkm_status seed_part(struct seeding *seeding, struct fkmi_lesson *lesson)
+static fkm_status add_classes(const struct seeding *seeding, const struct fkmi_lesson *lesson)
 {
-    const fkm_model *model = seeding->model;
     struct fkmi_state *state = &seeding->learned->state;
-    const size_t row_size = (size_t)state->dim * fkmi_real_size(seeding->space.real);
-    const int64_t begin = seeding->first_class, end = seeding->end_class;
     fkm_status status = FKM_OK;
+    int64_t found = 0, most = 0;
     double *targets = NULL;
-    int64_t total = 0, found = 0;
+    char *points = NULL;
 
-    for (int64_t c = begin; c < end; c++) {
-        seeding->point_at[c] = total;
-        total += seeding->k[c];
-    }
-    if (seeding->pick) {
-        FKMI_TRY_GOTO(over_classes(seeding, end - begin, seed_rows));
-    } else {
-        FKMI_TRY_GOTO(fkmi_alloc(&seeding->points, total * state->dim, fkmi_real_size(seeding->space.real)));
-        FKMI_TRY_GOTO(over_classes(seeding, end - begin, seed));
-    }
-    fkmi_scratch_trim(model->context); /* the scans to come see all rows */
-    if (lesson->strata)
-        FKMI_TRY_GOTO(fkmi_alloc(&targets, total * state->n_targets, sizeof *targets));
-    for (int64_t c = begin; c < end; c++)
+    for (int64_t c = 0; c < seeding->n_new; c++) {
         found += seeding->k[c];
+        most = most < seeding->k[c] ? seeding->k[c] : most;
+    }
     if (state->k + found <= INT32_MAX)
         FKMI_TRY_GOTO(fkmi_state_reserve(state, state->k + found, seeding->learned->classes.n));
-    for (int64_t c = begin; c < end; c++) {
-        const struct fkmi_rows rows = class_rows(seeding, c);
-
-        if (targets)
-            stratum_targets(seeding, lesson, c, targets);
-        if (seeding->pick)
-            FKMI_TRY_GOTO(fkmi_state_add_rows(state, &seeding->space, seeding->label[c], &rows,
-                                              seeding->pick + seeding->point_at[c], targets, seeding->k[c]));
-        else
-            FKMI_TRY_GOTO(fkmi_state_add_class(state, model->context->kernels, seeding->label[c],
-                                               seeding->points + (size_t)seeding->point_at[c] * row_size,
-                                               targets, seeding->k[c]));
-    }
+    if (lesson->strata)
+        FKMI_TRY_GOTO(fkmi_alloc(&targets, most * state->n_targets, sizeof *targets));
+    if (!state->listed)
+        FKMI_TRY_GOTO(fkmi_alloc(&points, most * state->dim, fkmi_real_size(seeding->space.real)));
+    for (int64_t c = 0; c < seeding->n_new; c++)
+        FKMI_TRY_GOTO(add_class(seeding, lesson, c, points, targets));
 done:
     fkmi_free(targets);
-    fkmi_free(seeding->points);
-    seeding->points = NULL;
+    fkmi_free(points);
     return status;
 }
 
@@ -281,39 +251,29 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
                               .first_slot = first,
                               .n_new = learned->classes.n - first,
                               .space = fkmi_state_space(state, model->params.metric)};
-    int64_t *label = NULL, most_points = INT64_MAX, total = 0, most_k = 0;
+    int64_t *label = NULL, total = 0;
 
     if (seeding.n_new == 0)
         return FKM_OK;
     FKMI_TRY_GOTO(fkmi_alloc(&label, seeding.n_new, sizeof *label));
     FKMI_TRY_GOTO(fkmi_alloc(&seeding.begin, seeding.n_new + 1, sizeof *seeding.begin));
     FKMI_TRY_GOTO(fkmi_alloc(&seeding.k, seeding.n_new, sizeof *seeding.k));
-    FKMI_TRY_GOTO(fkmi_alloc(&seeding.point_at, seeding.n_new, sizeof *seeding.point_at));
+    FKMI_TRY_GOTO(fkmi_alloc(&seeding.seed_at, seeding.n_new, sizeof *seeding.seed_at));
     fkmi_classes_labels(&learned->classes, first, label);
     seeding.label = label;
     FKMI_TRY_GOTO(group_rows(&seeding, lesson));
-    FKMI_TRY_GOTO(over_classes(&seeding, seeding.n_new, want));
+    FKMI_TRY_GOTO(over_classes(&seeding, want));
     FKMI_TRY_GOTO(respect_k_max(&seeding));
     for (int64_t c = 0; c < seeding.n_new; c++) {
+        seeding.seed_at[c] = total;
         total += seeding.k[c];
-        most_k = seeding.k[c] > most_k ? seeding.k[c] : most_k;
     }
-    if (may_list && model->start.k == 0 && state->k == 0 &&
-        fkmi_lists_pay(&model->params, &lesson->view, total)) {
-        state->listed = true;
-        most_points = SEEDED_BYTES / (state->dim * (int64_t)fkmi_real_size(seeding.space.real));
-        FKMI_TRY_GOTO(fkmi_state_reserve(state, total, learned->classes.n));
-        if (most_k <= FKMI_MOST_LIST_SEEDS && model->params.init != FKM_INIT_RANDOM) {
-            most_points = INT64_MAX;
-            FKMI_TRY_GOTO(fkmi_alloc(&seeding.pick, total, sizeof *seeding.pick));
-            FKMI_TRY_GOTO(fkmi_alloc(&seeding.column, fkmi_pool_threads(model->context->pool) * state->dim,
-                                     sizeof *seeding.column));
-        }
-    }
-    for (; seeding.first_class < seeding.n_new; seeding.first_class = seeding.end_class) {
-        seeding.end_class = end_of_part(&seeding, most_points);
-        FKMI_TRY_GOTO(seed_part(&seeding, lesson));
-    }
+    if (may_list && model->start.k == 0 && state->k == 0)
+        state->listed = fkmi_lists_pay(&model->params, &lesson->view, total);
+    FKMI_TRY_GOTO(fkmi_alloc(&seeding.seeds, total, sizeof *seeding.seeds));
+    FKMI_TRY_GOTO(over_classes(&seeding, seed));
+    fkmi_scratch_trim(model->context); /* the scans to come see all rows */
+    FKMI_TRY_GOTO(add_classes(&seeding, lesson));
     FKMI_TRY_GOTO(dress_classes(model, state, lesson, first));
 done:
     if (status != FKM_OK)
@@ -322,8 +282,7 @@ done:
     fkmi_free(seeding.begin);
     fkmi_free(seeding.order);
     fkmi_free(seeding.k);
-    fkmi_free(seeding.point_at);
-    fkmi_free(seeding.pick);
-    fkmi_free(seeding.column);
+    fkmi_free(seeding.seed_at);
+    fkmi_free(seeding.seeds);
     return status;
 }

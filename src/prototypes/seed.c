@@ -46,9 +46,10 @@ static fkm_dtype real_dtype(enum fkmi_real real)
     return real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
 }
 
-/* Row i of a view as a starting point; masked coordinates take the mean's place. */
-static void load_point(const struct seeding *s, const struct fkmi_rows *rows, int64_t i, void *point)
+/* Row i of the view as a starting point; masked coordinates take the mean's place. */
+static void load_point(const struct seeding *s, int64_t i, void *point)
 {
+    const struct fkmi_rows *rows = s->rows;
     const int64_t dim = rows->dim, r = fkmi_row(rows, i);
     const double length = fkmi_row_length(rows, s->space, i);
 
@@ -96,9 +97,14 @@ static int64_t row_at(const struct fkmi_minima *minima, double place)
     return last;
 }
 
-static fkm_status pack_points(struct seeding *s, const void *points, int64_t n)
+/* Rows as points; sparse ones are looked at as they are. */
+static fkm_status pack_rows(struct seeding *s, const int64_t *drawn, int64_t n)
 {
-    return s->context->backend->pack(s->context, s->space, real_dtype(s->space->real), points, n,
+    if (fkmi_rows_sparse(s->rows))
+        return FKM_OK;
+    for (int64_t j = 0; j < n; j++)
+        load_point(s, drawn[j], s->candidates + (size_t)j * point_size(s));
+    return s->context->backend->pack(s->context, s->space, real_dtype(s->space->real), s->candidates, n,
                                      s->rows->mask != NULL, &s->pack);
 }
 
@@ -149,10 +155,9 @@ static fkm_status draw_ahead(struct seeding *s, int64_t n_steps, double *total)
 
         s->drawn[s->n_drawn] = i;
         s->pull[s->n_drawn] = fkmi_minima_pull(s->minima, i);
-        load_point(s, s->rows, i, s->candidates + (size_t)s->n_drawn * point_size(s));
     }
-    FKMI_TRY(pack_points(s, s->candidates, s->n_drawn));
-    return family->look(s->context, s->minima, s->pack, s->drawn);
+    FKMI_TRY(pack_rows(s, s->drawn, s->n_drawn));
+    return family->look(s->context, s->minima, s->pack, s->drawn, s->n_drawn);
 }
 
 /* The next candidates among the rows drawn; returns how many there were. Those of the first step were drawn in
@@ -168,8 +173,8 @@ static int64_t choose(struct seeding *s, int64_t *chosen)
     return n;
 }
 
-/* Adds the candidate that gains most; ties to the first drawn. */
-static void add_seed(struct seeding *s, const int64_t *chosen, char *point)
+/* Adds the candidate that gains most; ties to the first drawn. Returns its row. */
+static int64_t add_seed(struct seeding *s, const int64_t *chosen)
 {
     const struct fkmi_minima_family *family = s->context->backend->minima;
     double most = -1;
@@ -184,12 +189,14 @@ static void add_seed(struct seeding *s, const int64_t *chosen, char *point)
         }
     }
     family->take(s->minima, best);
-    memcpy(point, s->candidates + (size_t)best * point_size(s), point_size(s));
+    return s->drawn[best];
 }
 
-static fkm_status seed_greedily(struct seeding *s, int64_t k, char *points, int64_t *k_seeded)
+static fkm_status seed_greedily(struct seeding *s, int64_t k, int64_t *seeds, int64_t *k_seeded)
 {
-    const int64_t n_wanted = 2 + (int64_t)floor(log((double)k)), n_spared = POINT_VALUES / s->rows->dim;
+    const bool sparse = fkmi_rows_sparse(s->rows);
+    const int64_t n_wanted = 2 + (int64_t)floor(log((double)k));
+    const int64_t n_spared = sparse ? FKMI_MOST_TRIALS : POINT_VALUES / s->rows->dim;
     double total;
 
     s->n_candidates = n_wanted < FKMI_MOST_TRIALS ? n_wanted : FKMI_MOST_TRIALS;
@@ -197,16 +204,16 @@ static fkm_status seed_greedily(struct seeding *s, int64_t k, char *points, int6
     s->most_drawn = s->most_drawn < s->n_candidates ? s->n_candidates : s->most_drawn;
     s->most_drawn = s->most_drawn > s->n_candidates * k ? s->n_candidates * k : s->most_drawn;
     s->steps_ahead = FKMI_MOST_TRIALS;
-    FKMI_TRY(fkmi_alloc(&s->candidates, s->most_drawn, point_size(s)));
+    if (!sparse)
+        FKMI_TRY(fkmi_alloc(&s->candidates, s->most_drawn, point_size(s)));
     FKMI_TRY(begin_minima(s, k, &total));
     *k_seeded = 1;
-    if (!(total > 0)) { /* rows without direction: any will do */
-        load_point(s, s->rows, fkmi_random_below(&s->random, s->rows->n), points);
+    seeds[0] = total > 0 ? row_at(s->minima, fkmi_random_uniform(&s->random) * total)
+                         : fkmi_random_below(&s->random, s->rows->n);
+    if (!(total > 0) || k == 1) /* rows without direction: any will do */
         return FKM_OK;
-    }
-    load_point(s, s->rows, row_at(s->minima, fkmi_random_uniform(&s->random) * total), points);
-    FKMI_TRY(pack_points(s, points, 1));
-    FKMI_TRY(s->context->backend->minima->start(s->context, s->minima, s->pack));
+    FKMI_TRY(pack_rows(s, seeds, 1));
+    FKMI_TRY(s->context->backend->minima->start(s->context, s->minima, s->pack, seeds));
     while (*k_seeded < k) {
         const int64_t n_steps = steps_to_draw(s, *k_seeded, k);
         int64_t chosen[FKMI_MOST_TRIALS], n_taken = 0;
@@ -215,7 +222,7 @@ static fkm_status seed_greedily(struct seeding *s, int64_t k, char *points, int6
         if (!(total > 0))
             return FKM_OK; /* every row lies on a seed */
         while (*k_seeded < k && choose(s, chosen) == s->n_candidates) {
-            add_seed(s, chosen, points + (size_t)(*k_seeded)++ * point_size(s));
+            seeds[(*k_seeded)++] = add_seed(s, chosen);
             n_taken++;
         }
         s->steps_ahead = 4 * n_taken < 3 * n_steps ? (n_steps + 1) / 2 : 2 * n_steps;
@@ -253,33 +260,47 @@ static int64_t list_rows(const struct seeding *s, int64_t *listed, int64_t *k)
 }
 
 /* Rows in random order, without those equal to one taken before. */
-static fkm_status seed_randomly(struct seeding *s, int64_t k, char *points, int64_t *k_seeded)
+static fkm_status seed_randomly(struct seeding *s, int64_t k, int64_t *seeds, int64_t *k_seeded)
 {
     fkm_status status = FKM_OK;
     int64_t *order = NULL, *taken = NULL, n, capacity = 4; /* taken: a hash table of seeds + 1; 0 is free */
+    uint64_t *hash = NULL;
+    char *point = NULL, *other = NULL;
 
     *k_seeded = 0;
     while (capacity < 2 * k)
         capacity *= 2;
     FKMI_TRY_GOTO(fkmi_alloc(&order, s->rows->n, sizeof *order));
     FKMI_TRY_GOTO(fkmi_alloc(&taken, capacity, sizeof *taken));
+    FKMI_TRY_GOTO(fkmi_alloc(&hash, k, sizeof *hash));
+    FKMI_TRY_GOTO(fkmi_alloc(&point, 1, point_size(s)));
+    FKMI_TRY_GOTO(fkmi_alloc(&other, 1, point_size(s)));
     n = list_rows(s, order, &k);
     fkmi_random_shuffle(&s->random, order, n);
     for (int64_t i = 0; i < n && *k_seeded < k; i++) {
-        char *point = points + (size_t)*k_seeded * point_size(s);
         int64_t place;
+        bool is_new = true;
 
-        load_point(s, s->rows, order[i], point);
-        place = (int64_t)(hash_of(point, point_size(s)) & (uint64_t)(capacity - 1));
-        while (taken[place] > 0 &&
-               memcmp(points + (size_t)(taken[place] - 1) * point_size(s), point, point_size(s)))
-            place = (place + 1) & (capacity - 1);
-        if (taken[place] == 0)
-            taken[place] = ++*k_seeded;
+        load_point(s, order[i], point);
+        hash[*k_seeded] = hash_of(point, point_size(s));
+        place = (int64_t)(hash[*k_seeded] & (uint64_t)(capacity - 1));
+        for (; taken[place] > 0 && is_new; place = (place + 1) & (capacity - 1)) {
+            if (hash[taken[place] - 1] != hash[*k_seeded])
+                continue;
+            load_point(s, seeds[taken[place] - 1], other);
+            is_new = memcmp(other, point, point_size(s)) != 0;
+        }
+        if (!is_new)
+            continue;
+        seeds[*k_seeded] = order[i];
+        taken[place] = ++*k_seeded;
     }
 done:
     fkmi_free(order);
     fkmi_free(taken);
+    fkmi_free(hash);
+    fkmi_free(point);
+    fkmi_free(other);
     return status;
 }
 
@@ -292,30 +313,54 @@ double fkmi_same_distance(const struct fkmi_space *space)
     return 4 * (space->real == FKMI_REAL_F64 ? DBL_EPSILON : (double)FLT_EPSILON);
 }
 
-fkm_status fkmi_seed_screened(struct fkm_context *context, const struct fkmi_space *space,
-                              const struct fkmi_rows *rows, fkm_init init, int64_t k,
-                              struct fkmi_random random, enum fkmi_screening screening, void *points,
-                              int64_t *k_seeded)
+/* What stands in for masked coordinates. */
+static fkm_status begin_seeding(struct seeding *s)
+{
+    if (!s->rows->mask)
+        return FKM_OK;
+    FKMI_TRY(fkmi_alloc(&s->mean, s->rows->dim, sizeof(double)));
+    FKMI_TRY(fkmi_alloc(&s->row, s->rows->dim, sizeof(double)));
+    return fkmi_mean_row(s->context, s->space, s->rows, s->mean);
+}
+
+static void end_seeding(struct seeding *s)
+{
+    s->context->backend->pack_free(s->pack);
+    s->context->backend->minima->free(s->minima);
+    fkmi_free(s->candidates);
+    fkmi_free(s->mean);
+    fkmi_free(s->row);
+}
+
+fkm_status fkmi_seed_rows(struct fkm_context *context, const struct fkmi_space *space,
+                          const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
+                          enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded)
 {
     struct seeding s = {
         .context = context, .space = space, .rows = rows, .random = random, .screening = screening};
     fkm_status status = FKM_OK;
 
-    if (rows->mask) {
-        FKMI_TRY_GOTO(fkmi_alloc(&s.mean, rows->dim, sizeof(double)));
-        FKMI_TRY_GOTO(fkmi_alloc(&s.row, rows->dim, sizeof(double)));
-        FKMI_TRY_GOTO(fkmi_mean_row(context, space, rows, s.mean));
-    }
+    FKMI_TRY_GOTO(begin_seeding(&s));
     if (init == FKM_INIT_RANDOM)
-        FKMI_TRY_GOTO(seed_randomly(&s, k, points, k_seeded));
+        FKMI_TRY_GOTO(seed_randomly(&s, k, seeds, k_seeded));
     else
-        FKMI_TRY_GOTO(seed_greedily(&s, k, points, k_seeded));
+        FKMI_TRY_GOTO(seed_greedily(&s, k, seeds, k_seeded));
 done:
-    context->backend->pack_free(s.pack);
-    context->backend->minima->free(s.minima);
-    fkmi_free(s.candidates);
-    fkmi_free(s.mean);
-    fkmi_free(s.row);
+    end_seeding(&s);
+    return status;
+}
+
+fkm_status fkmi_seed_points(struct fkm_context *context, const struct fkmi_space *space,
+                            const struct fkmi_rows *rows, const int64_t *seeds, int64_t k, void *points)
+{
+    struct seeding s = {.context = context, .space = space, .rows = rows};
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY_GOTO(begin_seeding(&s));
+    for (int64_t j = 0; j < k; j++)
+        load_point(&s, seeds[j], (char *)points + (size_t)j * point_size(&s));
+done:
+    end_seeding(&s);
     return status;
 }
 
@@ -323,7 +368,16 @@ fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space
                      const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
                      void *points, int64_t *k_seeded)
 {
-    return fkmi_seed_screened(context, space, rows, init, k, random, FKMI_SCREEN_IF_WORTH, points, k_seeded);
+    int64_t *seeds = NULL;
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY_GOTO(fkmi_alloc(&seeds, k, sizeof *seeds));
+    FKMI_TRY_GOTO(
+        fkmi_seed_rows(context, space, rows, init, k, random, FKMI_SCREEN_IF_WORTH, seeds, k_seeded));
+    FKMI_TRY_GOTO(fkmi_seed_points(context, space, rows, seeds, *k_seeded, points));
+done:
+    fkmi_free(seeds);
+    return status;
 }
 
 /* Distances of all rows to one point (dim doubles). */

@@ -6,18 +6,19 @@
 #include "backends/minima.h"
 #include "base/random.h"
 
-/* Seeds min(k, distinct rows) prototypes from the rows of the view (n >= 1; rows of weight 0 are never chosen
- * unless all are). points has room for k x dim reals; cosine gives unit vectors; masked coordinates of a
- * chosen row take the view's (weighted) mean of that coordinate, 0 without any. DESIGN.md section 5, Seeding.
- */
+/* Chooses min(k, distinct rows) rows of the view (n >= 1; rows of weight 0 are never chosen unless all are). How
+ * distances are ruled out changes no bit of the result. DESIGN.md section 5, Seeding. */
+fkm_status fkmi_seed_rows(struct fkm_context *context, const struct fkmi_space *space,
+                          const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
+                          enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded);
+/* k rows of the same view as points, k x dim reals: cosine gives unit vectors; masked coordinates of a row take the
+ * view's (weighted) mean of that coordinate, 0 without any. */
+fkm_status fkmi_seed_points(struct fkm_context *context, const struct fkmi_space *space,
+                            const struct fkmi_rows *rows, const int64_t *seeds, int64_t k, void *points);
+/* Both. */
 fkm_status fkmi_seed(struct fkm_context *context, const struct fkmi_space *space,
                      const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
                      void *points, int64_t *k_seeded);
-/* The same, told how to rule out distances, which changes no bit of the result. */
-fkm_status fkmi_seed_screened(struct fkm_context *context, const struct fkmi_space *space,
-                              const struct fkmi_rows *rows, fkm_init init, int64_t k,
-                              struct fkmi_random random, enum fkmi_screening screening, void *points,
-                              int64_t *k_seeded);
 /* Distances up to this are rounding: the rows are equal. 0 but for cosine. */
 double fkmi_same_distance(const struct fkmi_space *space);
 /* Geometric information dispersion: max(1, min(n, ceil(3 sqrt(n) (1 - mean clip(sim(x, mean), 0, 1))))). */

@@ -48,6 +48,10 @@ fkm_status fkmi_state_reserve(struct fkmi_state *state, int64_t k, int64_t n_cla
  * is as it was. */
 fkm_status fkmi_state_add_class(struct fkmi_state *state, const struct fkmi_kernels *kernels, int64_t label,
                                 const void *points, const double *targets, int64_t k);
+/* The same of a state of lists: the prototypes are rows `pick` of the (sparse) view, of unit length for cosine. */
+fkm_status fkmi_state_add_rows(struct fkmi_state *state, const struct fkmi_space *space, int64_t label,
+                               const struct fkmi_rows *rows, const int64_t *pick, const double *targets,
+                               int64_t k);
 /* Drops the classes from slot n_classes on: undoes fkmi_state_add_class. */
 void fkmi_state_truncate(struct fkmi_state *state, int64_t n_classes);
 /* Allocates ages (k x dim), each coordinate at its prototype's mass. No-op when they exist. */

@@ -1,7 +1,7 @@
 /* minima.c — running minima of distances: which of many points come nearer to which rows, and what that gains.
  *
- * A row is measured directly against the points that a cheap test could not rule out: bytes for dense rows, scores of a
- * tile for sparse ones. Points nearer than the row's minimum go to a list of their block, point by point. What a point
+ * A dense row is measured directly against the points that its bytes could not rule out, a sparse one against those with
+ * which it shares columns, and the others at no price. Points nearer than the row's minimum go to a list of their block, point by point. What a point
  * gains is summed over the rows it comes nearer to, in their order, so it does not depend on how many others were
  * measured.
  * SPDX-License-Identifier: Apache-2.0 */
@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backends/cpu/meeting.h"
 #include "backends/cpu/sketch.h"
 #include "base/interrupt.h"
 
@@ -53,8 +54,10 @@ struct fkmi_minima_work {
 
 struct minima_job {
     struct fkmi_minima *minima;
-    const struct fkmi_pack *pack;
+    const struct fkmi_pack *pack; /* dense rows */
+    int64_t k;
     struct fkmi_sketch_points points;
+    struct fkmi_meeting meeting; /* sparse rows */
     char *scratch;
     size_t scratch_per_thread;
 };
@@ -62,28 +65,21 @@ struct minima_job {
 /* What a thread needs for a block. */
 struct block_scratch {
     struct fkmi_direct direct;
-    struct fkmi_block block; /* sparse */
     struct fkmi_sketch_scratch sketch;
-    float *scores, *other; /* sparse */
-    uint32_t *maybe;       /* BLOCK x WORDS: bit j: point j has to be measured */
-    int16_t *listed;       /* rows to measure, from the first of the block */
+    uint32_t *maybe; /* BLOCK x WORDS: bit j: point j has to be measured */
+    int16_t *listed; /* rows to measure, from the first of the block */
 };
 
 static void carve_block(struct block_scratch *scratch, struct fkmi_carve *carve, const struct minima_job *job)
 {
     const struct fkmi_minima *minima = job->minima;
-    const struct fkmi_tile *tile = job->pack->tile;
     const bool sparse = fkmi_rows_sparse(&minima->rows);
 
-    fkmi_direct_carve(&scratch->direct, carve, job->pack, &minima->rows, minima->work->most_entries);
+    if (!sparse)
+        fkmi_direct_carve(&scratch->direct, carve, job->pack, &minima->rows, 0);
     if (minima->work->sketch)
         fkmi_sketch_carve(&scratch->sketch, carve, minima->work->sketch);
-    if (sparse)
-        fkmi_block_carve(&scratch->block, carve, job->pack, &minima->rows, BLOCK,
-                         minima->work->most_block_entries);
-    scratch->scores = fkmi_carve(carve, sparse ? (int64_t)tile->rows * tile->cols : 0, sizeof(double));
-    scratch->other = fkmi_carve(carve, sparse ? (int64_t)tile->rows * tile->cols : 0, sizeof(double));
-    scratch->maybe = fkmi_carve(carve, BLOCK * WORDS, sizeof *scratch->maybe);
+    scratch->maybe = fkmi_carve(carve, sparse ? 0 : BLOCK * WORDS, sizeof *scratch->maybe);
     scratch->listed = fkmi_carve(carve, BLOCK, sizeof *scratch->listed);
 }
 
@@ -96,23 +92,36 @@ static struct block_scratch scratch_of(const struct minima_job *job, int thread)
     return scratch;
 }
 
-/* Memory for all threads, and for the points of the sketch. */
-static fkm_status take_scratch(struct fkm_context *context, struct minima_job *job, void **memory)
+/* Points as the rows' bytes see them, or as columns. */
+static void carve_points(struct minima_job *job, struct fkmi_carve *carve, const int64_t *drawn)
 {
-    const struct fkmi_sketch *sketch = job->minima->work->sketch;
+    const struct fkmi_minima *minima = job->minima;
+    void *memory;
+
+    if (minima->work->sketch)
+        fkmi_sketch_carve_points(&job->points, carve, minima->work->sketch, job->k);
+    if (!fkmi_rows_sparse(&minima->rows))
+        return;
+    memory = fkmi_carve(carve, (int64_t)fkmi_meeting_size(&minima->rows, drawn, job->k), 1);
+    if (memory)
+        fkmi_meeting_begin(&job->meeting, &minima->work->space, &minima->rows, drawn, job->k, memory);
+}
+
+/* Memory for all threads, and for the points. */
+static fkm_status take_scratch(struct fkm_context *context, struct minima_job *job, const int64_t *drawn,
+                               void **memory)
+{
     const size_t n_threads = (size_t)fkmi_pool_threads_here(context->pool);
     struct fkmi_carve carve = {NULL, 0}, points = {NULL, 0};
     struct block_scratch measured;
 
     carve_block(&measured, &carve, job);
     job->scratch_per_thread = carve.used;
-    if (sketch)
-        fkmi_sketch_carve_points(&job->points, &points, sketch, job->pack->k);
+    carve_points(job, &points, drawn);
     FKMI_TRY(fkmi_scratch_take(context, carve.used * n_threads + points.used, memory));
     job->scratch = *memory;
     points = (struct fkmi_carve){job->scratch + carve.used * n_threads, 0};
-    if (sketch)
-        fkmi_sketch_carve_points(&job->points, &points, sketch, job->pack->k);
+    carve_points(job, &points, drawn);
     return FKM_OK;
 }
 
@@ -163,20 +172,6 @@ static fkm_status minima_settle(struct fkm_context *context, struct fkmi_minima 
 
 /* ---- which points might be nearer */
 
-/* A score that a point has at least when it is nearer than `distance`. */
-static double score_at(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts, double distance)
-{
-    double score;
-
-    if (pack->space.metric == FKM_METRIC_EUCLIDEAN)
-        score = (facts->square - distance / facts->factor) / 2;
-    else if (pack->space.metric == FKM_METRIC_L1)
-        score = -distance / facts->factor;
-    else
-        score = (1 - distance) * facts->size;
-    return fkmi_score_threshold(facts, score);
-}
-
 /* Bits of word w that stand for points. */
 static uint32_t word_of_points(int64_t k, int64_t w)
 {
@@ -192,56 +187,24 @@ static void screen_nothing(int64_t k, int64_t n, uint32_t *maybe)
             maybe[i * WORDS + w] = word_of_points(k, w);
 }
 
-static void screen_sparse(const struct minima_job *job, struct block_scratch *scratch, int64_t first,
-                          int64_t n)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const int64_t rows = pack->tile->rows, cols = pack->tile->cols;
-    uint32_t *maybe = scratch->maybe;
-
-    fkmi_block_load(&scratch->block, pack, &job->minima->rows, NULL, first, n);
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t w = 0; w < WORDS; w++)
-            maybe[i * WORDS + w] = scratch->block.facts[i].unusual ? word_of_points(pack->k, w) : 0;
-    for (int64_t panel = 0; panel < pack->n_panels; panel++)
-        for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
-            fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
-            for (int64_t i = t * rows; i < n && i < (t + 1) * rows; i++) {
-                const struct fkmi_row_facts *facts = &scratch->block.facts[i];
-                const double least = score_at(pack, facts, job->minima->distance[first + i]);
-
-                for (int64_t j = panel * cols; j < pack->k && j < (panel + 1) * cols; j++) {
-                    const int64_t at = (i - t * rows) * cols + j - panel * cols;
-                    const double score = pack->space.real == FKMI_REAL_F64
-                                             ? ((const double *)(const void *)scratch->scores)[at]
-                                             : (double)scratch->scores[at];
-                    if (!(score < least)) /* nor when one of them is no number */
-                        maybe[i * WORDS + j / 32] |= 1u << (j % 32);
-                }
-            }
-        }
-}
-
 /* Sets the bits of points that might be nearer, and lists their rows; returns how many. */
 static int64_t list_rows(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
 {
     const struct fkmi_minima *minima = job->minima;
     const struct fkmi_minima_work *work = minima->work;
-    const bool everything = work->wish.screening == FKMI_SCREEN_NOTHING;
+    const bool sparse = fkmi_rows_sparse(&minima->rows);
     const int64_t first = block * BLOCK, n = rows_of(minima, block);
     int64_t n_listed = 0;
 
-    if (work->sketch && !everything)
+    if (work->sketch)
         fkmi_sketch_screen(work->sketch, &minima->rows, &job->points, block, minima->distance + first,
                            &scratch->sketch, scratch->maybe);
-    else if (fkmi_rows_sparse(&minima->rows) && !everything)
-        screen_sparse(job, scratch, first, n);
-    else
-        screen_nothing(job->pack->k, n, scratch->maybe);
+    else if (!sparse)
+        screen_nothing(job->k, n, scratch->maybe);
     for (int64_t i = 0; i < n; i++) {
-        uint32_t any = 0;
+        uint32_t any = sparse;
 
-        for (int64_t w = 0; w < WORDS; w++)
+        for (int64_t w = 0; w < WORDS && !sparse; w++)
             any |= scratch->maybe[i * WORDS + w];
         scratch->listed[n_listed] = (int16_t)i;
         n_listed += any != 0 && minima->distance[first + i] > 0;
@@ -254,12 +217,6 @@ static int64_t list_rows(const struct minima_job *job, struct block_scratch *scr
 static double beyond_same(const struct fkmi_minima *minima, double distance)
 {
     return distance > minima->work->wish.same ? distance : 0;
-}
-
-/* A sparse row's distances jump about in memory: a few of them take a moment. */
-static fkm_status check_at_row(const struct fkmi_minima *minima, int64_t i)
-{
-    return fkmi_check_every(fkmi_rows_sparse(&minima->rows) ? 1 : ROWS_PER_CHECK, i);
 }
 
 static fkm_status make_room(struct gathered *gathered, int64_t more)
@@ -289,29 +246,42 @@ static int bits_of(const uint32_t *words, int32_t *numbers)
     return n;
 }
 
-/* Measures a row; returns to how many points. */
-static int look_at_row(const struct fkmi_minima *minima, struct block_scratch *scratch, int64_t block,
-                       int64_t i, struct gathered *gathered)
+static void gather(const struct fkmi_minima *minima, struct gathered *gathered, double held, int64_t i,
+                   int64_t point, double distance)
 {
-    const double held = minima->distance[block * BLOCK + i];
-    double distance[FKMI_DIRECT_MOST];
-    int32_t point[FKMI_MOST_TRIALS];
-    const int n_points = bits_of(scratch->maybe + i * WORDS, point);
+    const double d = beyond_same(minima, distance);
 
+    if (!(d < held))
+        return;
+    gathered->distance[gathered->n] = d;
+    gathered->row[gathered->n] = (uint8_t)i;
+    gathered->point[gathered->n++] = (uint8_t)point;
+}
+
+/* Measures the block's i-th row; returns to how many points. */
+static int64_t look_at_row(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
+                           int64_t i, struct gathered *gathered)
+{
+    const struct fkmi_minima *minima = job->minima;
+    const double held = minima->distance[block * BLOCK + i];
+    double distance[FKMI_MOST_TRIALS];
+    int32_t point[FKMI_MOST_TRIALS];
+    int n_points;
+
+    if (fkmi_rows_sparse(&minima->rows)) {
+        fkmi_meeting_row(&job->meeting, block * BLOCK + i, distance);
+        for (int64_t j = 0; j < job->k; j++)
+            gather(minima, gathered, held, i, j, distance[j]);
+        return job->k;
+    }
+    n_points = bits_of(scratch->maybe + i * WORDS, point);
     fkmi_direct_row(&scratch->direct, block * BLOCK + i);
     for (int begin = 0; begin < n_points; begin += FKMI_DIRECT_MOST) {
         const int n = n_points - begin < FKMI_DIRECT_MOST ? n_points - begin : FKMI_DIRECT_MOST;
 
         fkmi_direct_distances(&scratch->direct, point + begin, n, distance);
-        for (int p = 0; p < n; p++) {
-            const double d = beyond_same(minima, distance[p]);
-
-            if (!(d < held))
-                continue;
-            gathered->distance[gathered->n] = d;
-            gathered->row[gathered->n] = (uint8_t)i;
-            gathered->point[gathered->n++] = (uint8_t)point[begin + p];
-        }
+        for (int p = 0; p < n; p++)
+            gather(minima, gathered, held, i, point[begin + p], distance[p]);
     }
     return n_points;
 }
@@ -350,18 +320,19 @@ static fkm_status look_at_block(const struct minima_job *job, struct block_scrat
                                 struct gathered *gathered)
 {
     const struct fkmi_minima *minima = job->minima;
+    const bool sparse = fkmi_rows_sparse(&minima->rows);
     const int64_t first = block * BLOCK, n_listed = list_rows(job, scratch, block);
     int64_t n_left = 0;
 
     gathered->n = 0;
-    for (int64_t at = 0; at < n_listed && at < ROWS_AHEAD; at++)
+    for (int64_t at = 0; !sparse && at < n_listed && at < ROWS_AHEAD; at++)
         fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at], 0);
     for (int64_t at = 0; at < n_listed; at++) {
-        FKMI_TRY(check_at_row(minima, at));
-        FKMI_TRY(make_room(gathered, job->pack->k));
-        if (at + ROWS_AHEAD < n_listed)
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, at));
+        FKMI_TRY(make_room(gathered, job->k));
+        if (!sparse && at + ROWS_AHEAD < n_listed)
             fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at + ROWS_AHEAD], 0);
-        n_left += look_at_row(minima, scratch, block, scratch->listed[at], gathered);
+        n_left += look_at_row(job, scratch, block, scratch->listed[at], gathered);
     }
     minima->work->n_left[block] = n_left;
     return keep(minima->work, block, gathered);
@@ -457,17 +428,17 @@ static void judge_sketch(struct fkm_context *context, struct fkmi_minima *minima
 }
 
 static fkm_status minima_look(struct fkm_context *context, struct fkmi_minima *minima,
-                              const struct fkmi_pack *pack, const int64_t *drawn)
+                              const struct fkmi_pack *pack, const int64_t *drawn, int64_t k)
 {
     struct fkmi_minima_work *work = minima->work;
-    struct minima_job job = {.minima = minima, .pack = pack};
+    struct minima_job job = {.minima = minima, .pack = pack, .k = k};
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    assert(pack->k <= FKMI_MOST_TRIALS && work->n_taken > 0);
-    FKMI_TRY_GOTO(look_for_sketch(context, minima, pack->k));
-    work->k = pack->k;
-    FKMI_TRY_GOTO(take_scratch(context, &job, &memory));
+    assert(k <= FKMI_MOST_TRIALS && work->n_taken > 0);
+    FKMI_TRY_GOTO(look_for_sketch(context, minima, k));
+    work->k = k;
+    FKMI_TRY_GOTO(take_scratch(context, &job, drawn, &memory));
     if (work->sketch) {
         struct block_scratch scratch = scratch_of(&job, 0);
 
@@ -528,47 +499,36 @@ static fkm_status measure_blocks(void *argument, int64_t begin, int64_t end, int
     struct block_scratch scratch = scratch_of(job, thread);
 
     for (int64_t i = begin * BLOCK; i < end * BLOCK && i < minima->rows.n; i++) {
-        FKMI_TRY(check_at_row(minima, i));
+        double distance;
+
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, i));
         if (!(minima->distance[i] > 0))
             continue;
-        fkmi_direct_row(&scratch.direct, i);
-        minima->distance[i] = beyond_same(minima, fkmi_direct_distance(&scratch.direct, 0));
+        if (fkmi_rows_sparse(&minima->rows))
+            fkmi_meeting_row(&job->meeting, i, &distance);
+        else {
+            fkmi_direct_row(&scratch.direct, i);
+            distance = fkmi_direct_distance(&scratch.direct, 0);
+        }
+        minima->distance[i] = beyond_same(minima, distance);
     }
     return FKM_OK;
 }
 
 static fkm_status minima_start(struct fkm_context *context, struct fkmi_minima *minima,
-                               const struct fkmi_pack *pack)
+                               const struct fkmi_pack *pack, const int64_t *drawn)
 {
-    struct minima_job job = {.minima = minima, .pack = pack};
+    struct minima_job job = {.minima = minima, .pack = pack, .k = 1};
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    FKMI_TRY_GOTO(take_scratch(context, &job, &memory));
+    FKMI_TRY_GOTO(take_scratch(context, &job, drawn, &memory));
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 1, measure_blocks, &job));
     minima->work->n_taken = 1;
     FKMI_TRY_GOTO(minima_settle(context, minima));
 done:
     fkmi_scratch_give(context, memory);
     return status;
-}
-
-static void count_entries(const struct fkmi_minima *minima)
-{
-    const struct fkmi_rows *rows = &minima->rows;
-    struct fkmi_minima_work *work = minima->work;
-
-    for (int64_t block = 0; fkmi_rows_sparse(rows) && block < minima->n_blocks; block++) {
-        int64_t sum = 0;
-
-        for (int64_t i = block * BLOCK; i < block * BLOCK + rows_of(minima, block); i++) {
-            const int64_t row = fkmi_row(rows, i), entries = rows->indptr[row + 1] - rows->indptr[row];
-
-            sum += entries;
-            work->most_entries = entries > work->most_entries ? entries : work->most_entries;
-        }
-        work->most_block_entries = sum > work->most_block_entries ? sum : work->most_block_entries;
-    }
 }
 
 static fkm_status start_blocks(void *argument, int64_t begin, int64_t end, int thread)
@@ -634,7 +594,6 @@ static fkm_status minima_create(struct fkm_context *context, const struct fkmi_s
     FKMI_TRY_GOTO(fkmi_alloc(&work->begin, minima->n_blocks * (FKMI_MOST_TRIALS + 1), sizeof *work->begin));
     FKMI_TRY_GOTO(fkmi_alloc(&work->n_left, minima->n_blocks, sizeof *work->n_left));
     FKMI_TRY_GOTO(fkmi_alloc(&work->gathered, work->n_gathered, sizeof *work->gathered));
-    count_entries(minima);
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 16, start_blocks, minima));
     FKMI_TRY_GOTO(minima_settle(context, minima));
     *out = minima;

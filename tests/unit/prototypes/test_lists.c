@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 #include "prototypes/lists.h"
-#include "prototypes/seed_lists.h"
+#include "prototypes/seed.h"
 
 /* The same prototypes as lists. */
 static void make_lists(struct field *f)
@@ -203,16 +203,13 @@ TEST(seeds_are_different_rows_that_lie_apart)
             struct field f;
             struct fkmi_space space;
             int64_t pick[8], found;
-            double *column;
 
             field_make(&f, (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .csr = true, .n = 90,
                                                .dim = 12, .spread = 6, .seed = seed});
             space = fkmi_state_space(&f.state, f.wish.metric);
-            column = calloc((size_t)f.wish.dim, sizeof *column);
-            CHECK_OK(fkmi_seed_rows(&space, &f.rows, 6, fkmi_random_from(seed), column, pick, &found));
+            CHECK_OK(fkmi_seed_rows(f.context, &space, &f.rows, FKM_INIT_KMEANSPP, 6, fkmi_random_from(seed),
+                                    FKMI_SCREEN_IF_WORTH, pick, &found));
             CHECK_INT(found, 6);
-            for (int64_t d = 0; d < f.wish.dim; d++)
-                CHECK_NEAR(column[d], 0, 0);
             for (int i = 0; i < f.wish.n; i++) { /* the potential is below that of the first rows */
                 double least = INFINITY, first = INFINITY;
 
@@ -230,7 +227,6 @@ TEST(seeds_are_different_rows_that_lie_apart)
             for (int j = 0; j < 6; j++)
                 for (int h = 0; h < j; h++)
                     CHECK(pick[j] != pick[h]);
-            free(column);
             field_free(&f);
         }
         CHECK(total < at_random);
@@ -242,17 +238,21 @@ TEST(equal_rows_and_empty_ones_give_one_seed)
     const float values[] = {1, 2, 1, 2, 1, 2};
     const int32_t indices[] = {0, 3, 0, 3, 0, 3};
     const int64_t indptr[] = {0, 2, 4, 6}, empty[] = {0, 0, 0, 0};
-    double column[4] = {0};
     int64_t pick[3], found;
+    fkm_context *context;
 
+    CHECK_OK(fkm_context_create(NULL, &context));
     for (int metric = 0; metric < 3; metric++) {
         const struct fkmi_space space = {.metric = (fkm_metric)metric, .dim = 4, .real = FKMI_REAL_F32};
         struct fkmi_rows rows = {.n = 3, .dim = 4, .values = values, .indices = indices, .indptr = indptr};
 
-        CHECK_OK(fkmi_seed_rows(&space, &rows, 3, fkmi_random_from(1), column, pick, &found));
+        CHECK_OK(fkmi_seed_rows(context, &space, &rows, FKM_INIT_KMEANSPP, 3, fkmi_random_from(1),
+                                FKMI_SCREEN_IF_WORTH, pick, &found));
         CHECK_INT(found, 1);
         rows.indptr = empty;
-        CHECK_OK(fkmi_seed_rows(&space, &rows, 3, fkmi_random_from(1), column, pick, &found));
+        CHECK_OK(fkmi_seed_rows(context, &space, &rows, FKM_INIT_KMEANSPP, 3, fkmi_random_from(1),
+                                FKMI_SCREEN_IF_WORTH, pick, &found));
         CHECK_INT(found, 1);
     }
+    fkm_context_free(context);
 }

@@ -16,9 +16,14 @@ static fkm_status seed(const struct field *f, int64_t k, uint64_t random, enum f
                        double *points, int64_t *found)
 {
     const struct fkmi_space space = space_of(f);
+    int64_t *seeds = calloc((size_t)k, sizeof *seeds);
+    fkm_status status = fkmi_seed_rows(f->context, &space, &f->rows, FKM_INIT_KMEANSPP, k,
+                                       fkmi_random_from(random), screening, seeds, found);
 
-    return fkmi_seed_screened(f->context, &space, &f->rows, FKM_INIT_KMEANSPP, k, fkmi_random_from(random),
-                              screening, points, found);
+    if (status == FKM_OK)
+        status = fkmi_seed_points(f->context, &space, &f->rows, seeds, *found, points);
+    free(seeds);
+    return status;
 }
 
 /* ---- a step, in f64 */
@@ -49,6 +54,7 @@ static void check_steps(struct field_wish wish, enum fkmi_screening screening)
     struct naive_random random = {wish.seed + 1};
     double *points, *held;
     int64_t drawn[MOST];
+    const int64_t first = 5;
 
     field_make(&f, wish);
     space = space_of(&f);
@@ -56,9 +62,9 @@ static void check_steps(struct field_wish wish, enum fkmi_screening screening)
     points = calloc((size_t)(MOST * wish.dim), sizeof *points);
     held = calloc((size_t)wish.n, sizeof *held);
     CHECK_OK(family->create(f.context, &space, &f.rows, &settings, &minima));
-    memcpy(points, f.loaded + 5 * wish.dim, (size_t)wish.dim * sizeof *points);
+    memcpy(points, f.loaded + first * wish.dim, (size_t)wish.dim * sizeof *points);
     CHECK_OK(f.context->backend->pack(f.context, &space, FKM_DTYPE_F64, points, 1, wish.mask, &pack));
-    CHECK_OK(family->start(f.context, minima, pack));
+    CHECK_OK(family->start(f.context, minima, pack, &first));
     for (int row = 0; row < wish.n; row++)
         held[row] = naive_to(&f, row, points);
     for (int look = 0; look < LOOKS; look++) {
@@ -80,7 +86,7 @@ static void check_steps(struct field_wish wish, enum fkmi_screening screening)
         for (int64_t b = 0; b < minima->n_blocks; b++)
             sum += minima->sum[b];
         CHECK_NEAR(expected, sum, 1e-9 * expected);
-        CHECK_OK(family->look(f.context, minima, pack, drawn));
+        CHECK_OK(family->look(f.context, minima, pack, drawn, n_points));
         for (int taken = 0; taken < TAKEN; taken++) { /* gains go by what was taken since */
             const int best = taken * 11 % n_points;
 
