@@ -24,7 +24,10 @@ from fast_kmeans import (
     FastMultiLabelKMeansClassifier,
 )
 
-SEEDING = "seeding draws rows at random, so a row of weight 2 is not the row twice; scikit-learn's KMeans differs too"
+SEEDING = (
+    "the check also shuffles rows: seeding draws them by their place, and columns of transform follow the order in which "
+    "classes appeared; a row of weight 2 is thus not the row twice. scikit-learn's KMeans differs too"
+)
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": SEEDING,
     "check_sample_weight_equivalence_on_sparse_data": SEEDING,
