@@ -69,6 +69,16 @@ def rows_of(X, *, allow_nan: bool = False, estimator_name: str | None = None) ->
     return Rows(_adjacent(floats(X, "X")), None, kind, names, *X.shape)
 
 
+def texts_of(X) -> list[str] | None:
+    """The texts of a list, a one-dimensional array or a column of texts; None when it is something else."""
+    if isinstance(X, (list, tuple)):
+        return list(X) if X and isinstance(X[0], str) else None
+    if getattr(X, "ndim", None) != 1 or not hasattr(X, "tolist") or getattr(X.dtype, "kind", "O") not in "OUT":
+        return None
+    texts = X.tolist()
+    return texts if texts and isinstance(texts[0], str) else None
+
+
 def columns_of(X, rows: Rows):
     """What scikit-learn's validate_data shall look at: X, or numbers of its width where X does not tell,
     as streams and tables with lists of several columns do not."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from . import _core
-from ._arrays import Kind, Rows, columns_of, host_array, rows_of
+from ._arrays import Kind, Rows, columns_of, host_array, rows_of, texts_of
 from ._attributes import FittedAttributes
 from ._parameters import TABLE, context_of, need_device, refusal, seed_of, text_of
 from ._search import is_installed
@@ -50,6 +51,7 @@ class Lessons(FittedAttributes):
     ) -> tuple[Rows, Any, dict[str, Any]]:
         """Rows, mask, and the columns as scikit-learn checks them; nothing is remembered yet."""
         allow_nan = self.missing == "mask" or feature_mask is not None
+        X = X if anew else self._of_texts(X)
         rows = rows_of(X, allow_nan=allow_nan, estimator_name=type(self).__name__)
         if not anew and (y is not None or self._task == "clusterer") and self._knows_columns(X, rows):
             return rows, mask_of(feature_mask, rows), {}
@@ -62,6 +64,17 @@ class Lessons(FittedAttributes):
             mask_of(feature_mask, rows),
             {name: seen.__dict__[name] for name in names if name in seen.__dict__},
         )
+
+    def _of_texts(self, X):
+        """Sparse rows in the place of texts, where the model came from a file that says how to make them."""
+        texts = texts_of(X)
+        parts = self._current().rows_of_texts(texts) if texts else None
+        if parts is None:
+            return X
+        values, indptr, indices = (
+            np.frombuffer(part, kind) for part, kind in zip(parts, (np.float32, np.int64, np.int32))
+        )
+        return sparse.csr_array((values, indices, indptr), shape=(len(texts), parts[3]))
 
     def _knows_columns(self, X, rows: Rows) -> bool:
         """Whether scikit-learn's checks would find nothing; they take longer than short answers."""
@@ -87,6 +100,7 @@ class Lessons(FittedAttributes):
             raise ValueError("eval_set must be (X, y) or (X, y, sample_weight)")
         X, y, sample_weight = (*eval_set, None)[:3]
         try:
+            X = self._of_texts(X) if "_model" in self.__dict__ else X
             rows = rows_of(X, allow_nan=self.missing == "mask", estimator_name=type(self).__name__)
             targets, _ = lesson.meaning.read(y, rows.n_rows, False)
             weight = weight_of(sample_weight, rows.n_rows)

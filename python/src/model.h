@@ -63,6 +63,7 @@ FKMPY_DECLARE(history);
 #undef FKMPY_DECLARE
 PyObject *fkmpy_model_last_merged(PyObject *self, PyObject *unused);
 PyObject *fkmpy_model_describe(PyObject *self, PyObject *unused);
+PyObject *fkmpy_model_rows_of_texts(PyObject *self, PyObject *list); /* in texts.c */
 
 /* The model of to_bytes(), in that context. */
 PyObject *fkmpy_model_read(const struct fkmpy_state *state, PyObject *context, PyObject *data);
