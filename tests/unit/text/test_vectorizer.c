@@ -21,13 +21,16 @@ static void make_corpus(struct corpus *corpus, uint32_t seed)
 {
     memset(corpus, 0, sizeof *corpus);
     for (int i = 0; i < TEXTS; i++) {
+        size_t length = 0;
+
         corpus->n_words[i] = i == 7 ? 0 : i % WORDS + 1;
         for (int w = 0; w < corpus->n_words[i]; w++) {
             seed = seed * 1664525u + 1013904223u;
             snprintf(corpus->word[i][w], 4, "%c%c", 'a' + (int)(seed >> 24) % 4,
                      'a' + (int)(seed >> 16 & 255) % 3);
-            strcat(corpus->text[i], corpus->word[i][w]);
-            strcat(corpus->text[i], w % 3 ? " " : ", ");
+            memcpy(corpus->text[i] + length, corpus->word[i][w], 2);
+            memcpy(corpus->text[i] + length + 2, w % 3 ? "  " : ", ", 2);
+            length += 4;
         }
         corpus->texts[i] = corpus->text[i];
     }
