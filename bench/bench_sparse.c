@@ -177,7 +177,7 @@ static void report(const struct wish *wish, const char *step, int64_t rows, doub
            "\"classes\": %lld, "
            "\"k\": %lld, \"metric\": \"%s\", \"dtype\": \"%s\", \"assignment\": \"%s\", \"repulsion\": %s, "
            "\"iters\": %lld, "
-           "\"threads\": %lld, \"seconds\": %.4f, \"spread\": %.3f, \"rows_per_s\": %.0f, \"quality\": %.5g, "
+           "\"threads\": %lld, \"seconds\": %.6f, \"spread\": %.3f, \"rows_per_s\": %.0f, \"quality\": %.5g, "
            "\"peak_mb\": %.0f}\n",
            step, (long long)rows, (long long)wish->dim, (long long)wish->words, (long long)wish->classes,
            (long long)wish->k, wish->metric, wish->dtype, wish->assignment, wish->repulsion,
@@ -270,7 +270,11 @@ static void run(const struct wish *wish)
     char text[32];
 
     if (wish->write) {
+        char path[4096];
+
         write_rows(wish->write, &rows);
+        snprintf(path, sizeof path, "%s.asked", wish->write);
+        write_rows(path, &asked);
         return;
     }
     report(wish, "input", wish->n, 1, 0, (double)rows.indptr[rows.n] / (double)rows.n);

@@ -47,6 +47,7 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
     FKMI_TRY(fkmi_arena_take(arena, &cells->distance, cells->n, sizeof(double)));
     FKMI_TRY(take_sums(&cells->pull, arena, cells->k, cells->dim, masked));
     cells->softly = params->assignment != FKM_ASSIGN_HARD;
+    cells->pull.k = cells->softly && fkmi_rows_sparse(rows) ? cells->k : 0;
     if (cells->softly)
         return fkmi_soft_take(&cells->soft, arena, context, state, cells->n);
     if (!push)

@@ -10,6 +10,7 @@
 /* Sums by prototype. */
 struct fkmi_sums {
     double *sum;  /* k x dim: sum u m x; NULL: not gathered */
+    int64_t k;    /* not 0: sum is dim x k instead, as soft shares of CSR rows add up fastest */
     double *mass; /* k: sum u */
     double *ages; /* k x dim: sum u m; NULL without a mask */
 };
@@ -17,6 +18,11 @@ struct fkmi_sums {
 static inline double fkmi_sums_age(const struct fkmi_sums *sums, int64_t dim, int64_t j, int64_t d)
 {
     return sums->ages ? sums->ages[j * dim + d] : sums->mass[j];
+}
+
+static inline double fkmi_sums_at(const struct fkmi_sums *sums, int64_t dim, int64_t j, int64_t d)
+{
+    return sums->sum[sums->k > 0 ? d * sums->k + j : j * dim + d];
 }
 
 struct fkmi_cells {

@@ -59,7 +59,7 @@ static bool pull(const struct batch *b, int64_t j, double *point)
         else
             age = b->params->decay * state->mass[j] + n;
         if (n > 0) {
-            point[d] += (sums->sum[j * dim + d] - n * point[d]) / age;
+            point[d] += (fkmi_sums_at(sums, dim, j, d) - n * point[d]) / age;
             moved = true;
         }
     }

@@ -75,7 +75,7 @@ static bool mean_of_cell(const struct lloyd *l, int64_t j, double *point)
     for (int64_t d = 0; d < dim; d++) {
         const double age = fkmi_sums_age(pull, dim, j, d);
         if (age > 0) {
-            point[d] = pull->sum[j * dim + d] / age;
+            point[d] = fkmi_sums_at(pull, dim, j, d) / age;
             any = true;
         }
     }

@@ -12,6 +12,7 @@
 
 #define MOST_SHARES        ((int64_t)1 << 21) /* 16 MiB */
 #define PROTOTYPES_AT_ONCE 16                 /* their sums stay in the cache while a row passes */
+#define SPARSE_AT_ONCE     256                /* of CSR rows: their sums by column, which rows come back to */
 
 fkm_status fkmi_soft_take(struct fkmi_soft_room *room, struct fkmi_arena *arena, struct fkm_context *context,
                           const struct fkmi_state *state, int64_t n)
@@ -111,19 +112,20 @@ static void add_dense(const struct gathering *g, int64_t i, int64_t begin, int64
     }
 }
 
+/* sum[d][begin .. end) += x[d] share over the row's entries: shares lie side by side, and so do these sums. */
 static void add_sparse(const struct gathering *g, int64_t i, int64_t begin, int64_t end, double *values)
 {
     const int64_t r = fkmi_row(g->rows, i), first = g->rows->indptr[r], n = g->rows->indptr[r + 1] - first;
+    const int64_t k = g->state->k;
     const int32_t *indices = g->rows->indices + first;
-    const double *share = g->room->share + i * g->state->k, scale = fkmi_row_scale(g->rows, &g->space, i);
+    const struct fkmi_vector *vector = &g->context->kernels->vector[FKMI_REAL_F64];
+    const double *share = g->room->share + i * k, scale = fkmi_row_scale(g->rows, &g->space, i);
     const char *stored = (const char *)g->rows->values + (size_t)first * fkmi_dtype_size(g->rows->dtype);
 
-    g->context->kernels->vector[FKMI_REAL_F64].load[g->rows->dtype](values, stored, n);
-    for (int64_t j = begin; j < end; j++) {
-        double *sum = g->cells->pull.sum + j * g->state->dim;
-        for (int64_t e = 0; e < n && share[j] > 0; e++)
-            sum[indices[e]] += share[j] * scale * values[e];
-    }
+    vector->load[g->rows->dtype](values, stored, n);
+    for (int64_t e = 0; e < n; e++)
+        vector->add_f64(g->cells->pull.sum + indices[e] * k + begin, share + begin, scale * values[e],
+                        end - begin);
 }
 
 static fkm_status add_shares(void *job, int64_t begin, int64_t end, int thread)
@@ -165,7 +167,8 @@ fkm_status fkmi_soft_gather(struct fkmi_soft_room *room, struct fkmi_cells *cell
         g.slot = slot + first;
         FKMI_TRY(context->backend->scan(context, &block, pack, &scan));
         FKMI_TRY(fkmi_parallel(context->pool, block.n, 64, share_rows, &g));
-        FKMI_TRY(fkmi_parallel(context->pool, state->k, PROTOTYPES_AT_ONCE, add_shares, &g));
+        FKMI_TRY(fkmi_parallel(context->pool, state->k,
+                               fkmi_rows_sparse(rows) ? SPARSE_AT_ONCE : PROTOTYPES_AT_ONCE, add_shares, &g));
     }
     return FKM_OK;
 }
