@@ -3,6 +3,7 @@
 #include "backends/cpu/head.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "backends/cpu/screen_bytes.h"
 
@@ -24,7 +25,8 @@ void fkmi_head_carve(struct fkmi_head *head, struct fkmi_carve *carve, const str
     head->width = width;
     head->n_quads = width / 4;
     head->n_panels = n_panels;
-    head->directions = fkmi_carve(carve, (width - 1) * pack->dim, sizeof *head->directions);
+    head->directions =
+        fkmi_carve(carve, ((width - 2) / cols + 1) * cols * pack->dim, sizeof *head->directions);
     head->bytes = fkmi_carve(carve, n_panels * cols * width, 1);
     head->start = fkmi_carve(carve, n_panels * cols, sizeof *head->start);
     head->panels = fkmi_carve(carve, n_panels, sizeof *head->panels);
@@ -32,6 +34,7 @@ void fkmi_head_carve(struct fkmi_head *head, struct fkmi_carve *carve, const str
     head->most_bias = fkmi_carve(carve, n_panels, sizeof *head->most_bias);
     head->centres = fkmi_carve(carve, n_centres * width, sizeof *head->centres);
     head->centre_bias = fkmi_carve(carve, n_centres, sizeof *head->centre_bias);
+    head->ball_bias = fkmi_carve(carve, n_centres, sizeof *head->ball_bias);
 }
 
 void fkmi_head_find_error(struct fkmi_head *head, const struct fkmi_pack *pack, double skew)
@@ -41,21 +44,49 @@ void fkmi_head_find_error(struct fkmi_head *head, const struct fkmi_pack *pack, 
     head->inexact = head->projection + skew + 64 * FKMI_UNIT;
 }
 
-void fkmi_head_project(const struct fkmi_head *head, const struct fkmi_pack *pack, const float *staged,
-                       float *numbers)
+/* The square of the tail is a difference: what is uncertain of it becomes a root where the tail is short. */
+double fkmi_head_error(const struct fkmi_head *head, double norm, float tail)
 {
-    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F32];
-    const double square = vector->dot(staged, staged, NULL, pack->dim) * (1 + fkmi_screen_rounding(pack));
-    double seen = 0, inside, left;
+    const double uncertain = 16 * (head->projection + head->skew) * norm;
+    const double short_tail = sqrt(uncertain * norm), long_tail = uncertain * norm / (double)tail;
 
-    for (int64_t q = 0; q + 1 < head->width; q++) {
-        numbers[q] = (float)vector->dot(staged, head->directions + q * pack->dim, NULL, pack->dim);
-        seen += (double)numbers[q] * (double)numbers[q];
-    }
+    return head->inexact * norm + (long_tail < short_tail ? long_tail : short_tail);
+}
+
+static float tail_of(const struct fkmi_head *head, double square, double seen)
+{
     /* what the directions see of it, at least */
-    inside = (sqrt(seen) * (1 - 0x1p-40) - head->projection * sqrt(square)) / (1 + head->skew);
-    left = square - (inside > 0 ? inside * inside : 0.0);
-    numbers[head->width - 1] = left > 0 ? (float)(sqrt(left) * (1 + 0x1p-22)) + 0x1p-100f : 0.0f;
+    const double inside = (sqrt(seen) * (1 - 0x1p-18) - head->projection * sqrt(square)) / (1 + head->skew);
+    const double left = square - (inside > 0 ? inside * inside : 0.0);
+
+    return left > 0 ? (float)(sqrt(left) * (1 + 0x1p-22)) + 0x1p-100f : 0.0f;
+}
+
+void fkmi_head_project(const struct fkmi_head *head, const struct fkmi_pack *pack, const float *staged, int n,
+                       float *transposed, float *scores, float *numbers)
+{
+    static const float no_bias[64];
+    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F32];
+    const struct fkmi_tile *tile = &pack->kernels->tile[FKM_DTYPE_F32];
+    const int64_t cols = tile->cols, width = head->width;
+    const void *row[32];
+
+    for (int r = 0; r < n; r++)
+        row[r] = staged + r * pack->dim;
+    tile->pack(row, n, pack->dim, tile->rows, transposed);
+    for (int64_t q = 0; q + 1 < width; q += cols) {
+        const int64_t left = width - 1 - q, some = left < cols ? left : cols;
+
+        tile->dot(transposed, head->directions + q * pack->dim, no_bias, pack->dim, scores);
+        for (int r = 0; r < n; r++)
+            memcpy(numbers + r * width + q, scores + r * cols, (size_t)some * sizeof *numbers);
+    }
+    for (int r = 0; r < n; r++) {
+        const double square = vector->dot(row[r], row[r], NULL, pack->dim) * (1 + fkmi_screen_rounding(pack));
+
+        numbers[(r + 1) * width - 1] =
+            tail_of(head, square, vector->dot(numbers + r * width, numbers + r * width, NULL, width - 1));
+    }
 }
 
 void fkmi_head_nearest(const struct fkmi_head *head, const struct fkmi_pack *pack,
@@ -99,7 +130,7 @@ void fkmi_head_fill_panel(struct fkmi_head *head, const struct fkmi_pack *pack,
     struct fkmi_quantised all;
     int8_t bytes[64 * FKMI_HEAD_MOST_WIDTH] = {0}, *to = head->bytes + panel * cols * width;
     float *centres = head->centres + first / cols / cols * cols * width;
-    double square = 0;
+    double square = 0, radius = 0;
 
     tile->quantise(numbers, n * width, 127, bytes, &all);
     *facts = (struct fkmi_byte_panel){.bytes = to,
@@ -140,6 +171,18 @@ void fkmi_head_fill_panel(struct fkmi_head *head, const struct fkmi_pack *pack,
         square += mean * mean;
     }
     head->centre_bias[panel] = (float)(-square / 2);
+    for (int64_t lane = 0; lane < n; lane++) {
+        const float *x = numbers + lane * width;
+        double off2 = 0;
+
+        for (int64_t q = 0; q < width; q++) {
+            const double off = (double)x[q] - (double)centres[q * cols + panel % cols];
+            off2 += off * off;
+        }
+        radius = fmax(radius, sqrt(off2) + fkmi_head_error(head, (double)norms[lane], x[width - 1]));
+    }
+    head->ball_bias[panel] =
+        head->centre_bias[panel] + (float)(square * 0x1p-14) + fkmi_rounded_up(radius * radius);
 }
 
 void fkmi_head_pad_centres(struct fkmi_head *head, int64_t cols)
@@ -148,6 +191,7 @@ void fkmi_head_pad_centres(struct fkmi_head *head, int64_t cols)
 
     for (int64_t c = head->n_panels; c < n_centres; c++) {
         head->centre_bias[c] = -0x1p99f;
+        head->ball_bias[c] = -0x1p99f;
         for (int64_t q = 0; q < head->width; q++)
             head->centres[c / cols * cols * head->width + q * cols + c % cols] = 0;
     }

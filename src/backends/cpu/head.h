@@ -14,7 +14,7 @@ enum { FKMI_HEAD_MOST_WIDTH = 48 };
 
 struct fkmi_head {
     int64_t width, n_quads, n_panels;
-    float *directions; /* width - 1, of dim each */
+    float *directions; /* width - 1, laid out as prototypes of a tile of floats */
     /* in |y|: the rounding of numbers; how far from orthonormal directions are; how wrong products of heads can be */
     double projection, skew, inexact;
     int8_t *bytes;                  /* n_panels x n_quads x cols x 4 */
@@ -23,16 +23,18 @@ struct fkmi_head {
     float *scale;                   /* by panel: of its lanes */
     float *most_bias;               /* by panel */
     float *centres;                 /* of the panels, laid out as prototypes of a tile of floats */
-    float *centre_bias;
+    float *centre_bias, *ball_bias; /* by panel; the same and the square of a radius around its numbers */
 };
 
 /* Numbers of a point for prototypes of so many coordinates; 0: too few for a head. */
 int64_t fkmi_head_width(int64_t dim);
 void fkmi_head_carve(struct fkmi_head *head, struct fkmi_carve *carve, const struct fkmi_pack *pack);
+/* At least how far the numbers of a point of at most this length are from the truth; tail: the last of them. */
+double fkmi_head_error(const struct fkmi_head *head, double norm, float tail);
 void fkmi_head_find_error(struct fkmi_head *head, const struct fkmi_pack *pack, double skew);
-/* The numbers of a staged point. */
-void fkmi_head_project(const struct fkmi_head *head, const struct fkmi_pack *pack, const float *staged,
-                       float *numbers);
+/* The numbers of n <= a tile's rows staged points, dim apart, width apart; transposed: a tile of points, scores: its. */
+void fkmi_head_project(const struct fkmi_head *head, const struct fkmi_pack *pack, const float *staged, int n,
+                       float *transposed, float *scores, float *numbers);
 /* panel[r] of n <= a tile's rows: the one with the nearest centre; numbers[r] are a row's; scratch: a tile of rows and
  * its scores. */
 void fkmi_head_nearest(const struct fkmi_head *head, const struct fkmi_pack *pack,
@@ -48,7 +50,7 @@ void fkmi_head_pad_centres(struct fkmi_head *head, int64_t cols);
 
 /* Point j of the pack, moved. */
 typedef void fkmi_head_point_fn(const struct fkmi_pack *pack, const float *centre, int64_t j, float *staged);
-/* Directions along which the points differ most; directions: n x dim. *skew: at least |B B^T - 1|. */
+/* Directions along which the points differ most; directions: as those of a head. *skew: at least |B B^T - 1|. */
 fkm_status fkmi_head_directions(struct fkm_context *context, const struct fkmi_pack *pack,
                                 const float *centre, fkmi_head_point_fn *point, int64_t n, float *directions,
                                 double *skew);

@@ -135,6 +135,8 @@ fkm_status fkmi_head_directions(struct fkm_context *context, const struct fkmi_p
                                  .dim = pack->dim,
                                  .n = n};
     struct fkmi_carve carve = {NULL, 0};
+    const struct fkmi_tile *tile = &pack->kernels->tile[FKM_DTYPE_F32];
+    const void *row[64];
     double *turns = NULL;
     void *memory = NULL;
     fkm_status status = FKM_OK;
@@ -161,8 +163,15 @@ fkm_status fkmi_head_directions(struct fkm_context *context, const struct fkmi_p
         FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, 1, multiply, &job));
     }
     orthonormalise(job.wide, job.next, n, job.dim);
-    turn(&job, turns, directions);
-    *skew = skew_of(&job, directions, turns, turns + job.dim);
+    turn(&job, turns, job.narrow);
+    *skew = skew_of(&job, job.narrow, turns, turns + job.dim);
+    for (int64_t q = 0; q < n; q += tile->cols) {
+        const int some = (int)(n - q < tile->cols ? n - q : tile->cols);
+
+        for (int c = 0; c < some; c++)
+            row[c] = job.narrow + (q + c) * job.dim;
+        tile->pack(row, some, job.dim, tile->cols, directions + q * job.dim);
+    }
 done:
     fkmi_scratch_give(context, memory);
     return status;

@@ -12,9 +12,7 @@
 
 #include "base/interrupt.h"
 
-#define LEAST_SCORE  (-0x1p90f) /* what pads a panel scores less */
-#define LEAST_SQUARE 1e-24      /* as for tiles of floats */
-#define MOST_SQUARE  1e30
+#define LEAST_SCORE (-0x1p90f) /* what pads a panel scores less */
 /* What a row may cost beside its bytes before tiles of floats are cheaper, in about ns */
 #define WORK_OF_SCORE         4
 #define WORK_OF_DISTANCE(dim) (20 + (dim) / 16)
@@ -51,27 +49,15 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
     cell->reach = fkmi_carve(carve, floats, sizeof *cell->reach);
     cell->rest = fkmi_carve(carve, floats, sizeof *cell->rest);
     cell->scores = fkmi_carve(carve, scores, sizeof *cell->scores);
-    cell->staged = fkmi_carve(carve, pack->dim, sizeof *cell->staged);
+    cell->staged = fkmi_carve(carve, (heads ? tile->rows : 1) * pack->dim, sizeof *cell->staged);
     cell->x = fkmi_carve(carve, n_tiles * tile->rows * ((pack->dim + 3) / 4), 4);
     cell->bytes = fkmi_carve(carve, pack->dim + 4, 1);
     if (!heads && most > 1) {
         cell->block = fkmi_carve(carve, panels_per_block(pack) * scores, sizeof *cell->block);
         cell->peaks = fkmi_carve(carve, n_tiles * scores, sizeof *cell->peaks);
     }
-    if (!heads)
-        return;
-    cell->numbers = fkmi_carve(carve, tile->rows * screen->head.width, sizeof *cell->numbers);
-    cell->head_bytes = fkmi_carve(carve, tile->rows * screen->head.width, 1);
-    cell->head_scale = fkmi_carve(carve, n_tiles, sizeof *cell->head_scale);
-    cell->head_reach = fkmi_carve(carve, floats, sizeof *cell->head_reach);
-    cell->head_rest = fkmi_carve(carve, floats, sizeof *cell->head_rest);
-    cell->head_x = fkmi_carve(carve, n_tiles * tile->rows * screen->head.width, 1);
-    cell->homes = fkmi_carve(carve, n_tiles * FKMI_SCREEN_HOMES, sizeof *cell->homes);
-}
-
-static int64_t row_of(const struct fkmi_screen_cell *cell, int64_t i)
-{
-    return cell->picked ? cell->picked[i] : cell->first + i;
+    if (heads)
+        fkmi_heads_carve(cell, carve, pack, screen, n);
 }
 
 /* Thresholds are compared in floats: no score that counts may be lost. */
@@ -80,46 +66,6 @@ static void set_threshold(struct fkmi_screen_cell *cell, int64_t i, int64_t at)
     const double threshold = cell->screened[i].threshold;
 
     cell->threshold[at] = (float)(threshold - 0x1p-20 * fabs(threshold) - 0x1p-100);
-}
-
-/* A row of the view, moved; false when its squares leave the range of floats. Cosine: row's bounds are found. */
-static bool stage_row(const struct fkmi_screen *screen, const struct fkmi_pack *pack,
-                      const struct fkmi_rows *rows, int64_t i, float *staged, struct fkmi_screened *row)
-{
-    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
-    const double rounding = fkmi_screen_rounding(pack);
-    const void *x =
-        (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
-    double square, product;
-
-    if (!fkmi_screen_cosine(pack) && rows->dtype == FKM_DTYPE_F32) {
-        vector->transform(staged, x, screen->centre, pack->map, pack->dim);
-        return true;
-    }
-    vector->load[rows->dtype](staged, x, pack->dim);
-    if (!fkmi_screen_cosine(pack)) {
-        fkmi_screen_move(pack, screen->centre, 1, staged);
-        return true;
-    }
-    square = vector->dot(staged, staged, pack->weights, pack->dim);
-    if (!(square >= LEAST_SQUARE && square < MOST_SQUARE))
-        return false;
-    fkmi_screen_move(pack, NULL, 1 / sqrt(square), staged);
-    product = vector->dot(staged, screen->centre, NULL, pack->dim);
-    vector->transform(staged, staged, screen->centre, NULL, pack->dim);
-    row->least = 1 - product - 16 * rounding;
-    row->most = 1 - product + 16 * rounding;
-    return true;
-}
-
-/* Four bytes as tiles want them: unsigned, and `offset` more. */
-static void set_quad(const struct fkmi_byte_tile *tile, const int8_t *bytes, uint8_t *to)
-{
-    uint32_t bits;
-
-    memcpy(&bits, bytes, 4);
-    bits = (bits ^ 0x80808080u) - (uint32_t)(128 - tile->offset) * 0x01010101u;
-    memcpy(to, &bits, 4);
 }
 
 /* Row r of tile t. */
@@ -132,16 +78,17 @@ static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack
     const double rounding = fkmi_screen_rounding(pack);
     uint8_t *to = cell->x + (t * tile->rows * screen->n_quads + r) * 4;
     struct fkmi_quantised facts = {0};
+    float *staged = cell->staged + (cell->near ? r * pack->dim : 0);
 
     row->n = 0;
     row->threshold = -INFINITY;
-    row->left = !stage_row(screen, pack, cell->rows, row_of(cell, i), cell->staged, row);
+    row->left = !fkmi_screen_stage(screen, pack, cell->rows, fkmi_screen_row(cell, i), staged, row);
     if (!row->left) {
-        tile->quantise(cell->staged, pack->dim, tile->most, cell->bytes, &facts);
+        tile->quantise(staged, pack->dim, tile->most, cell->bytes, &facts);
         if (!fkmi_screen_cosine(pack)) {
             row->least = facts.square * (1 - 2 * rounding);
             row->most = facts.square * (1 + 2 * rounding);
-            row->left = !(facts.square >= LEAST_SQUARE && facts.square < MOST_SQUARE);
+            row->left = !(facts.square >= FKMI_LEAST_SQUARE && facts.square < FKMI_MOST_SQUARE);
         }
     }
     if (row->left) {
@@ -157,73 +104,7 @@ static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack
     cell->threshold[at] = -INFINITY;
     memset(cell->bytes + pack->dim, 0, 4);
     for (int64_t quad = 0; quad < screen->n_quads; quad++)
-        set_quad(tile, cell->bytes + quad * 4, to + quad * tile->rows * 4);
-}
-
-/* The numbers of row r of a tile. */
-static void load_head(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t r)
-{
-    const struct fkmi_head *head = &cell->screen->head;
-    float *numbers = cell->numbers + r * head->width;
-    const int64_t i = t * fkmi_screen_tile(pack)->rows + r;
-
-    if (i < cell->n && !cell->screened[i].left)
-        fkmi_head_project(head, pack, cell->staged, numbers);
-    else
-        memset(numbers, 0, (size_t)head->width * sizeof *numbers);
-}
-
-/* The heads of a tile, whose rows share a scale. */
-static void finish_heads(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t)
-{
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_head *head = &cell->screen->head;
-    const int64_t rows = tile->rows, width = head->width;
-    struct fkmi_quantised all;
-
-    tile->quantise(cell->numbers, rows * width, tile->most, cell->head_bytes, &all);
-    cell->head_scale[t] = all.scale;
-    for (int64_t r = 0; r < tile->stride; r++) {
-        const int64_t i = t * rows + r, at = t * tile->stride + r;
-        const int8_t *bytes = cell->head_bytes + (r < rows ? r : 0) * width;
-        double rest2 = 0, norm2 = 0, rest;
-
-        cell->head_reach[at] = cell->head_rest[at] = 0;
-        if (r >= rows)
-            continue;
-        for (int64_t q = 0; q < width; q++) {
-            const double x = (double)cell->numbers[r * width + q], e = x - (double)all.scale * bytes[q];
-
-            rest2 += e * e;
-            norm2 += x * x;
-        }
-        for (int64_t quad = 0; quad < head->n_quads; quad++)
-            set_quad(tile, bytes + quad * 4, cell->head_x + ((t * head->n_quads + quad) * rows + r) * 4);
-        if (i >= cell->n || cell->screened[i].left)
-            continue;
-        rest = sqrt(rest2) + head->inexact * cell->screened[i].reach;
-        cell->head_rest[at] = fkmi_rounded_up(rest);
-        cell->head_reach[at] = fkmi_rounded_up(fmax(sqrt(norm2), cell->screened[i].reach) + rest);
-    }
-}
-
-/* Panels that rows of a tile are near to. */
-static void find_homes(struct fkmi_screen_cell *cell, int64_t rows, int64_t t)
-{
-    int32_t *homes = cell->homes + t * FKMI_SCREEN_HOMES;
-    int n = 0;
-
-    for (int h = 0; h < FKMI_SCREEN_HOMES; h++)
-        homes[h] = -1;
-    for (int64_t i = t * rows; i < (t + 1) * rows && i < cell->n && n < FKMI_SCREEN_HOMES; i++) {
-        const int32_t home = cell->near[row_of(cell, i)];
-        bool is_new = true;
-
-        for (int h = 0; h < n; h++)
-            is_new = is_new && homes[h] != home;
-        if (is_new)
-            homes[n++] = home;
-    }
+        fkmi_screen_set_quad(tile, cell->bytes + quad * 4, to + quad * tile->rows * 4);
 }
 
 static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack)
@@ -241,68 +122,11 @@ static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
                 cell->threshold[at] = INFINITY; /* nothing beats what pads a tile */
                 cell->scale[at] = cell->reach[at] = cell->rest[at] = 0;
             }
-            if (cell->near && r < tile->rows)
-                load_head(cell, pack, t, r);
         }
         if (cell->near) {
-            finish_heads(cell, pack, t);
-            find_homes(cell, tile->rows, t);
+            fkmi_heads_load(cell, pack, t);
+            fkmi_heads_finish(cell, pack, t);
         }
-    }
-}
-
-struct near_scratch {
-    float *staged, *numbers, *packed, *scores;
-};
-
-static void carve_near(struct near_scratch *scratch, struct fkmi_carve *carve,
-                       const struct fkmi_screen *screen, const struct fkmi_pack *pack)
-{
-    const struct fkmi_tile *tile = &pack->kernels->tile[FKM_DTYPE_F32];
-
-    scratch->staged = fkmi_carve(carve, pack->dim, sizeof *scratch->staged);
-    scratch->numbers = fkmi_carve(carve, tile->rows * screen->head.width, sizeof *scratch->numbers);
-    scratch->packed = fkmi_carve(carve, tile->rows * screen->head.width, sizeof *scratch->packed);
-    scratch->scores = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, sizeof *scratch->scores);
-}
-
-size_t fkmi_screen_near_size(const struct fkmi_screen *screen, const struct fkmi_pack *pack)
-{
-    struct near_scratch scratch;
-    struct fkmi_carve carve = {NULL, 0};
-
-    carve_near(&scratch, &carve, screen, pack);
-    return carve.used;
-}
-
-int64_t fkmi_screen_panels(const struct fkmi_pack *pack)
-{
-    return (pack->k - 1) / fkmi_screen_tile(pack)->cols + 1;
-}
-
-void fkmi_screen_find_near(struct fkmi_screen *screen, const struct fkmi_pack *pack,
-                           const struct fkmi_rows *rows, int64_t begin, int64_t end, void *memory,
-                           int32_t *near)
-{
-    const int64_t together = pack->kernels->tile[FKM_DTYPE_F32].rows, width = screen->head.width;
-    struct near_scratch scratch;
-    struct fkmi_carve carve = {memory, 0};
-    const float *numbers[32];
-
-    carve_near(&scratch, &carve, screen, pack);
-    for (int64_t first = begin; first < end; first += together) {
-        const int n = (int)(end - first < together ? end - first : together);
-
-        for (int r = 0; r < n; r++) {
-            struct fkmi_screened row; /* not needed */
-
-            numbers[r] = scratch.numbers + r * width;
-            if (stage_row(screen, pack, rows, first + r, scratch.staged, &row))
-                fkmi_head_project(&screen->head, pack, scratch.staged, scratch.numbers + r * width);
-            else
-                memset(scratch.numbers + r * width, 0, (size_t)width * sizeof(float));
-        }
-        fkmi_head_nearest(&screen->head, pack, numbers, n, scratch.packed, scratch.scores, near + first);
     }
 }
 
@@ -345,7 +169,7 @@ static void settle(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, 
     struct fkmi_shortlist *list = &cell->lists[i];
 
     if (row->n > 0)
-        fkmi_direct_row(cell->direct, row_of(cell, i));
+        fkmi_direct_row(cell->direct, fkmi_screen_row(cell, i));
     while (row->n > 0) {
         int best = 0;
         int32_t index;
@@ -410,7 +234,7 @@ static uint32_t lanes_allowed(const struct fkmi_screen_cell *cell, const struct 
 {
     const int cols = fkmi_screen_tile(pack)->cols;
     const int64_t first = panel * cols, left = pack->k - first;
-    const int32_t slot = cell->class_begin ? cell->slot[row_of(cell, i)] : -1;
+    const int32_t slot = cell->class_begin ? cell->slot[fkmi_screen_row(cell, i)] : -1;
 
     if (left < cols)
         lanes &= (uint32_t)(((uint64_t)1 << left) - 1);
@@ -525,37 +349,8 @@ static fkm_status meet_homes(struct fkmi_screen_cell *cell, const struct fkmi_pa
                 set_threshold(cell, t * tile->rows + r, t * tile->stride + r);
             }
     }
+    fkmi_heads_find_far(cell, pack);
     return FKM_OK;
-}
-
-static bool is_home(const struct fkmi_screen_cell *cell, int64_t t, int64_t panel)
-{
-    const int32_t *homes = cell->homes + t * FKMI_SCREEN_HOMES;
-
-    for (int h = 0; h < FKMI_SCREEN_HOMES; h++)
-        if (homes[h] == panel)
-            return true;
-    return false;
-}
-
-/* Whether a row of the tile may be nearest to a prototype of the panel, as far as heads can tell. */
-static bool may_reach(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel)
-{
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_head *head = &cell->screen->head;
-    const float unit = cell->head_scale[t] * head->scale[panel];
-    const struct fkmi_byte_rows rows = {NULL, cell->threshold + t * tile->stride,
-                                        cell->head_reach + t * tile->stride,
-                                        cell->head_rest + t * tile->stride};
-    bool may;
-
-    if (!(unit > 1e-30f) || head->most_bias[panel] > unit * 0x1p26f)
-        return true;
-    may = tile->reaches(cell->head_x + t * head->n_quads * tile->rows * 4, &head->panels[panel],
-                        head->n_quads, &rows, unit);
-    cell->n_tested++;
-    cell->n_passed += may;
-    return may;
 }
 
 /* ---- the several nearest
@@ -666,7 +461,7 @@ static fkm_status give_up(struct fkmi_screen_cell *cell)
     cell->n_left = cell->n;
     for (int64_t i = 0; i < cell->n; i++) {
         cell->screened[i].left = true;
-        cell->left[i] = row_of(cell, i);
+        cell->left[i] = fkmi_screen_row(cell, i);
     }
     return FKM_OK;
 }
@@ -693,7 +488,7 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
         for (int64_t t = 0; t < n_tiles; t++)
             if (!cell->near)
                 screen_tile(cell, pack, t, panel, panel == 0);
-            else if (!is_home(cell, t, panel) && may_reach(cell, pack, t, panel))
+            else if (fkmi_heads_may_reach(cell, pack, t, panel))
                 screen_tile(cell, pack, t, panel, false);
     }
     if (cell->work > most_work) {
@@ -702,11 +497,12 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     }
     for (int64_t i = 0; i < cell->n; i++) {
         if (cell->screened[i].left) {
-            cell->left[cell->n_left++] = row_of(cell, i);
+            cell->left[cell->n_left++] = fkmi_screen_row(cell, i);
             continue;
         }
         if (i + 1 < cell->n && cell->screened[i + 1].n > 0)
-            fkmi_direct_fetch(cell->direct, row_of(cell, i + 1), cell->screened[i + 1].kept[0].index);
+            fkmi_direct_fetch(cell->direct, fkmi_screen_row(cell, i + 1),
+                              cell->screened[i + 1].kept[0].index);
         settle(cell, pack, i);
     }
     learn_from(cell, screen, cell->work <= most_work);

@@ -62,7 +62,10 @@ struct fkmi_screen_cell {
     float *numbers, *head_scale, *head_reach, *head_rest; /* of a tile; by tile; by row */
     int8_t *head_bytes;
     uint8_t *head_x;
-    int32_t *homes; /* FKMI_SCREEN_HOMES by tile, -1 behind the last */
+    float *packed, *transposed;
+    double *head_square, *head_error; /* by row: |numbers|^2; how far they are from the truth */
+    uint32_t *near_bits;              /* by tile and group of panels: those that balls do not rule out */
+    int32_t *homes;                   /* FKMI_SCREEN_HOMES by tile, -1 behind the last */
     int64_t n_tested, n_passed;
 };
 /* most: as it will be. */

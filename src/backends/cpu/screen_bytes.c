@@ -88,6 +88,35 @@ double fkmi_screen_norm(const struct fkmi_pack *pack, const struct fkmi_quantise
     return sqrt(facts->square) * (1 + fkmi_screen_rounding(pack)) + UNDERFLOW * sqrt((double)pack->dim);
 }
 
+bool fkmi_screen_stage(const struct fkmi_screen *screen, const struct fkmi_pack *pack,
+                       const struct fkmi_rows *rows, int64_t i, float *staged, struct fkmi_screened *row)
+{
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const double rounding = fkmi_screen_rounding(pack);
+    const void *x =
+        (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+    double square, product;
+
+    if (!fkmi_screen_cosine(pack) && rows->dtype == FKM_DTYPE_F32) {
+        vector->transform(staged, x, screen->centre, pack->map, pack->dim);
+        return true;
+    }
+    vector->load[rows->dtype](staged, x, pack->dim);
+    if (!fkmi_screen_cosine(pack)) {
+        fkmi_screen_move(pack, screen->centre, 1, staged);
+        return true;
+    }
+    square = vector->dot(staged, staged, pack->weights, pack->dim);
+    if (!(square >= FKMI_LEAST_SQUARE && square < FKMI_MOST_SQUARE))
+        return false;
+    fkmi_screen_move(pack, NULL, 1 / sqrt(square), staged);
+    product = vector->dot(staged, screen->centre, NULL, pack->dim);
+    vector->transform(staged, staged, screen->centre, NULL, pack->dim);
+    row->least = 1 - product - 16 * rounding;
+    row->most = 1 - product + 16 * rounding;
+    return true;
+}
+
 /* ---- filling */
 
 struct fill_job {
@@ -99,14 +128,21 @@ struct fill_job {
 };
 
 struct fill_scratch {
-    float *staged;
+    float *staged, *transposed, *scores;
     int8_t *bytes;
 };
 
-static void carve_fill(struct fill_scratch *scratch, struct fkmi_carve *carve, const struct fkmi_pack *pack)
+static void carve_fill(struct fill_scratch *scratch, struct fkmi_carve *carve, const struct fkmi_pack *pack,
+                       bool heads)
 {
-    scratch->staged = fkmi_carve(carve, pack->dim, sizeof *scratch->staged);
+    const struct fkmi_tile *tile = &pack->kernels->tile[FKM_DTYPE_F32];
+    const int64_t together = heads ? tile->rows : 1;
+
+    scratch->staged = fkmi_carve(carve, together * pack->dim, sizeof *scratch->staged);
     scratch->bytes = fkmi_carve(carve, pack->dim + 4, 1);
+    scratch->transposed = fkmi_carve(carve, heads ? together * pack->dim : 0, sizeof *scratch->transposed);
+    scratch->scores =
+        fkmi_carve(carve, heads ? (int64_t)tile->rows * tile->cols : 0, sizeof *scratch->scores);
 }
 
 static void carve_screen(struct fkmi_screen *screen, struct fkmi_carve *carve, const struct fkmi_pack *pack)
@@ -204,7 +240,7 @@ static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int th
     struct fkmi_carve carve = {job->scratch + (size_t)thread * job->scratch_per_thread, 0};
     struct fill_scratch scratch;
 
-    carve_fill(&scratch, &carve, job->pack);
+    carve_fill(&scratch, &carve, job->pack, job->screen->has_head);
     for (int64_t panel = begin; panel < end; panel++) {
         const int64_t first = panel * cols;
         struct fkmi_byte_panel *facts = &screen->panels[panel];
@@ -228,14 +264,19 @@ static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int th
 static fkm_status project_points(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct fill_job *job = argument;
+    const struct fkmi_head *head = &job->screen->head;
+    const int64_t together = job->pack->kernels->tile[FKM_DTYPE_F32].rows;
     struct fkmi_carve carve = {job->scratch + (size_t)thread * job->scratch_per_thread, 0};
     struct fill_scratch scratch;
 
-    carve_fill(&scratch, &carve, job->pack);
-    for (int64_t j = begin; j < end; j++) {
-        move_prototype(job->pack, job->screen->centre, j, scratch.staged);
-        fkmi_head_project(&job->screen->head, job->pack, scratch.staged,
-                          job->numbers + j * job->screen->head.width);
+    carve_fill(&scratch, &carve, job->pack, true);
+    for (int64_t first = begin; first < end; first += together) {
+        const int n = (int)(end - first < together ? end - first : together);
+
+        for (int r = 0; r < n; r++)
+            move_prototype(job->pack, job->screen->centre, first + r, scratch.staged + r * job->pack->dim);
+        fkmi_head_project(head, job->pack, scratch.staged, n, scratch.transposed, scratch.scores,
+                          job->numbers + first * head->width);
     }
     return FKM_OK;
 }
@@ -251,7 +292,7 @@ static fkm_status start_head(struct fkm_context *context, struct fill_job *job, 
     FKMI_TRY(fkmi_head_directions(context, pack, screen->centre, move_prototype, head->width - 1,
                                   head->directions, &skew));
     fkmi_head_find_error(head, pack, skew);
-    FKMI_TRY(fkmi_parallel(context->pool, pack->k, 64, project_points, job));
+    FKMI_TRY(fkmi_parallel(context->pool, pack->k, 84, project_points, job));
     FKMI_TRY(
         fkmi_head_order(context, job->numbers, pack->k, head->width, fkmi_screen_tile(pack)->cols, order));
     for (int64_t at = 0; at < pack->k; at++)
@@ -270,7 +311,7 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    carve_fill(&scratch, &carve, pack);
+    carve_fill(&scratch, &carve, pack, screen->has_head);
     job.scratch_per_thread = carve.used;
     carve = (struct fkmi_carve){NULL, 0};
     carve_screen(screen, &carve, pack);
@@ -293,7 +334,7 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
             FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
     }
     carve = (struct fkmi_carve){memory, 0};
-    carve_fill(&scratch, &carve, pack);
+    carve_fill(&scratch, &carve, pack, screen->has_head);
     find_centre(pack, screen->centre, scratch.staged);
     if (screen->has_head)
         FKMI_TRY_GOTO(start_head(context, &job, order));

@@ -5,11 +5,14 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "backends/cpu/head.h"
 #include "backends/cpu/screen.h"
 
-#define FKMI_UNIT 0x1p-24
+#define FKMI_UNIT         0x1p-24
+#define FKMI_LEAST_SQUARE 1e-24 /* as for tiles of floats */
+#define FKMI_MOST_SQUARE  1e30
 
 enum fkmi_screen_state { FKMI_SCREEN_EMPTY, FKMI_SCREEN_FILLING, FKMI_SCREEN_FULL };
 
@@ -63,5 +66,37 @@ void fkmi_screen_move(const struct fkmi_pack *pack, const float *centre, double 
 /* At least |x - scale q|, and at least |x|. */
 double fkmi_screen_rest(const struct fkmi_pack *pack, const struct fkmi_quantised *facts);
 double fkmi_screen_norm(const struct fkmi_pack *pack, const struct fkmi_quantised *facts);
+
+/* A row of the view, moved; false when its squares leave the range of floats. Cosine: row's bounds are found. */
+bool fkmi_screen_stage(const struct fkmi_screen *screen, const struct fkmi_pack *pack,
+                       const struct fkmi_rows *rows, int64_t i, float *staged, struct fkmi_screened *row);
+
+static inline int64_t fkmi_screen_row(const struct fkmi_screen_cell *cell, int64_t i)
+{
+    return cell->picked ? cell->picked[i] : cell->first + i;
+}
+
+/* Four bytes as tiles want them: unsigned, and `offset` more. */
+static inline void fkmi_screen_set_quad(const struct fkmi_byte_tile *tile, const int8_t *bytes, uint8_t *to)
+{
+    uint32_t bits;
+
+    memcpy(&bits, bytes, 4);
+    bits = (bits ^ 0x80808080u) - (uint32_t)(128 - tile->offset) * 0x01010101u;
+    memcpy(to, &bits, 4);
+}
+
+/* ---- heads of a cell's rows (screen_heads.c) */
+
+void fkmi_heads_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
+                      const struct fkmi_screen *screen, int64_t n);
+/* The numbers of the rows of tile t, which have just been staged; what is made of them. */
+void fkmi_heads_load(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t);
+void fkmi_heads_finish(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t);
+/* Once thresholds are known: panels that balls around them rule out, for whole tiles. */
+void fkmi_heads_find_far(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack);
+/* Whether a row of the tile may be nearest to a prototype of the panel, which it has not met. */
+bool fkmi_heads_may_reach(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
+                          int64_t panel);
 
 #endif
