@@ -16,6 +16,11 @@
 #include "prototypes/route.h"
 
 #define POINT_VALUES ((int64_t)1 << 22) /* of rows drawn ahead */
+/* Candidates beside the first few seeds come nearer to most rows. Where rows are many, they are looked at by parts, which
+ * takes less memory. */
+#define FIRST_SEEDS 4
+#define MANY_ROWS   ((int64_t)1 << 14)
+#define PART        2
 
 struct seeding {
     struct fkm_context *context;
@@ -140,7 +145,7 @@ static int64_t steps_to_draw(struct seeding *s, int64_t n_seeded, int64_t k)
     return steps < 1 ? 1 : steps;
 }
 
-/* Draws rows for the steps to come and looks at what they change. *total is 0 when every row lies on a seed. */
+/* Draws rows for the steps to come. *total is 0 when every row lies on a seed. */
 static fkm_status draw_ahead(struct seeding *s, int64_t n_steps, double *total)
 {
     const struct fkmi_minima_family *family = s->context->backend->minima;
@@ -156,8 +161,13 @@ static fkm_status draw_ahead(struct seeding *s, int64_t n_steps, double *total)
         s->drawn[s->n_drawn] = i;
         s->pull[s->n_drawn] = fkmi_minima_pull(s->minima, i);
     }
-    FKMI_TRY(pack_rows(s, s->drawn, s->n_drawn));
-    return family->look(s->context, s->minima, s->pack, s->drawn, s->n_drawn);
+    return FKM_OK;
+}
+
+static fkm_status look_at(struct seeding *s, const int64_t *drawn, int64_t n)
+{
+    FKMI_TRY(pack_rows(s, drawn, n));
+    return s->context->backend->minima->look(s->context, s->minima, s->pack, drawn, n);
 }
 
 /* The next candidates among the rows drawn; returns how many there were. Those of the first step were drawn in
@@ -192,6 +202,32 @@ static int64_t add_seed(struct seeding *s, const int64_t *chosen)
     return s->drawn[best];
 }
 
+/* The same of one step's candidates, part by part. */
+static fkm_status add_first_seed(struct seeding *s, int64_t *seed)
+{
+    const struct fkmi_minima_family *family = s->context->backend->minima;
+    const int64_t n = s->n_drawn, last = (n - 1) / PART * PART;
+    double most = -1;
+    int64_t best = 0;
+
+    for (int64_t begin = 0; begin < n; begin += PART) {
+        const int64_t n_part = n - begin < PART ? n - begin : PART;
+
+        FKMI_TRY(look_at(s, s->drawn + begin, n_part));
+        for (int64_t j = 0; j < n_part; j++) {
+            const double gain = family->gain(s->minima, j);
+
+            best = gain > most ? begin + j : best;
+            most = gain > most ? gain : most;
+        }
+    }
+    if (best < last)
+        FKMI_TRY(look_at(s, s->drawn + best, 1));
+    family->take(s->minima, best < last ? 0 : best - last);
+    *seed = s->drawn[best];
+    return FKM_OK;
+}
+
 static fkm_status seed_greedily(struct seeding *s, int64_t k, int64_t *seeds, int64_t *k_seeded)
 {
     const bool sparse = fkmi_rows_sparse(s->rows);
@@ -221,6 +257,12 @@ static fkm_status seed_greedily(struct seeding *s, int64_t k, int64_t *seeds, in
         FKMI_TRY(draw_ahead(s, n_steps, &total));
         if (!(total > 0))
             return FKM_OK; /* every row lies on a seed */
+        if (*k_seeded < FIRST_SEEDS && n_steps == 1 && s->rows->n >= MANY_ROWS) {
+            FKMI_TRY(add_first_seed(s, &seeds[*k_seeded]));
+            ++*k_seeded;
+            continue;
+        }
+        FKMI_TRY(look_at(s, s->drawn, s->n_drawn));
         while (*k_seeded < k && choose(s, chosen) == s->n_candidates) {
             seeds[(*k_seeded)++] = add_seed(s, chosen);
             n_taken++;

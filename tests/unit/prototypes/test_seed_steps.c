@@ -227,6 +227,25 @@ TEST(threads_do_not_change_seeds_by_sketches)
         }
 }
 
+/* Many rows: the first candidates are looked at by parts, and directions are asked whether they pay. */
+TEST(many_rows_give_the_seeds_of_measuring_everything)
+{
+    enum { K = 90, DIM = 40 };
+    static double points[3][K * DIM];
+
+    for (int at = 0; at < 3; at++) {
+        struct field f;
+        int64_t found;
+
+        field_make(&f, (struct field_wish){FIELD_WISH, .n = 17000, .dim = DIM, .classes = 30, .spread = 5,
+                                           .dtype = FKM_DTYPE_F32, .threads = at == 1 ? 4 : 1});
+        CHECK_OK(seed(&f, K, 3, at == 2 ? FKMI_SCREEN_NOTHING : FKMI_SCREEN_IF_WORTH, points[at], &found));
+        CHECK_INT(K, found);
+        CHECK(memcmp(points[0], points[at], K * DIM * sizeof(float)) == 0);
+        field_free(&f);
+    }
+}
+
 /* ---- rows drawn ahead */
 
 static int64_t draw(const double *pull, int64_t n, struct naive_random *random)
