@@ -48,6 +48,7 @@ static void fetch_row(const struct fkmi_rows *rows, int64_t i, int64_t column, i
 
     for (; at < end; at += 64)
         __builtin_prefetch(at);
+    __builtin_prefetch(end - 1); /* rows need not begin where a line of the cache does */
 }
 
 /* Rows job->row[first .. last) to sum j; first lies whole groups of ROWS_TOGETHER behind begin[j]. */

@@ -419,6 +419,7 @@ static void fetch_row(const struct fkmi_near_pass *pass, int64_t i, int64_t row_
 
     for (int64_t at = 0; at < row_bytes; at += 64)
         __builtin_prefetch(x + at);
+    __builtin_prefetch(x + row_bytes - 1); /* rows need not begin where a line of the cache does */
     __builtin_prefetch(&pass->bound[i], 1);
     __builtin_prefetch(&pass->index[i], 1);
     __builtin_prefetch(&pass->distance[i], 1);
@@ -433,6 +434,8 @@ static double measure_own(struct fkmi_near *near, const struct fkmi_near_pass *p
     const int64_t ahead = BYTES_AHEAD / row_bytes + 1;
     double most = 0;
 
+    for (int64_t i = 0; i < ahead && i < n; i++)
+        fetch_row(pass, row[i], row_bytes);
     for (int64_t i = 0; i < n; i++) {
         double distance;
 

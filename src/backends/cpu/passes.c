@@ -20,10 +20,10 @@
 #define MOST_K          16384 /* of which a thread holds how far they are from some others */
 #define CHUNKS_PER_SPAN 16
 #define ITEMS_WANTED    64
-#define ROWS_PER_SORT   16384
-#define MOST_SORTS      64
-#define PASSES_TO_SKIP  7 /* after one in which most rows had to meet all prototypes */
-#define ROWS_TOGETHER   4 /* added in one go */
+#define PART_ROWS       16384 /* sorted by cell in themselves, so that what is known of a row stays near: */
+#define PART_ROWS_OF_K  256   /* so many, or so many for each cell */
+#define PASSES_TO_SKIP  7     /* after one in which most rows had to meet all prototypes */
+#define ROWS_TOGETHER   4     /* added in one go */
 
 struct fkmi_passes {
     int64_t n, k, dim;
@@ -33,7 +33,6 @@ struct fkmi_passes {
     int n_skipped;       /* passes left to do by scans */
     void *points;        /* k x dim: of the last pass */
     double *drift;       /* k */
-    int64_t *begin;      /* k + 1: rows of cell j are order[begin[j] ..] */
     int32_t *order;      /* n */
     float *bound;        /* n */
 };
@@ -44,7 +43,6 @@ static void passes_free(struct fkmi_passes *passes)
         return;
     fkmi_free(passes->points);
     fkmi_free(passes->drift);
-    fkmi_free(passes->begin);
     fkmi_free(passes->order);
     fkmi_free(passes->bound);
     fkmi_free(passes);
@@ -74,7 +72,6 @@ static fkm_status passes_create(struct fkm_context *context, const struct fkmi_s
                                    .point_size = (size_t)rows->dim * fkmi_dtype_size(dtype)};
     FKMI_TRY_GOTO(fkmi_alloc(&passes->points, k, passes->point_size));
     FKMI_TRY_GOTO(fkmi_alloc(&passes->drift, k, sizeof *passes->drift));
-    FKMI_TRY_GOTO(fkmi_alloc(&passes->begin, k + 1, sizeof *passes->begin));
     FKMI_TRY_GOTO(fkmi_alloc(&passes->order, rows->n, sizeof *passes->order));
     FKMI_TRY_GOTO(fkmi_alloc(&passes->bound, rows->n, sizeof *passes->bound));
     *out = passes;
@@ -90,8 +87,8 @@ static void passes_forget(struct fkmi_passes *passes) { passes->bounded = false;
 
 struct span {
     int64_t begin, n, n_moved; /* of order; moved rows come last */
-    int64_t n_far;
-    double *sum, mass; /* of the rows that stay */
+    int64_t n_far, next;       /* next: the cell's next span, -1: none */
+    double *sum, mass;         /* of the rows that stay */
     int32_t cell;
 };
 
@@ -102,10 +99,10 @@ struct pass_job {
     struct fkmi_near_pass near;
     struct span *spans;
     int64_t n_spans;
-    int64_t *first_span; /* k + 1 */
-    bool met;            /* labels were found by a scan of everything */
-    int64_t n_sorts;
-    int32_t *counts; /* n_sorts x k */
+    int64_t *first_span, *last_span; /* k: of each cell, -1: none */
+    bool met;                        /* labels were found by a scan of everything */
+    int64_t part_rows, n_parts;
+    int32_t *begin; /* n_parts x (k + 1): rows of cell j in a part are order[begin[j] .. begin[j + 1]) */
     int64_t *moved_begin;
     int32_t *moved; /* rows that changed, by new label */
     char *scratch;
@@ -137,63 +134,39 @@ static void take_room(struct room *room, const struct pass_job *job, int thread)
     carve_room(room, &carve, job);
 }
 
-/* ---- rows by cell: a counting sort whose parts work at once */
+/* ---- rows by cell, part by part */
 
-static fkm_status count_rows(void *argument, int64_t begin, int64_t end, int thread)
+/* A counting sort of one part of the rows. */
+static void sort_part(const struct pass_job *job, int64_t part)
+{
+    const int64_t k = job->passes->k, first = part * job->part_rows, left = job->rows->n - first;
+    const int64_t last = first + (left < job->part_rows ? left : job->part_rows);
+    const int32_t *index = job->pass->index;
+    int32_t *begin = job->begin + part * (k + 1), at = (int32_t)first;
+
+    memset(begin, 0, (size_t)(k + 1) * sizeof *begin);
+    for (int64_t i = first; i < last; i++)
+        if (index[i] >= 0)
+            begin[index[i] + 1]++;
+        else
+            job->pass->distance[i] = (double)INFINITY;
+    for (int64_t j = 0; j <= k; j++) /* begin[j + 1] walks from behind the last row of j to its first */
+        begin[j] = at += begin[j];
+    for (int64_t i = last; i-- > first;)
+        if (index[i] >= 0)
+            job->passes->order[--begin[index[i] + 1]] = (int32_t)i;
+    memmove(begin, begin + 1, (size_t)k * sizeof *begin);
+    begin[k] = at;
+}
+
+static fkm_status sort_parts(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct pass_job *job = argument;
 
     (void)thread;
-    for (int64_t s = begin; s < end; s++) {
-        const int64_t first = job->rows->n * s / job->n_sorts, last = job->rows->n * (s + 1) / job->n_sorts;
-        int32_t *count = job->counts + s * job->passes->k;
-
-        memset(count, 0, (size_t)job->passes->k * sizeof *count);
-        for (int64_t i = first; i < last; i++) {
-            const int32_t j = job->pass->index[i];
-
-            if (j >= 0)
-                count[j]++;
-            else
-                job->pass->distance[i] = (double)INFINITY;
-        }
-    }
+    for (int64_t part = begin; part < end; part++)
+        sort_part(job, part);
     return FKM_OK;
-}
-
-static fkm_status place_rows(void *argument, int64_t begin, int64_t end, int thread)
-{
-    const struct pass_job *job = argument;
-
-    (void)thread;
-    for (int64_t s = begin; s < end; s++) {
-        const int64_t first = job->rows->n * s / job->n_sorts, last = job->rows->n * (s + 1) / job->n_sorts;
-        int32_t *next = job->counts + s * job->passes->k;
-
-        for (int64_t i = first; i < last; i++)
-            if (job->pass->index[i] >= 0)
-                job->passes->order[next[job->pass->index[i]]++] = (int32_t)i;
-    }
-    return FKM_OK;
-}
-
-static fkm_status sort_rows(struct fkm_context *context, struct pass_job *job)
-{
-    struct fkmi_passes *passes = job->passes;
-    int32_t at = 0;
-
-    FKMI_TRY(fkmi_parallel(context->pool, job->n_sorts, 1, count_rows, job));
-    for (int64_t j = 0; j < passes->k; j++) {
-        passes->begin[j] = at;
-        for (int64_t s = 0; s < job->n_sorts; s++) {
-            const int32_t count = job->counts[s * passes->k + j];
-
-            job->counts[s * passes->k + j] = at;
-            at += count;
-        }
-    }
-    passes->begin[passes->k] = at;
-    return fkmi_parallel(context->pool, job->n_sorts, 1, place_rows, job);
 }
 
 /* How far prototypes have moved, as they are mapped. */
@@ -316,7 +289,7 @@ static fkm_status join_cells(void *argument, int64_t begin, int64_t end, int thr
     for (int64_t j = begin; j < end; j++) {
         double *sum = job->pass->sum + j * dim;
 
-        for (int64_t s = job->first_span[j]; s < job->first_span[j + 1]; s++) {
+        for (int64_t s = job->first_span[j]; s >= 0; s = job->spans[s].next) {
             for (int64_t d = 0; job->spans[s].sum != sum && d < dim; d++)
                 sum[d] += job->spans[s].sum[d];
             job->pass->mass[j] += job->spans[s].mass;
@@ -369,46 +342,61 @@ done:
     return status;
 }
 
+static int64_t spans_of(const struct pass_job *job, int64_t part, int64_t j)
+{
+    const int32_t *begin = job->begin + part * (job->passes->k + 1) + j;
+    const int64_t most = rows_per_span(job->rows);
+
+    return (begin[1] - begin[0] + most - 1) / most;
+}
+
+/* How many there are; *n_extra: those that are not the first of their cell. */
 static int64_t count_spans(const struct pass_job *job, int64_t *n_extra)
 {
-    const int64_t most = rows_per_span(job->rows);
     int64_t n = 0;
 
     *n_extra = 0;
     for (int64_t j = 0; j < job->passes->k; j++) {
-        const int64_t here = (job->passes->begin[j + 1] - job->passes->begin[j] + most - 1) / most;
+        int64_t here = 0;
 
+        for (int64_t part = 0; part < job->n_parts; part++)
+            here += spans_of(job, part, j);
         n += here;
         *n_extra += here > 1 ? here - 1 : 0;
     }
     return n;
 }
 
-/* Spans of all cells; extra: sums of those that are not the first of their cell. */
+/* Those of one part after the other. The first of a cell adds to its sum, others to sums of their own in `extra`. */
 static void cut_spans(struct pass_job *job, double *extra)
 {
-    const int64_t most = rows_per_span(job->rows), dim = job->rows->dim;
+    const int64_t most = rows_per_span(job->rows), dim = job->rows->dim, k = job->passes->k;
+    int64_t n = 0;
 
-    job->n_spans = 0;
-    for (int64_t j = 0; j < job->passes->k; j++) {
-        const int64_t end = job->passes->begin[j + 1];
+    for (int64_t j = 0; j < k; j++)
+        job->first_span[j] = -1;
+    for (int64_t at = 0; at < job->n_parts * k; at++) {
+        const int64_t part = at / k, j = at % k;
+        const int32_t *cell = job->begin + part * (k + 1) + j;
 
-        job->first_span[j] = job->n_spans;
-        for (int64_t begin = job->passes->begin[j]; begin < end; begin += most) {
-            const bool first = begin == job->passes->begin[j];
+        for (int64_t begin = cell[0]; begin < cell[1]; begin += most) {
+            struct span *span = &job->spans[n];
 
-            job->spans[job->n_spans] = (struct span){.begin = begin,
-                                                     .n = end - begin < most ? end - begin : most,
-                                                     .sum = first ? job->pass->sum + j * dim : extra,
-                                                     .cell = (int32_t)j};
-            job->n_spans++;
-            if (!first) {
-                memset(extra, 0, (size_t)dim * sizeof *extra);
+            *span = (struct span){.begin = begin,
+                                  .n = cell[1] - begin < most ? cell[1] - begin : most,
+                                  .next = -1,
+                                  .sum = job->pass->sum + j * dim,
+                                  .cell = (int32_t)j};
+            if (job->first_span[j] < 0)
+                job->first_span[j] = n;
+            else {
+                job->spans[job->last_span[j]].next = n;
+                span->sum = memset(extra, 0, (size_t)dim * sizeof *extra);
                 extra += dim;
             }
+            job->last_span[j] = n++;
         }
     }
-    job->first_span[job->passes->k] = job->n_spans;
 }
 
 static fkm_status run_cells(struct fkm_context *context, struct pass_job *job)
@@ -429,7 +417,8 @@ static fkm_status run_cells(struct fkm_context *context, struct pass_job *job)
     carve = (struct fkmi_carve){NULL, 0};
     for (int turn = 0; turn < 2; turn++) {
         job->spans = fkmi_carve(&carve, n_spans, sizeof *job->spans);
-        job->first_span = fkmi_carve(&carve, k + 1, sizeof *job->first_span);
+        job->first_span = fkmi_carve(&carve, k, sizeof *job->first_span);
+        job->last_span = fkmi_carve(&carve, k, sizeof *job->last_span);
         extra = fkmi_carve(&carve, n_extra * job->rows->dim, sizeof *extra);
         job->scratch = fkmi_carve(&carve, n_threads, job->scratch_per_thread);
         if (turn == 0) {
@@ -438,6 +427,7 @@ static fkm_status run_cells(struct fkm_context *context, struct pass_job *job)
         }
     }
     cut_spans(job, extra);
+    job->n_spans = n_spans;
     block = block > rows ? rows : block;
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, job->n_spans, block, run_spans, job));
     for (int64_t s = 0; s < job->n_spans; s++)
@@ -482,7 +472,7 @@ static bool expect_far(struct fkmi_passes *passes)
 static fkm_status next_pass(struct fkm_context *context, struct fkmi_passes *passes,
                             const struct fkmi_rows *rows, const struct fkmi_pass *pass)
 {
-    const int64_t k = passes->k, by_rows = rows->n / ROWS_PER_SORT + 1, by_k = rows->n / k / 4 + 1;
+    const int64_t k = passes->k, part_rows = PART_ROWS_OF_K * k > PART_ROWS ? PART_ROWS_OF_K * k : PART_ROWS;
     struct pass_job job = {.passes = passes,
                            .rows = rows,
                            .pass = pass,
@@ -497,17 +487,17 @@ static fkm_status next_pass(struct fkm_context *context, struct fkmi_passes *pas
                                     .bound = passes->bound,
                                     .index = pass->index,
                                     .distance = pass->distance},
-                           .n_sorts = by_rows < by_k ? by_rows : by_k};
+                           .part_rows = part_rows,
+                           .n_parts = (rows->n - 1) / part_rows + 1};
     struct fkmi_screen *screen = NULL;
     bool heads;
-    void *counts = NULL;
+    void *begin = NULL;
     fkm_status status = FKM_OK;
 
     passes->bounded = false;
-    job.n_sorts = job.n_sorts < MOST_SORTS ? job.n_sorts : MOST_SORTS;
-    FKMI_TRY_GOTO(fkmi_scratch_take(context, (size_t)(job.n_sorts * k) * sizeof *job.counts, &counts));
-    job.counts = counts;
-    FKMI_TRY_GOTO(sort_rows(context, &job));
+    FKMI_TRY_GOTO(fkmi_scratch_take(context, (size_t)(job.n_parts * (k + 1)) * sizeof *job.begin, &begin));
+    job.begin = begin;
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, job.n_parts, 1, sort_parts, &job));
     measure_drift(passes, pass->pack);
     if (!expect_far(passes))
         FKMI_TRY_GOTO(fkmi_screen_ready(context, pass->pack, rows, FKMI_BYTES_ALWAYS, 1, &screen, &heads));
@@ -520,7 +510,7 @@ static fkm_status next_pass(struct fkm_context *context, struct fkmi_passes *pas
     if (2 * job.n_far > rows->n && !passes->always)
         passes->n_skipped = PASSES_TO_SKIP;
 done:
-    fkmi_scratch_give(context, counts);
+    fkmi_scratch_give(context, begin);
     return status;
 }
 
