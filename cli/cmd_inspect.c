@@ -416,7 +416,7 @@ static int check(const struct options *options)
 int run_inspect(const struct options *options)
 {
     struct inspect model = {.info = {.struct_size = sizeof model.info},
-                            .top = option_int(options, "top"),
+                            .top = option_given(options, "top") ? option_int(options, "top") : 10,
                             .wants_points = option_flag(options, "centroids")};
     fkm_context *context = NULL;
     const char *path;

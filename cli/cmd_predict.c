@@ -17,9 +17,9 @@ struct predict {
     fkm_model *model;
     fkm_model_info info;
     bool proba;
-    int64_t n_nearest, batch_rows;
-    int64_t *labels, *classes, *index;
-    float *probabilities;
+    int64_t n_nearest, n_top, batch_rows;
+    int64_t *labels, *classes, *index, *top_labels;
+    float *probabilities, *top_probabilities;
     uint8_t *tags;
     double *values, *distance, *routing;
 };
@@ -41,6 +41,11 @@ static int check(struct predict *job)
         return fail(EXIT_OTHER, "%s has not learned anything yet", model_path);
     if (job->proba && task(job) != FKM_TASK_CLASSIFY && task(job) != FKM_TASK_MULTILABEL)
         return fail_usage("predict", "--proba: a %s has no probabilities", task_name(task(job)));
+    job->n_top = option_int(job->options, "top");
+    if (job->n_top > 0 && task(job) != FKM_TASK_CLASSIFY && task(job) != FKM_TASK_MULTILABEL)
+        return fail_usage("predict", "--top: a %s has no probabilities", task_name(task(job)));
+    if (job->n_top > job->info.n_classes)
+        job->n_top = job->info.n_classes;
     if ((option_given(job->options, "strategy") || option_given(job->options, "top-k")) &&
         task(job) != FKM_TASK_MULTILABEL)
         return fail_usage("predict", "--strategy and --top-k are for a multilabel model, %s is a %s",
@@ -67,6 +72,10 @@ static int make_room(struct predict *job)
         job->values = need(n * (size_t)n_targets, sizeof *job->values);
     if (job->proba)
         job->probabilities = need(n * (size_t)n_classes, sizeof *job->probabilities);
+    if (job->n_top > 0) {
+        job->top_labels = need(n * (size_t)job->n_top, sizeof *job->top_labels);
+        job->top_probabilities = need(n * (size_t)job->n_top, sizeof *job->top_probabilities);
+    }
     if (job->n_nearest > 0) {
         job->index = need(n * (size_t)job->n_nearest, sizeof *job->index);
         job->distance = need(n * (size_t)job->n_nearest, sizeof *job->distance);
@@ -85,6 +94,8 @@ static void free_room(struct predict *job)
     free(job->classes);
     free(job->index);
     free(job->probabilities);
+    free(job->top_labels);
+    free(job->top_probabilities);
     free(job->tags);
     free(job->values);
     free(job->distance);
@@ -105,6 +116,8 @@ static void print_header(struct predict *job)
     }
     for (int64_t c = 0; job->proba && c < job->info.n_classes; c++)
         output_field(&job->output, class_text(job, c, number), false, ',');
+    for (int64_t i = 1; i <= job->n_top; i++)
+        output_printf(&job->output, ",top_%lld,proba_%lld", (long long)i, (long long)i);
     for (int64_t i = 1; i <= job->n_nearest; i++)
         output_printf(&job->output, ",nearest_%lld,distance_%lld,weight_%lld", (long long)i, (long long)i,
                       (long long)i);
@@ -131,6 +144,9 @@ static fkm_status answer(struct predict *job, const fkm_batch *batch)
     }
     if (status == FKM_OK && job->proba)
         status = fkm_model_predict_proba(job->model, batch, job->probabilities);
+    if (status == FKM_OK && job->n_top > 0)
+        status =
+            fkm_model_predict_top(job->model, batch, job->n_top, job->top_labels, job->top_probabilities);
     if (status == FKM_OK && job->n_nearest > 0)
         status =
             fkm_model_nearest(job->model, batch, job->n_nearest, job->index, job->distance, job->routing);
@@ -170,6 +186,11 @@ static void print_row(struct predict *job, int64_t row)
     }
     for (int64_t c = 0; job->proba && c < n_classes; c++)
         output_float(&job->output, job->probabilities[row * n_classes + c], false, ',');
+    for (int64_t i = 0; i < job->n_top; i++) {
+        const int64_t at = row * job->n_top + i;
+        output_field(&job->output, schema_class(&job->schema, job->top_labels[at], number), false, ',');
+        output_float(&job->output, job->top_probabilities[at], false, ',');
+    }
     for (int64_t i = 0; i < job->n_nearest; i++) {
         const int64_t at = row * job->n_nearest + i;
         output_int(&job->output, job->index[at], false, ',');

@@ -121,7 +121,10 @@ const struct option option_table[] = {
      FOR_INSPECT},
     {"centroids", 0, OPTION_FLAG, NULL, NULL, 0, NULL,
      "print every prototype as CSV, in the units of the data", GROUP_ANSWERS, FOR_INSPECT},
-    {"top", 0, OPTION_INT, "N", NULL, 1, "10", "lines of each list", GROUP_ANSWERS, FOR_INSPECT},
+    {"top", 0, OPTION_INT, "N", NULL, 1, NULL,
+     "inspect: lines of each list (10); predict: add the N most probable classes or tags and their "
+     "probabilities",
+     GROUP_ANSWERS, FOR_INSPECT | FOR_PREDICT},
 
     {"config", 0, OPTION_TEXT, "FILE", NULL, 0, NULL,
      "read options and parameters from lines of the form `name = value`; the command line comes first",

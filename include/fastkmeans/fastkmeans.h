@@ -358,6 +358,11 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_labels(const fkm_model *mode
 /** Classifier and multi-label: n_rows x n_classes, columns in the order of fkm_model_classes. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_proba(const fkm_model *model, const fkm_batch *batch,
                                                           float *proba);
+/** Classifier and multi-label: the m most probable classes or tags of each row, most probable first, ties to the lower
+ *  label; m between 1 and n_classes. labels and proba: n_rows x m. For models with so many classes that a column for each
+ *  would not fit. */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_top(const fkm_model *model, const fkm_batch *batch,
+                                                        int64_t m, int64_t *labels, float *proba);
 /** Multi-label: n_rows x n_classes of 0 and 1, columns in the order of fkm_model_classes (the tags seen in phase 1).
  *  top_k counts for FKM_STRATEGY_TOP_K only. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch,

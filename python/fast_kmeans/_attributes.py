@@ -38,6 +38,14 @@ def per_class(model: _core.Model, n_rows: int, dtype, fill) -> tuple[np.ndarray,
             return codes, answer
 
 
+def top_of(model: _core.Model, n_rows: int, batch: _core.Batch, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """The core's numbers of the m most probable classes of each row, and their probabilities."""
+    m = min(m, model.describe()["n_classes"])
+    codes, proba = np.empty((n_rows, max(m, 0)), np.int64), np.empty((n_rows, max(m, 0)), np.float32)
+    model.predict_top(batch, m, codes, proba)
+    return codes, proba
+
+
 class Optimizer:
     """The optimizer of phase 2, to look at: Adam, whose moments live in the model.
 

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 
 from . import _core
 from ._arrays import give
-from ._attributes import per_class
+from ._attributes import filled, per_class, top_of
 from ._base import BaseFastKMeans
 from ._labels import Labels
 from ._lessons import Lesson
@@ -336,7 +336,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         model.predict_labels(batch, codes)
         return give(self._meaning.write(codes), rows.kind)
 
-    def predict_proba(self, X, feature_mask=None):
+    def predict_proba(self, X, feature_mask=None, sparse=False):
         """The probability of each class: the blended shares of its prototypes.
 
         Parameters
@@ -344,10 +344,13 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         X : array-like of shape (n, D)
         feature_mask : array-like of shape (n, D) or (D,), optional
             1 where a value counts, 0 where it is missing.
+        sparse : bool, default False
+            A scipy matrix of the probabilities that are not 0. A row has ``top_k`` of them at most, so this is small
+            however many classes there are, unless ``top_k=-1``.
 
         Returns
         -------
-        array of float32 of shape (n, C)
+        array of float32 of shape (n, C), or scipy.sparse.csr_matrix
             Columns in the order of ``classes_``.
 
         Raises
@@ -358,7 +361,54 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
             When X has another number of columns, or values that are not finite.
         """
         model, rows, batch = self._question(X, feature_mask)
+        if sparse:
+            return self._sparse_proba(model, rows.n_rows, batch)
         return give(self._proba(model, rows.n_rows, batch), rows.kind)
+
+    def predict_top(self, X, m=5, feature_mask=None):
+        """The most probable classes of each row, where a column for each class would not fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        m : int, default 5
+            How many; all classes when there are fewer.
+        feature_mask : array-like of shape (n, D) or (D,), optional
+            1 where a value counts, 0 where it is missing.
+
+        Returns
+        -------
+        labels : array of shape (n, m)
+            As ``fit`` was given them, the most probable first; the first column is what ``predict`` returns.
+        probabilities : array of float32 of shape (n, m)
+            Of these; 0 for classes of which none of the ``top_k`` nearest prototypes is.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit`` and ``fit_batch``.
+        ValueError
+            When ``m`` is below 1, X has another number of columns, or values that are not finite.
+        """
+        model, rows, batch = self._question(X, feature_mask)
+        codes, proba = top_of(model, rows.n_rows, batch, m)
+        labels = self._meaning.write(codes.reshape(-1)).reshape(codes.shape)
+        return give(labels, rows.kind), give(proba, rows.kind)
+
+    def _sparse_proba(self, model: _core.Model, n_rows: int, batch: _core.Batch):
+        from scipy.sparse import csr_matrix
+
+        top_k = int(model.describe()["params"]["top_k"])
+        labels, proba = top_of(model, n_rows, batch, top_k if top_k > 0 else model.describe()["n_classes"])
+        codes = filled(model, lambda facts: facts["n_classes"], np.int64, partial(model.get, "classes"))
+        order = self._meaning.sorted(codes)[1]
+        column = np.arange(len(codes)) if order is None else np.argsort(order)
+        there = proba > 0
+        begin = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+        found = column[np.searchsorted(codes, labels[there])]
+        sparse = csr_matrix((proba[there], found, begin), shape=(n_rows, len(codes)))
+        sparse.sort_indices()
+        return sparse
 
     def _proba(self, model: _core.Model, n_rows: int, batch: _core.Batch) -> np.ndarray:
         codes, proba = per_class(model, n_rows, np.float32, partial(model.predict_proba, batch))

@@ -137,6 +137,13 @@ class Model:
     # answers
     def predict_labels(self, batch: Batch, out: Buffer) -> None: ...  # int64, n
     def predict_proba(self, batch: Batch, out: Buffer) -> None: ...  # float32, n x n_classes
+    def predict_top(
+        self,
+        batch: Batch,
+        m: int,
+        labels: Buffer,  # int64, n x m
+        proba: Buffer,  # float32, n x m
+    ) -> None: ...
     def predict_tags(self, batch: Batch, strategy: str, top_k: int, out: Buffer) -> None: ...  # uint8 or bool, n x n_classes
     def predict_values(self, batch: Batch, out: Buffer) -> None: ...  # float64, n x n_targets
     def nearest(

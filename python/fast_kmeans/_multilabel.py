@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 
 from ._arrays import Kind, give
-from ._attributes import per_class
+from ._attributes import per_class, top_of
 from ._base import BaseFastKMeans
 from ._labels import Tags
 from ._parameters import LIVE
@@ -340,6 +340,37 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
             total = proba.sum(axis=1, keepdims=True)
             proba = np.divide(proba, total, where=total > 0, out=np.full_like(proba, 1 / proba.shape[1]))
         return give(proba, rows.kind)
+
+    def predict_top(self, X, m=5, feature_mask=None):
+        """The most probable tags of each row, where a column for each would not fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, D)
+        m : int, default 5
+            How many; all tags that were seen when there are fewer.
+        feature_mask : array-like of shape (n, D) or (D,), optional
+            1 where a value counts, 0 where it is missing.
+
+        Returns
+        -------
+        tags : array of shape (n, m)
+            Columns of y, or labels when y was one label per row; the most probable first.
+        probabilities : array of float32 of shape (n, m)
+            Of each on its own.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit`` and ``fit_batch``.
+        ValueError
+            When ``m`` is below 1, X has another number of columns, or values that are not finite.
+        """
+        model, rows, batch = self._question(X, feature_mask)
+        codes, proba = top_of(model, rows.n_rows, batch, m)
+        labels = self._meaning.labels
+        tags = codes if labels is None else labels.write(codes.reshape(-1)).reshape(codes.shape)
+        return give(tags, rows.kind), give(proba, rows.kind)
 
     def score(self, X, y, sample_weight=None, feature_mask=None):
         """Share of the rows all of whose tags are right.

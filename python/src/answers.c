@@ -165,6 +165,48 @@ PyObject *fkmpy_model_nearest(PyObject *self, PyObject *args, PyObject *keywords
     return is_fine ? Py_NewRef(Py_None) : NULL;
 }
 
+PyObject *fkmpy_model_predict_top(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    PyObject *batch, *outs[2];
+    long long m;
+    const fkm_batch *rows;
+    struct fkmpy_array labels = {0}, proba = {0};
+    struct fkmpy_use use;
+    bool is_fine;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OLOO:predict_top",
+                                     FKMPY_NAMES("batch", "m", "labels", "proba"), &batch, &m, &outs[0],
+                                     &outs[1]))
+        return NULL;
+    rows = fkmpy_batch_of(batch, fkmpy_state_of(Py_TYPE(self)), "batch");
+    if (!rows)
+        return NULL;
+    if (m < 1)
+        return PyErr_Format(PyExc_ValueError, "m is %lld; it must be at least 1", m);
+    is_fine = fkmpy_array_borrow(&labels, outs[0],
+                                 &(struct fkmpy_want){.name = "labels",
+                                                      .dtypes = FKMPY_I64,
+                                                      .n_dims = 2,
+                                                      .shape = {rows->n_rows, m},
+                                                      .writes = true}) &&
+              fkmpy_array_borrow(&proba, outs[1],
+                                 &(struct fkmpy_want){.name = "proba",
+                                                      .dtypes = FKMPY_F32,
+                                                      .n_dims = 2,
+                                                      .shape = {rows->n_rows, m},
+                                                      .writes = true}) &&
+              fkmpy_use_begin(&use, self, ANSWERS);
+    if (is_fine) {
+        fkmpy_use_work(&use, NULL);
+        is_fine =
+            fkmpy_use_end(&use, fkm_model_predict_top(use.model, rows, m, (int64_t *)(void *)labels.data,
+                                                      (float *)(void *)proba.data));
+    }
+    fkmpy_array_release(&labels);
+    fkmpy_array_release(&proba);
+    return is_fine ? Py_NewRef(Py_None) : NULL;
+}
+
 static fkm_status evaluate(const fkm_model *model, const fkm_batch *batch, fkm_strategy strategy,
                            int64_t top_k, fkm_scores *scores)
 {

@@ -526,6 +526,10 @@ PyObject *fkmpy_model_type(PyObject *module)
         FKMPY_METHOD("predict_proba", fkmpy_model_predict_proba, FKMPY_KEYWORDS,
                      "predict_proba($self, batch, out)\n--\n\nClassifier and multi-label; out: float32 n x "
                      "n_classes."),
+        FKMPY_METHOD(
+            "predict_top", fkmpy_model_predict_top, FKMPY_KEYWORDS,
+            "predict_top($self, batch, m, labels, proba)\n--\n\nClassifier and multi-label: the m most "
+            "probable, best first; labels: int64 n x m, proba: float32 n x m."),
         FKMPY_METHOD("predict_tags", fkmpy_model_predict_tags, FKMPY_KEYWORDS,
                      "predict_tags($self, batch, strategy, top_k, out)\n--\n\n"
                      "Multi-label; strategy: 'adaptive', 'gap' or 'top_k'; out: uint8 n x n_classes."),

@@ -53,6 +53,7 @@ FKMPY_DECLARE(feature_importance);
 FKMPY_DECLARE(fit_source); /* in source.c */
 FKMPY_DECLARE(predict_labels);
 FKMPY_DECLARE(predict_proba);
+FKMPY_DECLARE(predict_top);
 FKMPY_DECLARE(predict_tags);
 FKMPY_DECLARE(predict_values);
 FKMPY_DECLARE(nearest);

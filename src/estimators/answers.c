@@ -2,30 +2,20 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "estimators/model.h"
+#include "estimators/question.h"
 
-/* Rows checked against the model, and an oracle to ask. */
-struct question {
-    struct fkmi_oracle oracle;
-    struct fkmi_rows rows;
-    float *owned_mask;
-    int32_t *owner; /* class slot by prototype */
-    int64_t *rank;  /* column by class slot: ascending by label */
-};
-
-static void question_free(struct question *question)
+void fkmi_question_free(struct fkmi_question *question)
 {
     fkmi_free(question->owned_mask);
     fkmi_free(question->owner);
+    fkmi_free(question->order);
     fkmi_free(question->rank);
 }
 
-static fkm_status ask(const fkm_model *model, const fkm_batch *batch, const void *out, const char *what,
-                      struct question *question)
+fkm_status fkmi_question_ask(const fkm_model *model, const fkm_batch *batch, const void *out,
+                             const char *what, struct fkmi_question *question)
 {
     const struct fkmi_state *state;
-    int64_t *order = NULL;
-    fkm_status status = FKM_OK;
 
     FKMI_TRY(fkmi_model_need_fitted(model, what));
     state = &model->learned.state;
@@ -36,17 +26,15 @@ static fkm_status ask(const fkm_model *model, const fkm_batch *batch, const void
     FKMI_TRY(fkmi_oracle_open(model, question->rows.mask != NULL, &question->oracle));
     FKMI_TRY(fkmi_alloc(&question->owner, state->k, sizeof *question->owner));
     fkmi_state_owners(state, question->owner);
-    FKMI_TRY_GOTO(fkmi_alloc(&order, state->n_classes, sizeof *order));
-    FKMI_TRY_GOTO(fkmi_alloc(&question->rank, state->n_classes, sizeof *question->rank));
-    fkmi_classes_rank(state->class_label, state->n_classes, order);
+    FKMI_TRY(fkmi_alloc(&question->order, state->n_classes, sizeof *question->order));
+    FKMI_TRY(fkmi_alloc(&question->rank, state->n_classes, sizeof *question->rank));
+    fkmi_classes_rank(state->class_label, state->n_classes, question->order);
     for (int64_t r = 0; r < state->n_classes; r++)
-        question->rank[order[r]] = r;
-done:
-    fkmi_free(order);
-    return status;
+        question->rank[question->order[r]] = r;
+    return FKM_OK;
 }
 
-static fkm_status need_task(const fkm_model *model, fkm_task task, fkm_task other, const char *what)
+fkm_status fkmi_question_need_task(const fkm_model *model, fkm_task task, fkm_task other, const char *what)
 {
     FKMI_TRY(fkmi_model_need_fitted(model, what));
     if (model->params.task != task && model->params.task != other)
@@ -55,7 +43,7 @@ static fkm_status need_task(const fkm_model *model, fkm_task task, fkm_task othe
 }
 
 struct answer {
-    const struct question *question;
+    const struct fkmi_question *question;
     const struct fkmi_state *state;
     void *out, *more[2];
     int64_t width, top_k;
@@ -86,11 +74,11 @@ static void write_nearest(void *job, int64_t row, const struct fkmi_candidates *
 fkm_status fkm_model_predict_labels(const fkm_model *model, const fkm_batch *batch, int64_t *labels)
 {
     fkm_status status = FKM_OK;
-    struct question question = {0};
+    struct fkmi_question question = {0};
     struct answer answer = {.question = &question, .out = labels};
 
-    FKMI_TRY(need_task(model, FKM_TASK_CLUSTER, FKM_TASK_CLASSIFY, "labels to predict"));
-    FKMI_TRY_GOTO(ask(model, batch, labels, "predict", &question));
+    FKMI_TRY(fkmi_question_need_task(model, FKM_TASK_CLUSTER, FKM_TASK_CLASSIFY, "labels to predict"));
+    FKMI_TRY_GOTO(fkmi_question_ask(model, batch, labels, "predict", &question));
     answer.state = question.oracle.state;
     if (model->params.task == FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, 1, 0, write_nearest, &answer));
@@ -98,7 +86,7 @@ fkm_status fkm_model_predict_labels(const fkm_model *model, const fkm_batch *bat
         FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k,
                                        answer.state->n_classes, write_label, &answer));
 done:
-    question_free(&question);
+    fkmi_question_free(&question);
     return status;
 }
 
@@ -133,11 +121,12 @@ static void write_tag_proba(void *job, int64_t row, const double *z, int thread)
 fkm_status fkm_model_predict_proba(const fkm_model *model, const fkm_batch *batch, float *proba)
 {
     fkm_status status = FKM_OK;
-    struct question question = {0};
+    struct fkmi_question question = {0};
     struct answer answer = {.question = &question, .out = proba};
 
-    FKMI_TRY(need_task(model, FKM_TASK_CLASSIFY, FKM_TASK_MULTILABEL, "probabilities to predict"));
-    FKMI_TRY_GOTO(ask(model, batch, proba, "predict_proba", &question));
+    FKMI_TRY(
+        fkmi_question_need_task(model, FKM_TASK_CLASSIFY, FKM_TASK_MULTILABEL, "probabilities to predict"));
+    FKMI_TRY_GOTO(fkmi_question_ask(model, batch, proba, "predict_proba", &question));
     answer.state = question.oracle.state;
     if (model->params.task == FKM_TASK_MULTILABEL)
         FKMI_TRY_GOTO(fkmi_oracle_each_tags(&question.oracle, &question.rows, write_tag_proba, &answer));
@@ -145,7 +134,7 @@ fkm_status fkm_model_predict_proba(const fkm_model *model, const fkm_batch *batc
         FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k,
                                        answer.state->n_classes, write_proba, &answer));
 done:
-    question_free(&question);
+    fkmi_question_free(&question);
     return status;
 }
 
@@ -167,13 +156,13 @@ fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch
                                   int64_t top_k, uint8_t *tags)
 {
     fkm_status status = FKM_OK;
-    struct question question = {0};
+    struct fkmi_question question = {0};
     struct answer answer = {.question = &question, .out = tags, .strategy = strategy, .top_k = top_k};
     int64_t n;
 
-    FKMI_TRY(need_task(model, FKM_TASK_MULTILABEL, FKM_TASK_MULTILABEL, "tags to predict"));
+    FKMI_TRY(fkmi_question_need_task(model, FKM_TASK_MULTILABEL, FKM_TASK_MULTILABEL, "tags to predict"));
     FKMI_TRY(fkmi_strategy_check(strategy, top_k));
-    FKMI_TRY_GOTO(ask(model, batch, tags, "predict", &question));
+    FKMI_TRY_GOTO(fkmi_question_ask(model, batch, tags, "predict", &question));
     answer.state = question.oracle.state;
     n = answer.state->n_classes * fkmi_pool_threads(model->context->pool);
     FKMI_TRY_GOTO(fkmi_alloc(&answer.order, n, sizeof *answer.order));
@@ -182,7 +171,7 @@ fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch
 done:
     fkmi_free(answer.order);
     fkmi_free(answer.chosen);
-    question_free(&question);
+    fkmi_question_free(&question);
     return status;
 }
 
@@ -205,16 +194,16 @@ static void write_values(void *job, int64_t row, const struct fkmi_candidates *c
 fkm_status fkm_model_predict_values(const fkm_model *model, const fkm_batch *batch, double *values)
 {
     fkm_status status = FKM_OK;
-    struct question question = {0};
+    struct fkmi_question question = {0};
     struct answer answer = {.question = &question, .out = values};
 
-    FKMI_TRY(need_task(model, FKM_TASK_REGRESS, FKM_TASK_REGRESS, "values to predict"));
-    FKMI_TRY_GOTO(ask(model, batch, values, "predict", &question));
+    FKMI_TRY(fkmi_question_need_task(model, FKM_TASK_REGRESS, FKM_TASK_REGRESS, "values to predict"));
+    FKMI_TRY_GOTO(fkmi_question_ask(model, batch, values, "predict", &question));
     answer.state = question.oracle.state;
     FKMI_TRY_GOTO(
         fkmi_oracle_each(&question.oracle, &question.rows, model->params.top_k, 0, write_values, &answer));
 done:
-    question_free(&question);
+    fkmi_question_free(&question);
     return status;
 }
 
@@ -244,17 +233,17 @@ fkm_status fkm_model_nearest(const fkm_model *model, const fkm_batch *batch, int
                              double *distance, double *routing)
 {
     fkm_status status = FKM_OK;
-    struct question question = {0};
+    struct fkmi_question question = {0};
     struct answer answer = {.question = &question, .out = index, .more = {distance, routing}, .width = top_k};
     const void *any = index ? (const void *)index : distance ? (const void *)distance : routing;
 
     if (top_k < 1)
         return fkmi_fail(FKM_EINVAL, "top_k is %lld; it must be at least 1", (long long)top_k);
-    FKMI_TRY_GOTO(ask(model, batch, any, "nearest", &question));
+    FKMI_TRY_GOTO(fkmi_question_ask(model, batch, any, "nearest", &question));
     answer.state = question.oracle.state;
     FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, top_k, 0, write_neighbours, &answer));
 done:
-    question_free(&question);
+    fkmi_question_free(&question);
     return status;
 }
 
@@ -264,12 +253,12 @@ fkm_status fkm_model_transform(const fkm_model *model, const fkm_batch *batch, f
 {
     enum { BLOCK_ENTRIES = 1 << 20 };
     fkm_status status = FKM_OK;
-    struct question question = {0};
+    struct fkmi_question question = {0};
     const struct fkmi_state *state;
     double *distance = NULL;
     int64_t block;
 
-    FKMI_TRY_GOTO(ask(model, batch, similarity, "transform", &question));
+    FKMI_TRY_GOTO(fkmi_question_ask(model, batch, similarity, "transform", &question));
     state = question.oracle.state;
     block = BLOCK_ENTRIES / state->k < 1 ? 1 : BLOCK_ENTRIES / state->k;
     block = block < question.rows.n ? block : question.rows.n;
@@ -286,6 +275,6 @@ fkm_status fkm_model_transform(const fkm_model *model, const fkm_batch *batch, f
     }
 done:
     fkmi_free(distance);
-    question_free(&question);
+    fkmi_question_free(&question);
     return status;
 }

@@ -57,6 +57,11 @@ ok "probabilities sum to 1 and the largest is the prediction" awk -F, 'NR == 1 {
     { sum = 0; best = 2
       for (i = 2; i <= NF; i++) { sum += $i; if ($i > $best) best = i }
       if (sum < 0.9999 || sum > 1.0001 || name[best] != $1) exit 1 }' "$out"
+exits 0 "predict --top" "$fkm" predict --model colour.fkm --data test.csv --top 2
+ok "top columns" test "$(head -1 "$out")" = "prediction,top_1,proba_1,top_2,proba_2"
+ok "the first of the top is the prediction" awk -F, 'NR > 1 && ($1 != $2 || $2 == $4 || $3 < $5) { exit 1 }' "$out"
+exits 0 "predict --top of more than there are" "$fkm" predict --model colour.fkm --data test.csv --top 9
+ok "all classes" awk -F, 'NF != 7 || (NR > 1 && $3 + $5 + $7 < 0.9999) { exit 1 }' "$out"
 exits 0 "predict --nearest" "$fkm" predict --model colour.fkm --data test.csv --nearest 2
 ok "nearest columns" test "$(head -1 "$out")" = \
     "prediction,nearest_1,distance_1,weight_1,nearest_2,distance_2,weight_2"
@@ -188,6 +193,8 @@ exits 0 "one tag each" "$fkm" predict --model songs.fkm --data songs_test.csv --
 ok "one tag each" awk 'NR > 1 && ($0 ~ /;/ || $0 == "") { exit 1 }' "$out"
 exits 0 "gap and probabilities" "$fkm" predict --model songs.fkm --data songs_test.csv --strategy gap --proba
 ok "a column for each tag" test "$(head -1 "$out" | tr ',' '\n' | sort | tr '\n' ,)" = "folk,jazz,pop,prediction,rock,"
+exits 0 "the most probable tags" "$fkm" predict --model songs.fkm --data songs_test.csv --top 4
+ok "the most probable tags" awk -F, 'NR > 1 && (NF != 9 || $3 < $5 || $5 < $7 || $7 < $9) { exit 1 }' "$out"
 exits 2 "--top-k alone" "$fkm" predict --model songs.fkm --data songs_test.csv --top-k 2
 { cat songs_test.csv; echo '0,0,2,2,folk;polka'; } >polka.csv
 exits 0 "an unknown tag counts as missed" "$fkm" evaluate --model songs.fkm --data polka.csv --json

@@ -114,6 +114,26 @@ def test_probabilities_follow_classes_and_sum_to_one():
         np.testing.assert_array_equal(model.decision_function(X), proba)
 
 
+@pytest.mark.parametrize("y", [CLASS, NAMES, CLASS - 9], ids=["numbers", "text", "negative"])
+@pytest.mark.parametrize("top_k", [2, -1])
+def test_the_most_probable_are_those_of_all_probabilities(y, top_k):
+    model = FastKMeansClassifier(soft_type="softmax_scaled", top_k=top_k, **EUCLIDEAN).fit(X, y)
+    proba = model.predict_proba(X)
+    for m in (1, 2, 3, 9):
+        labels, top = model.predict_top(X, m)
+        assert labels.shape == top.shape == (90, min(m, 3)) and top.dtype == np.float32
+        np.testing.assert_array_equal(top, -np.sort(-proba, axis=1)[:, :m])
+        columns = np.searchsorted(model.classes_, labels)
+        np.testing.assert_array_equal(np.take_along_axis(proba, columns, axis=1), top)
+        np.testing.assert_array_equal(labels[:, 0], model.predict(X))
+    for wrong in (0, -3):
+        with pytest.raises(ValueError, match=f"m is {wrong}; it must be at least 1"):
+            model.predict_top(X, wrong)
+    alone = model.predict_proba(X, sparse=True)
+    assert sparse.issparse(alone) and alone.dtype == np.float32 and alone.nnz == np.count_nonzero(proba)
+    np.testing.assert_array_equal(alone.toarray(), proba)
+
+
 def test_one_class_only():
     model = FastKMeansClassifier(**EUCLIDEAN).fit(X, np.full(90, "only"))
     assert model.classes_.tolist() == ["only"] and set(model.predict(X)) == {"only"}
@@ -170,6 +190,15 @@ def test_strategies():
             model.predict(X, strategy=wrong)
     with pytest.raises(ValueError, match="top_k is 0"):
         model.predict(X, strategy="top_k", top_k=0)
+
+
+def test_the_most_probable_tags():
+    model = fitted("multilabel")
+    proba = model.predict_proba(X)
+    tags, top = model.predict_top(X, 2)
+    np.testing.assert_array_equal(tags, np.argsort(-proba, axis=1, kind="stable")[:, :2])
+    np.testing.assert_array_equal(top, np.take_along_axis(proba, tags, axis=1))
+    assert model.predict_top(X, 77)[0].shape == (90, 4)
 
 
 def test_tags_from_lists_and_sparse_matrices():

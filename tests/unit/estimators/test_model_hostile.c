@@ -118,6 +118,8 @@ static void ask_everything(const fkm_model *model, const fkm_batch *batch, const
         SURVIVES(fkm_model_predict_labels(model, batch, index) == FKM_OK);
     if (task == FKM_TASK_CLASSIFY || task == FKM_TASK_MULTILABEL)
         SURVIVES(fkm_model_predict_proba(model, batch, floats) == FKM_OK);
+    if (task == FKM_TASK_CLASSIFY || task == FKM_TASK_MULTILABEL)
+        SURVIVES(fkm_model_predict_top(model, batch, 1, index, floats) == FKM_OK);
     for (int s = 0; task == FKM_TASK_MULTILABEL && s < 3; s++)
         SURVIVES(fkm_model_predict_tags(model, batch, (fkm_strategy)s, 2, chosen) == FKM_OK);
     if (task == FKM_TASK_REGRESS)
