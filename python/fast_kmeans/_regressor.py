@@ -54,8 +54,8 @@ class FastKMeansRegressor(RegressorMixin, BaseFastKMeans):
         Penalty on leaving the end of phase 1.
     use_faiss : bool, default False
         Answers ask an HNSW index of the prototypes, made by faiss (the extra ``faiss``), and rank what it
-        proposes: for many more than 100,000 prototypes. Learning, rows with masks and sparse rows look at
-        every prototype; ``distance='l1'`` is refused.
+        proposes: for millions of prototypes, up to one a scan is as fast. Learning, rows with masks and
+        sparse rows look at every prototype; ``distance='l1'`` is refused.
     use_compile : bool, default False
         Measure, on the first rows a fit sees, how this model's scans run fastest on this machine, and keep
         that with the model; answers are the same. Pays where few rows at a time meet few hundred prototypes.
