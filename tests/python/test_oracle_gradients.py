@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import special
 
 torch = pytest.importorskip("torch")
 
@@ -285,8 +286,33 @@ def test_theta_and_bias_begin_at_0(task):
     assert found == pytest.approx(case.loss(state, rows, case.leaves(state)).item(), rel=1e-9)
 
 
+def beta_of(scores, u, share):
+    """By tag: where the weighted mean of the probabilities is the share."""
+    low, high = np.full(len(share), -1000.0), np.full(len(share), 1000.0)
+    for _ in range(100):
+        middle = (low + high) / 2
+        above = u @ special.expit(scores + middle) > share
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return middle
+
+
+def slope_of(scores, u, tags):
+    """Of all tags together, each with its best beta: where the logistic loss is least, for Platt's targets."""
+    n, rows = len(u), len(u) * (u @ tags)
+    targets = np.where(tags > 0, (rows + 1) / (rows + 2), 1 / (n - rows + 2))
+    low, high = np.log(1 / 16), np.log(64)
+    for _ in range(14):
+        slope = np.exp((low + high) / 2)
+        p = special.expit(slope * scores + beta_of(slope * scores, u, u @ targets))
+        if (u @ ((p - targets) * scores)).sum() > 0:
+            high = np.log(slope)
+        else:
+            low = np.log(slope)
+    return slope
+
+
 @pytest.mark.parametrize("metric", METRICS)
-def test_beta_begins_where_the_mean_probability_is_the_prior(metric):
+def test_tags_begin_at_the_best_slope_and_at_their_prior(metric):
     case = Case("multilabel", metric, weighted=True)
     rows = case.rows()
     found = case.model.gradient_step(batch(**rows))
@@ -294,12 +320,11 @@ def test_beta_begins_where_the_mean_probability_is_the_prior(metric):
     d = oracle.distances(metric, tensor(rows["x"]), tensor(case.begin["centroids"]))
     best = oracle.tag_scores(d, class_of, 3, scale, 1.0, 0.0).numpy()
     u = rows["weight"] / rows["weight"].sum()
-    prior, low, high = u @ rows["tags"][:, case.begin["class_labels"]], np.full(3, -100.0), np.full(3, 100.0)
-    for _ in range(100):
-        middle = (low + high) / 2
-        above = u @ (1 / (1 + np.exp(-(best + middle)))) > prior
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    state = dict(case.begin, theta=np.zeros_like(case.begin["theta"]), tag_alpha=np.ones(3), tag_beta=middle)
+    tags = rows["tags"][:, case.begin["class_labels"]]
+    slope = slope_of(best, u, tags)
+    theta = np.full_like(case.begin["theta"], -np.log(slope))
+    beta = beta_of(slope * best, u, u @ tags)
+    state = dict(case.begin, theta=theta, tag_alpha=np.ones(3), tag_beta=beta)
     # the prior is found by steps of its own: not to the last digit
     assert found == pytest.approx(case.loss(state, rows, case.leaves(state)).item(), rel=1e-6)
 
