@@ -72,13 +72,22 @@ static fkm_status passes_create(struct fkm_context *context, const struct fkmi_s
                                    .point_size = (size_t)rows->dim * fkmi_dtype_size(dtype)};
     FKMI_TRY_GOTO(fkmi_alloc(&passes->points, k, passes->point_size));
     FKMI_TRY_GOTO(fkmi_alloc(&passes->drift, k, sizeof *passes->drift));
-    FKMI_TRY_GOTO(fkmi_alloc(&passes->order, rows->n, sizeof *passes->order));
-    FKMI_TRY_GOTO(fkmi_alloc(&passes->bound, rows->n, sizeof *passes->bound));
     *out = passes;
     passes = NULL;
 done:
     passes_free(passes);
     return status;
+}
+
+/* The first pass does without, and takes as much for other things: that is freed before. */
+static fkm_status take_rows(struct fkm_context *context, struct fkmi_passes *passes)
+{
+    if (passes->bound)
+        return FKM_OK;
+    fkmi_scratch_trim(context);
+    if (!passes->order)
+        FKMI_TRY(fkmi_alloc(&passes->order, passes->n, sizeof *passes->order));
+    return fkmi_alloc(&passes->bound, passes->n, sizeof *passes->bound);
 }
 
 static void passes_forget(struct fkmi_passes *passes) { passes->bounded = false; }
@@ -517,9 +526,10 @@ done:
 static fkm_status passes_run(struct fkm_context *context, struct fkmi_passes *passes,
                              const struct fkmi_rows *rows, const struct fkmi_pass *pass)
 {
-    if (passes->known)
+    if (passes->known) {
+        FKMI_TRY(take_rows(context, passes));
         FKMI_TRY(next_pass(context, passes, rows, pass));
-    else
+    } else
         FKMI_TRY(first_pass(context, rows, pass));
     memcpy(passes->points, pass->pack->points, (size_t)passes->k * passes->point_size);
     passes->known = true;
