@@ -3,7 +3,7 @@
  * bench_seed --classes C [--rows N] [--dim D] [--k K] [--nnz ENTRIES: sparse rows] [--threads N]: that many classes of
  *            equal size, K seeds each, one class a task.
  * bench_seed [--data mixture|isotropic|clusters|heavy|equal] [--metric cosine|euclidean|l1] [--rows N] [--dim D] [--k K]
- *            [--threads N] [--seeds N] [--every 1: measure every distance] [--write FILE.npy] [--read FILE.npy]
+ *            [--threads N] [--seeds N] [--every 1: measure every distance, in one go] [--write FILE.npy] [--read FILE.npy]
  *            [--quick]
  *
  * mixture: 50 x 20 Gaussians in two levels, with a power-law spectrum, unequal sizes and a random rotation; clusters: 1,000

@@ -21,6 +21,7 @@
 #define FIRST_SEEDS 4
 #define MANY_ROWS   ((int64_t)1 << 14)
 #define PART        2
+#define MANY_SEEDS  8192 /* from so many on, in two levels */
 
 struct seeding {
     struct fkm_context *context;
@@ -374,19 +375,42 @@ static void end_seeding(struct seeding *s)
     fkmi_free(s->row);
 }
 
-fkm_status fkmi_seed_rows(struct fkm_context *context, const struct fkmi_space *space,
-                          const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
-                          enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded)
+fkm_status fkmi_seed_at_once(struct fkm_context *context, const struct fkmi_space *space,
+                             const struct fkmi_rows *rows, int64_t k, struct fkmi_random random,
+                             enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded, double *left)
 {
     struct seeding s = {
         .context = context, .space = space, .rows = rows, .random = random, .screening = screening};
     fkm_status status = FKM_OK;
 
     FKMI_TRY_GOTO(begin_seeding(&s));
-    if (init == FKM_INIT_RANDOM)
-        FKMI_TRY_GOTO(seed_randomly(&s, k, seeds, k_seeded));
-    else
-        FKMI_TRY_GOTO(seed_greedily(&s, k, seeds, k_seeded));
+    FKMI_TRY_GOTO(seed_greedily(&s, k, seeds, k_seeded));
+    if (left) {
+        FKMI_TRY_GOTO(context->backend->minima->settle(context, s.minima));
+        *left = total_pull(s.minima);
+    }
+done:
+    end_seeding(&s);
+    return status;
+}
+
+fkm_status fkmi_seed_rows(struct fkm_context *context, const struct fkmi_space *space,
+                          const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
+                          enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded)
+{
+    struct seeding s = {.context = context, .space = space, .rows = rows, .random = random};
+    fkm_status status = FKM_OK;
+
+    if (init != FKM_INIT_RANDOM) {
+        if (k >= MANY_SEEDS && !fkmi_rows_sparse(rows) && !rows->mask && screening == FKMI_SCREEN_IF_WORTH) {
+            FKMI_TRY(fkmi_seed_by_groups(context, space, rows, k, random, seeds, k_seeded));
+            if (*k_seeded == k)
+                return FKM_OK; /* else so many rows are equal that only a look at all of them can tell */
+        }
+        return fkmi_seed_at_once(context, space, rows, k, random, screening, seeds, k_seeded, NULL);
+    }
+    FKMI_TRY_GOTO(begin_seeding(&s));
+    FKMI_TRY_GOTO(seed_randomly(&s, k, seeds, k_seeded));
 done:
     end_seeding(&s);
     return status;

@@ -11,6 +11,14 @@
 fkm_status fkmi_seed_rows(struct fkm_context *context, const struct fkmi_space *space,
                           const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
                           enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded);
+/* Its ways, by greedy k-means++: all seeds in one go (*left, or NULL: the potential that remains), and in two levels, where
+ * dense rows get so many seeds that one go would take long (less than k seeds: too many rows are equal). */
+fkm_status fkmi_seed_at_once(struct fkm_context *context, const struct fkmi_space *space,
+                             const struct fkmi_rows *rows, int64_t k, struct fkmi_random random,
+                             enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded, double *left);
+fkm_status fkmi_seed_by_groups(struct fkm_context *context, const struct fkmi_space *space,
+                               const struct fkmi_rows *rows, int64_t k, struct fkmi_random random,
+                               int64_t *seeds, int64_t *k_seeded);
 /* k rows of the same view as points, k x dim reals: cosine gives unit vectors; masked coordinates of a row take the
  * view's (weighted) mean of that coordinate, 0 without any. */
 fkm_status fkmi_seed_points(struct fkm_context *context, const struct fkmi_space *space,

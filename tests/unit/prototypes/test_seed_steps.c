@@ -330,6 +330,82 @@ TEST(rows_drawn_ahead_are_as_good_as_rows_drawn_in_time)
     field_free(&f);
 }
 
+/* ---- two levels */
+
+static double potential_of(const struct field *f, const int64_t *seeds, int64_t k)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < f->wish.n; i++) {
+        double least = INFINITY;
+
+        for (int64_t j = 0; j < k; j++)
+            least = fmin(least, naive_to(f, i, f->loaded + seeds[j] * f->wish.dim));
+        sum += naive_pull(f, i, least);
+    }
+    return sum;
+}
+
+TEST(seeds_by_groups_are_nearly_as_good_as_all_in_one_go)
+{
+    enum { N = 4000, K = 900 };
+    static int64_t seeds[K], plain[K], first[K];
+
+    for (int metric = 0; metric < 3; metric++) {
+        double two = 0, one = 0;
+
+        for (int threads = 1; threads <= 4; threads++) {
+            struct field f;
+            struct fkmi_space space;
+            int64_t found;
+
+            field_make(&f, (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .n = N, .dim = 4,
+                                               .classes = 70, .spread = 7, .weight = metric != 1,
+                                               .threads = threads});
+            space = space_of(&f);
+            CHECK_OK(fkmi_seed_by_groups(f.context, &space, &f.rows, K, fkmi_random_from(3), seeds, &found));
+            CHECK_INT(K, found);
+            if (threads == 1) {
+                memcpy(first, seeds, sizeof seeds);
+                CHECK_OK(fkmi_seed_at_once(f.context, &space, &f.rows, K, fkmi_random_from(3),
+                                           FKMI_SCREEN_IF_WORTH, plain, &found, &one));
+                CHECK_INT(K, found);
+                CHECK_NEAR(potential_of(&f, plain, K), one, 1e-9 * one);
+                two = potential_of(&f, seeds, K);
+                CHECK(two < 1.2 * one);
+            }
+            CHECK(memcmp(first, seeds, sizeof seeds) == 0);
+            for (int j = 0; j < K; j++) {
+                CHECK(seeds[j] >= 0 && seeds[j] < N && field_weight(&f, seeds[j]) > 0);
+                for (int i = 0; i < j; i++)
+                    CHECK(seeds[i] != seeds[j]);
+            }
+            field_free(&f);
+        }
+    }
+}
+
+TEST(many_seeds_among_equal_rows_are_all_that_differ)
+{
+    enum { N = 11000, KINDS = 90, MANY = 9000 };
+    static double points[MANY * 5];
+    struct field f;
+    int64_t found;
+
+    field_make(&f, (struct field_wish){FIELD_WISH, .n = N});
+    for (int i = KINDS; i < N; i++)
+        for (int d = 0; d < f.wish.dim; d++)
+            naive_set(f.stored, f.wish.dtype, i * f.wish.dim + d,
+                      naive_get(f.stored, f.wish.dtype, i % KINDS * f.wish.dim + d));
+    CHECK_OK(seed(&f, MANY, 1, FKMI_SCREEN_IF_WORTH, points, &found));
+    CHECK_INT(KINDS, found);
+    field_free(&f);
+    field_make(&f, (struct field_wish){FIELD_WISH, .n = N});
+    CHECK_OK(seed(&f, MANY, 1, FKMI_SCREEN_IF_WORTH, points, &found));
+    CHECK_INT(MANY, found);
+    field_free(&f);
+}
+
 /* ---- ends */
 
 TEST(there_may_be_one_row_and_more_seeds_than_rows)
