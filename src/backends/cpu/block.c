@@ -297,22 +297,38 @@ static void scale_scores(const struct fkmi_pack *pack, int64_t panel, float *sco
             scores[r * cols + j] *= scale[j];
 }
 
+/* Of row i of the block against a panel: cols reals. */
+static void sparse_row_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
+                              const char *panel, const char *bias, char *scores)
+{
+    const struct fkmi_tile *tile = pack->tile;
+
+    if (pack->space.metric == FKM_METRIC_L1)
+        tile->l1_sparse(block->values[i], block->indices[i], block->n_entries[i], NULL, panel, bias, scores);
+    else
+        tile->dot_sparse(block->values[i], block->indices[i], block->n_entries[i], panel, bias, scores);
+}
+
 static void sparse_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t,
                           const char *panel, const char *bias, char *scores)
 {
     const struct fkmi_tile *tile = pack->tile;
     const size_t row_size = (size_t)tile->cols * fkmi_real_size(pack->space.real);
 
-    for (int r = 0; r < tile->rows && t * tile->rows + r < block->n; r++) {
-        const int64_t i = t * tile->rows + r;
+    for (int r = 0; r < tile->rows && t * tile->rows + r < block->n; r++)
+        sparse_row_scores(block, pack, t * tile->rows + r, panel, bias, scores + (size_t)r * row_size);
+}
 
-        if (pack->space.metric == FKM_METRIC_L1)
-            tile->l1_sparse(block->values[i], block->indices[i], block->n_entries[i], NULL, panel, bias,
-                            scores + (size_t)r * row_size);
-        else
-            tile->dot_sparse(block->values[i], block->indices[i], block->n_entries[i], panel, bias,
-                             scores + (size_t)r * row_size);
-    }
+void fkmi_block_row_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
+                           int64_t panel, void *scores)
+{
+    const size_t real = fkmi_real_size(pack->space.real), lane = (size_t)(panel * pack->tile->cols);
+
+    sparse_row_scores(block, pack, i,
+                      pack->panels + lane * (size_t)pack->dim * fkmi_dtype_size(pack->panel_dtype),
+                      pack->sparse_bias + lane * real, scores);
+    for (int j = 0; pack->scale && j < pack->tile->cols; j++) /* half storage: reals are f32 */
+        ((float *)scores)[j] *= ((const float *)(const void *)pack->scale)[lane + (size_t)j];
 }
 
 /* Out of the sums of the rows against a chunk. */

@@ -67,7 +67,7 @@ struct fkmi_pack {
     struct fkmi_screen *screen;  /* the same prototypes as bytes, from the first scan on that they pay for */
     struct fkmi_screen *ordered; /* and in an order in which those of a panel are alike, with heads */
     struct fkmi_tuning tuning;
-    bool listed;                /* the prototypes are lists: there are no points and no panels */
+    bool listed; /* the prototypes are lists: there are no points and no panels */
     struct fkmi_lists lists;
     struct fkmi_list_columns *columns; /* of lists that are searched; else NULL */
 };
@@ -170,6 +170,9 @@ void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, con
 /* Scores of tile t against a panel, rows x cols reals; other is room for as many again. */
 void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
                        void *scores, void *other);
+/* The same of sparse row i of the block against a panel of points: cols reals. */
+void fkmi_block_row_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
+                           int64_t panel, void *scores);
 /* Sums of all rows for the chunk that holds the panel, unless they are there (lists_sums.c). */
 void fkmi_block_sums(struct fkmi_block *block, const struct fkmi_pack *pack, int64_t panel);
 void fkmi_block_split(struct fkmi_block *block, const struct fkmi_pack *pack);

@@ -21,11 +21,12 @@
 #define TILES_PER_CELL      40
 #define TILES_OF_SMALL_CELL 12 /* against prototypes that stay in L2: more would save nothing */
 #define LIST_BYTES_PER_CELL ((int64_t)4 << 20)
-#define SUM_BYTES_PER_CELL  ((int64_t)1 << 19) /* of scores against a chunk of lists: beside its columns in L2 */
-#define CELLS_WANTED        8
-#define WORK_PER_CELL       ((int64_t)1 << 18) /* multiplications that are worth another thread */
-#define WORK_OF_ROW         2000               /* what else a row costs, in multiplications */
-#define WORK_TO_SHARE       700000.0           /* less is over before other threads have begun */
+#define SUM_BYTES_PER_CELL                                                                                   \
+    ((int64_t)1 << 19) /* of scores against a chunk of lists: beside its columns in L2 */
+#define CELLS_WANTED  8
+#define WORK_PER_CELL ((int64_t)1 << 18) /* multiplications that are worth another thread */
+#define WORK_OF_ROW   2000               /* what else a row costs, in multiplications */
+#define WORK_TO_SHARE 700000.0           /* less is over before other threads have begun */
 
 #define ROWS_NEAR_AT_ONCE 168 /* whole tiles of 14, 6 and 4 rows */
 
@@ -153,6 +154,34 @@ static bool few_prototypes(const struct fkmi_scan_job *job, const struct fkmi_ra
     return n_allowed <= FEW_PROTOTYPES || n <= FEW_ROWS;
 }
 
+/* A sparse row whose rivals were more than fit: its scores once more, now that it is known which of them can win, for
+ * direct distances jump about in memory. */
+static void judge_crowded(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                          struct fkmi_shortlist *list, int64_t i, const struct fkmi_range *range)
+{
+    const struct fkmi_pack *pack = job->pack;
+    const int64_t cols = pack->tile->cols;
+
+    list->n = 0;
+    for (int64_t panel = range->begin / cols; panel * cols < range->end; panel++) {
+        const uint32_t lanes = fkmi_lanes_between(panel, (int)cols, range->begin, range->end) &
+                               ~fkmi_lanes_between(panel, (int)cols, range->skip_begin, range->skip_end);
+
+        fkmi_block_row_scores(&scratch->block, pack, i, panel, scratch->scores);
+        for (uint32_t left = lanes; left; left &= left - 1) {
+            const int64_t lane = __builtin_ctz(left), j = panel * cols + lane;
+            const double score = pack->space.real == FKMI_REAL_F64
+                                     ? ((const double *)(const void *)scratch->scores)[lane]
+                                     : (double)((const float *)(const void *)scratch->scores)[lane];
+
+            if (!(score < list->threshold)) /* one of the best may stand at it */
+                fkmi_shortlist_keep(
+                    list, job->most,
+                    (struct fkmi_candidate){-fkmi_direct_distance(&scratch->direct, j), (int32_t)j});
+        }
+    }
+}
+
 /* What is left to do once a cell has seen its panels. */
 static fkm_status finish_rows(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                               struct fkmi_shortlist *lists, int64_t first, int64_t n, int64_t part)
@@ -177,7 +206,10 @@ static fkm_status finish_rows(const struct fkmi_scan_job *job, struct fkmi_scan_
                 fkmi_direct_fetch(&scratch->direct, fkmi_scan_row(job, first, i + 1),
                                   lists[i + 1].best[0].index);
             fkmi_direct_row(&scratch->direct, row);
-            fkmi_shortlist_judge(&lists[i], job->most, facts, &scratch->direct, &range);
+            if (lists[i].crowded && scratch->block.sparse && !job->pack->listed && !facts->unusual)
+                judge_crowded(job, scratch, &lists[i], i, &range);
+            else
+                fkmi_shortlist_judge(&lists[i], job->most, facts, &scratch->direct, &range);
             write_list(job, &lists[i], row);
         }
     }
