@@ -49,3 +49,9 @@ install $missing
 if [ "$1" = test ] && ! .ci/has_fuzzer.sh; then
     install clang-14 libclang-rt-14-dev || echo "no clang-14: the fuzz targets will be skipped" >&2
 fi
+
+# The kernels' tests for 64-bit ARM run under qemu; without it they are skipped by name.
+if [ "$1" = test ] && ! { has aarch64-linux-gnu-gcc && has qemu-aarch64; }; then
+    install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ||
+        echo "no cross compiler or qemu: the kernels' tests for aarch64 will be skipped" >&2
+fi

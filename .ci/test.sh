@@ -46,6 +46,18 @@ thread_tests() { # builds only the tests whose name says thread
     cmake --build --preset tsan -j "$jobs" --target $names -- --quiet
 }
 
+arm_kernels="test_tiles test_vectors test_dispatch test_accumulate"
+arm_build() { # the tests of the kernels alone: qemu is slow
+    cmake --preset aarch64 >"$results/configure-aarch64.log" 2>&1 || { cat "$results/configure-aarch64.log"; return 1; }
+    # shellcheck disable=SC2086 # a list of words
+    cmake --build --preset aarch64 -j "$jobs" --target $arm_kernels -- --quiet
+}
+arm_tests() {
+    ctest --preset aarch64 -j "$jobs" -R "^(${arm_kernels// /|})\$" --output-junit "$results/aarch64.xml" |
+        grep -v '^ *Start '
+    grep -q '<testcase' "$results/aarch64.xml" || { echo "no test ran in aarch64"; return 1; }
+}
+
 fuzz_one() { # topic
     if fuzz/run.sh "$fuzz_seconds" build/fuzz "$1" >"$results/fuzz_$1.log" 2>&1; then
         echo "ok fuzz_$1" | tee -a "$results/steps.txt"
@@ -72,6 +84,11 @@ setarch -R true 2>/dev/null && steady=(setarch -R)
 step build-release build release -DFKM_BUILD_TESTS=ON && step tests-release run_tests release
 step build-asan-ubsan build asan-ubsan && step tests-asan-ubsan run_tests asan-ubsan
 step build-tsan thread_tests && step tests-tsan run_tests tsan "${steady[@]}"
+if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; then
+    step build-aarch64 arm_build && step tests-aarch64 arm_tests
+else
+    echo "skipped aarch64: no cross compiler, or no qemu-aarch64" | tee -a "$results/steps.txt"
+fi
 if .ci/has_fuzzer.sh; then
     step build-fuzz build fuzz && fuzz
 else

@@ -6,12 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct fkmi_kernels fkmi_kernels_avx512, fkmi_kernels_avx2, fkmi_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct fkmi_kernels fkmi_kernels_avx512, fkmi_kernels_avx2;
+#endif
+extern const struct fkmi_kernels fkmi_kernels_scalar;
 
 static const struct fkmi_kernels *const candidates[] = {
     /* best first */
+#if defined(__x86_64__)
     &fkmi_kernels_avx512,
     &fkmi_kernels_avx2,
+#endif
     &fkmi_kernels_scalar,
 };
 enum { N_CANDIDATES = sizeof candidates / sizeof *candidates };
