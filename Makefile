@@ -1,7 +1,8 @@
 # make demo    installs what is missing, builds, learns scikit-learn's bundled data sets with the command and from
 #              Python and prints the figures
 # make test    everything that decides whether a change is good
-# make bench   builds the benchmarks and runs them; make bench-peers: also against scikit-learn, faiss and PyTorch (an hour)
+# make bench   every figure: the benchmarks (make bench-programs), then the table against scikit-learn, faiss, PyTorch and,
+#              with SUPERKMEANS=folder, SuperKMeans (make bench-peers; an hour)
 # make docs    builds the pages for Python users: build/docs/index.html
 # Anything else is plain CMake: cmake --preset dev && cmake --build --preset dev && ctest --preset dev
 # SPDX-License-Identifier: Apache-2.0
@@ -9,7 +10,7 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 20
 export JOBS FUZZ_SECONDS
 
-.PHONY: demo test bench bench-peers docs format format-check release clean deps deps-test
+.PHONY: demo test bench bench-programs bench-peers docs format format-check release clean deps deps-test
 
 demo: release
 	examples/demo.sh
@@ -22,7 +23,9 @@ release: deps
 test: deps-test
 	.ci/test.sh
 
-bench: deps
+bench: bench-programs bench-peers
+
+bench-programs: deps
 	cmake --preset bench
 	cmake --build --preset bench -j $(JOBS)
 	@for program in build/bench/bench/bench_*; do \
