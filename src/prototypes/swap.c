@@ -21,6 +21,10 @@
 #define SPLIT_PASSES   6
 #define ROWS_PER_CHECK 1024 /* for an interrupt */
 #define PAIRS_BLOCK    4096 /* rows whose scan for two finds room in what the passes' scan for one has left */
+#define ROWS_OF_CELL   512  /* rows looked at: on average so many of a cell, */
+#define LEAST_ROWS     65536
+#define POLISHED_ROWS                                                                                        \
+    4096 /* more of a cell, on average: a row that changes sides moves its means by nothing */
 
 enum { SCRATCH_VECTORS = 7 }; /* of a thread that halves cells */
 
@@ -29,11 +33,13 @@ struct fkmi_swaps {
     const fkm_params *params;
     struct fkmi_state *state;
     const struct fkmi_rows *rows;
+    struct fkmi_rows seen; /* those looked at: all, or evenly spread ones */
+    int64_t *seen_order;   /* their numbers, or NULL */
     struct fkmi_space space;
     int64_t n_cells; /* cells looked into */
     struct fkmi_pack **pack;
     void *held;         /* points to come back to */
-    double held_sum;    /* their sum of distances */
+    double held_sum;    /* their sum of distances, or what is hardly more than it */
     double last_sum;    /* of the pass before */
     bool trying, tired; /* in a try; no more tries */
     int idle;           /* passes in a row in which changing sides gained next to nothing */
@@ -42,7 +48,8 @@ struct fkmi_swaps {
     int failures; /* in a row */
     /* what the last look found */
     int64_t *cell_begin; /* k + 1: rows of cell j are cell_row[cell_begin[j] ..] */
-    int64_t *cell_row;   /* n rows of the view, during a look */
+    int32_t *cell;       /* seen.n, during a look: the cell of each row */
+    int64_t *cell_row;   /* seen.n, likewise */
     double *within;      /* k: sum of distances of the cell */
     double *loss;        /* k: what its removal costs */
     int64_t *full;       /* n_cells: cells by falling sum */
@@ -65,6 +72,26 @@ bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *stat
         if (state->frozen[j])
             return false;
     return true;
+}
+
+/* Where there are many rows to a cell, a part of them tells as well which prototypes to exchange; whether that was
+ * good is for the passes to say, with all. */
+static fkm_status choose_seen(struct fkmi_swaps *s)
+{
+    const int64_t n = s->rows->n, wanted = s->state->k * ROWS_OF_CELL;
+    const int64_t stride = n / (wanted > LEAST_ROWS ? wanted : LEAST_ROWS);
+    struct fkmi_rows base = *s->rows;
+
+    s->seen = *s->rows;
+    if (stride < 2)
+        return FKM_OK;
+    base.order = NULL;
+    FKMI_TRY(fkmi_alloc(&s->seen_order, n / stride, sizeof *s->seen_order));
+    for (int64_t i = 0; i < n / stride; i++)
+        s->seen_order[i] = fkmi_row(s->rows, i * stride);
+    s->seen = fkmi_rows_pick(&base, s->seen_order, n / stride);
+    FKMI_TRY(fkmi_alloc(&s->cell, s->seen.n, sizeof *s->cell));
+    return fkmi_alloc(&s->cell_row, s->seen.n, sizeof *s->cell_row);
 }
 
 static size_t point_bytes(const struct fkmi_state *state)
@@ -96,6 +123,7 @@ fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *para
     if (s->n_cells > k)
         s->n_cells = k;
     s->pairs.block = rows->n < PAIRS_BLOCK ? rows->n : PAIRS_BLOCK;
+    FKMI_TRY_GOTO(choose_seen(s));
     FKMI_TRY_GOTO(fkmi_alloc(&s->held, (int64_t)points_bytes(state), 1));
     FKMI_TRY_GOTO(fkmi_alloc(&s->cell_begin, k + 1, sizeof(int64_t)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->within, k, sizeof(double)));
@@ -119,12 +147,17 @@ done:
 /* What only tries need. */
 static void free_tries(struct fkmi_swaps *s)
 {
-    void **const memory[] = {&s->held, &s->halves};
-
-    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
-        fkmi_free(*memory[i]);
-        *memory[i] = NULL;
+    fkmi_free(s->held);
+    fkmi_free(s->halves);
+    s->held = s->halves = NULL;
+    if (s->seen_order) { /* else they are room of the passes */
+        fkmi_free(s->cell);
+        fkmi_free(s->cell_row);
     }
+    s->cell = NULL;
+    s->cell_row = NULL;
+    fkmi_free(s->seen_order);
+    s->seen_order = NULL;
 }
 
 void fkmi_swaps_free(struct fkmi_swaps *s)
@@ -147,20 +180,19 @@ void fkmi_swaps_free(struct fkmi_swaps *s)
 
 /* ---- the look: losses and gains */
 
-/* Sums and losses of all cells, and the cell of each row. */
-static fkm_status measure_cells(struct fkmi_swaps *s, int32_t *cell)
+/* Sums and losses of all cells, and the cell of each row seen. */
+static fkm_status measure_cells(struct fkmi_swaps *s)
 {
     const int64_t k = s->state->k;
 
     memset(s->within, 0, (size_t)k * sizeof(double));
     memset(s->loss, 0, (size_t)k * sizeof(double));
     memset(s->cell_begin, 0, (size_t)(k + 1) * sizeof(int64_t));
-    s->held_sum = 0;
     FKMI_TRY(fkmi_state_pack(s->context, s->params, s->state, s->rows, s->pack));
-    for (int64_t first = 0; first < s->rows->n; first += s->pairs.block) {
-        const int64_t left = s->rows->n - first;
+    for (int64_t first = 0; first < s->seen.n; first += s->pairs.block) {
+        const int64_t left = s->seen.n - first;
         const struct fkmi_rows block =
-            fkmi_rows_slice(s->rows, first, left < s->pairs.block ? left : s->pairs.block);
+            fkmi_rows_slice(&s->seen, first, left < s->pairs.block ? left : s->pairs.block);
         FKMI_TRY(fkmi_pairs_scan(&s->pairs, s->context, &block, *s->pack));
         for (int64_t i = 0; i < block.n; i++) {
             const int32_t j = s->pairs.index[2 * i];
@@ -168,16 +200,15 @@ static fkm_status measure_cells(struct fkmi_swaps *s, int32_t *cell)
             const double *distance = s->pairs.distance + 2 * i;
             s->within[j] += u * distance[0];
             s->loss[j] += u * (distance[1] - distance[0]);
-            s->held_sum += u * distance[0];
             s->cell_begin[j + 1]++;
-            cell[first + i] = j;
+            s->cell[first + i] = j;
         }
     }
     return FKM_OK;
 }
 
 /* From cells by row to rows by cell. */
-static fkm_status sort_rows(struct fkmi_swaps *s, const int32_t *cell)
+static fkm_status sort_rows(struct fkmi_swaps *s)
 {
     const int64_t k = s->state->k;
     int64_t *next;
@@ -187,8 +218,8 @@ static fkm_status sort_rows(struct fkmi_swaps *s, const int32_t *cell)
         s->cell_begin[j + 1] += s->cell_begin[j];
         next[j] = s->cell_begin[j];
     }
-    for (int64_t i = 0; i < s->rows->n; i++)
-        s->cell_row[next[cell[i]]++] = i;
+    for (int64_t i = 0; i < s->seen.n; i++)
+        s->cell_row[next[s->cell[i]]++] = i;
     fkmi_free(next);
     return FKM_OK;
 }
@@ -220,7 +251,7 @@ static void load_row(const struct fkmi_swaps *s, int64_t i, void *real, double *
 {
     const fkm_dtype dtype = s->space.real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
 
-    fkmi_row_load(s->rows, &s->space, i, real);
+    fkmi_row_load(&s->seen, &s->space, i, real);
     s->context->kernels->vector[FKMI_REAL_F64].load[dtype](row, real, s->state->dim);
 }
 
@@ -250,7 +281,7 @@ static fkm_status halve_pass(const struct fkmi_swaps *s, int64_t cell, struct ha
         memset(half[h].sum, 0, (size_t)dim * sizeof(double));
     }
     for (int64_t p = s->cell_begin[cell]; p < s->cell_begin[cell + 1]; p++) {
-        const double u = fkmi_row_weight(s->rows, s->cell_row[p]);
+        const double u = fkmi_row_weight(&s->seen, s->cell_row[p]);
         double d0, d1;
         struct half *nearer;
 
@@ -293,7 +324,7 @@ static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
             FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, p - s->cell_begin[cell]));
             load_row(s, s->cell_row[p], real, row);
             distance = distance_to(s, row, centre);
-            if (distance > farthest && fkmi_row_weight(s->rows, s->cell_row[p]) > 0) {
+            if (distance > farthest && fkmi_row_weight(&s->seen, s->cell_row[p]) > 0) {
                 farthest = distance;
                 memcpy(half[0].mean, row, (size_t)dim * sizeof(double));
             }
@@ -314,15 +345,26 @@ static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
     return FKM_OK;
 }
 
-static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells)
+/* sum, gained: of the pass that is over. It was made with the points before these. */
+static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double sum, double gained)
 {
-    /* The next pass finds index and distance anew: until then they are room of the right size. */
     static_assert(sizeof *s->cell_row == sizeof *cells->distance, "distances make room for rows");
-    s->cell_row = (int64_t *)(void *)cells->distance;
-    if (cells->passes)
-        s->context->backend->passes->forget(cells->passes);
-    FKMI_TRY(measure_cells(s, cells->index));
-    FKMI_TRY(sort_rows(s, cells->index));
+    if (!s->seen_order) { /* the next pass finds index and distance anew: until then they are room */
+        s->cell = cells->index;
+        s->cell_row = (int64_t *)(void *)cells->distance;
+        if (cells->passes)
+            s->context->backend->passes->forget(cells->passes);
+    }
+    FKMI_TRY(measure_cells(s));
+    if (s->seen_order) {
+        s->held_sum =
+            sum - (isfinite(gained) && gained > 0 ? gained : 0); /* the next pass will hardly gain more */
+    } else {
+        s->held_sum = 0;
+        for (int64_t j = 0; j < s->state->k; j++)
+            s->held_sum += s->within[j];
+    }
+    FKMI_TRY(sort_rows(s));
     rank(s->within, s->state->k, false, s->full, s->n_cells);
     rank(s->loss, s->state->k, true, s->cheap, s->n_cells);
     FKMI_TRY(fkmi_parallel(s->context->pool, s->n_cells, 1, halve_cells, s));
@@ -401,7 +443,8 @@ static fkm_status polish(struct fkmi_swaps *s, struct fkmi_cells *cells, double 
     int64_t moves;
 
     s->idle = gained < IDLE_PASS * sum ? s->idle + 1 : 0;
-    if (s->params->metric != FKM_METRIC_EUCLIDEAN || coarse || s->idle > MOST_IDLE)
+    if (s->params->metric != FKM_METRIC_EUCLIDEAN || coarse || s->idle > MOST_IDLE ||
+        s->rows->n / POLISHED_ROWS > s->state->k)
         s->polished = true;
     if (s->polished || !(settled || gained < SETTLING_PASS * sum))
         return FKM_OK;
@@ -446,7 +489,7 @@ fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, struct fkmi_cells *cells,
     } else if (settled || gained < SLOW_PASS * sum) {
         s->tired = 3 * passes_left < s->most_passes;
         if (!s->tired) {
-            FKMI_TRY(look(s, cells));
+            FKMI_TRY(look(s, cells, sum, gained));
             FKMI_TRY(try_swaps(s, false, &s->trying));
             s->tired = !s->trying;
             s->last_sum = INFINITY;

@@ -7,7 +7,9 @@
  * the points before come back unless the sum of distances has fallen below theirs. When no try is left,
  * single rows change sides (polish.h) until none gains.
  *
- * Cost: a look or a sweep of changing sides costs about one pass; tries spend the passes that max_iters
+ * A look takes a part of the rows where there are many to a prototype.
+ *
+ * Cost: a look or a sweep of changing sides costs about one pass at most; tries spend the passes that max_iters
  * leaves, but not its last third, and end after 8 failures in a row. Memory: no more for more rows, since the
  * cells' arrays serve between passes; a copy of the points and a quarter of one while tries last. Only for
  * dense rows without a mask, hard assignment, one class, nothing frozen. SPDX-License-Identifier: Apache-2.0 */
