@@ -484,11 +484,12 @@ PyObject *fkmpy_model_type(PyObject *module)
                      "set_note($self, name, value)\n--\n\n"
                      "Free text that the file keeps beside the model; None removes it."),
         FKMPY_METHOD("note", note, FKMPY_KEYWORDS, "note($self, name)\n--\n\nThe note, or None."),
-        FKMPY_METHOD("rows_of_texts", fkmpy_model_rows_of_texts, METH_O,
-                     "rows_of_texts($self, texts)\n--\n\n"
-                     "Sparse rows of a list of texts by the model's vectorizer: bytes of the values (float32), of "
-                     "indptr\n(int64) and of the indices (int32), and the number of columns; None when the model "
-                     "has no vectorizer."),
+        FKMPY_METHOD(
+            "rows_of_texts", fkmpy_model_rows_of_texts, METH_O,
+            "rows_of_texts($self, texts)\n--\n\n"
+            "Sparse rows of a list of texts by the model's vectorizer: bytes of the values (float32), of "
+            "indptr\n(int64) and of the indices (int32), and the number of columns; None when the model "
+            "has no vectorizer."),
         FKMPY_METHOD(
             "fit", fkmpy_model_fit, FKMPY_KEYWORDS,
             "fit($self, batch, max_iters=100, tol=1e-4, eval=None, eval_fraction=0.0, progress=None)\n--\n\n"

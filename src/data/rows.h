@@ -39,7 +39,7 @@ struct fkmi_space {
     fkm_metric metric;
     int64_t dim;
     enum fkmi_real real;
-    const double *feature_weights; /* dim, summing to dim; NULL: all ones */
+    const double *feature_weights;    /* dim, summing to dim; NULL: all ones */
     const struct fkmi_tuning *tuning; /* how scans run fastest (backends/tuning.h); NULL: as they stand */
 };
 

@@ -280,8 +280,9 @@ fkm_status fkmi_model_check(const fkm_model *model)
     if (!(model->learning_rate <= FKMI_MOST_RATE))
         return fkmi_fail(FKM_EDATA, "the model file has a learning rate of %g", model->learning_rate);
     if (state->k == 0) {
-        if (state->dim != 0 || state->tuning || state->n_targets != 0 || model->learned.importance.n_classes != 0 ||
-            model->learned.importance.dim != 0 || model->trainer.begun)
+        if (state->dim != 0 || state->tuning || state->n_targets != 0 ||
+            model->learned.importance.n_classes != 0 || model->learned.importance.dim != 0 ||
+            model->trainer.begun)
             return fkmi_fail(FKM_EDATA, "the model file has %lld features and no prototypes",
                              (long long)state->dim);
         return FKM_OK;

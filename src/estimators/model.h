@@ -87,7 +87,7 @@ struct fkm_model {
     struct fkmi_train_work train_work;
     struct fkmi_pack *packs[2]; /* plain, and with room for masks */
     bool packed[2];
-    void *whole_points; /* what packs[1] looks at where prototypes are lists */
+    void *whole_points;                   /* what packs[1] looks at where prototypes are lists */
     struct fkmi_approximate *approximate; /* use_faiss: over the same prototypes; NULL: not made yet */
     pthread_mutex_t pack_lock;
 };

@@ -11,8 +11,8 @@ extern const struct fkmi_kernels fkmi_kernels_avx512, fkmi_kernels_avx2;
 #endif
 extern const struct fkmi_kernels fkmi_kernels_scalar;
 
+/* Best first. */
 static const struct fkmi_kernels *const candidates[] = {
-    /* best first */
 #if defined(__x86_64__)
     &fkmi_kernels_avx512,
     &fkmi_kernels_avx2,

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-
 void fkmi_state_free(struct fkmi_state *state)
 {
     fkmi_free(state->points);
