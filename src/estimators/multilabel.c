@@ -187,8 +187,11 @@ static double unit_of(const struct fkmi_rows *rows)
 
     if (!rows->weight)
         return 1;
-    for (int64_t i = 0; i < rows->n; i++)
-        largest = fmax(largest, fkmi_row_weight(rows, i));
+    for (int64_t i = 0; i < rows->n; i++) { /* not by fmax(), on whose reduction gcc 12 for ARM breaks down */
+        const double weight = fkmi_row_weight(rows, i);
+
+        largest = weight > largest ? weight : largest;
+    }
     (void)frexp(largest, &exponent);
     return ldexp(1.0, WEIGHT_BITS + 1 - exponent);
 }
