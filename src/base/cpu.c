@@ -6,6 +6,11 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 
@@ -41,6 +46,14 @@ bool fkmi_cpu_has_avx512_vnni(void) { return fkmi_cpu_has_avx512() && __builtin_
 bool fkmi_cpu_has_avx2(void) { return false; }
 bool fkmi_cpu_has_avx512(void) { return false; }
 bool fkmi_cpu_has_avx512_vnni(void) { return false; }
+#endif
+
+#if defined(__aarch64__) && defined(__linux__)
+bool fkmi_cpu_has_neon_dot(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+bool fkmi_cpu_has_neon_dot(void) { return true; }
+#else
+bool fkmi_cpu_has_neon_dot(void) { return false; }
 #endif
 
 size_t fkmi_cpu_l2_bytes(void)

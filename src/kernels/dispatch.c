@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__)
 extern const struct fkmi_kernels fkmi_kernels_avx512, fkmi_kernels_avx2;
+#elif defined(__aarch64__)
+extern const struct fkmi_kernels fkmi_kernels_neon_dot, fkmi_kernels_neon;
 #endif
 extern const struct fkmi_kernels fkmi_kernels_scalar;
 
@@ -16,6 +18,9 @@ static const struct fkmi_kernels *const candidates[] = {
 #if defined(__x86_64__)
     &fkmi_kernels_avx512,
     &fkmi_kernels_avx2,
+#elif defined(__aarch64__)
+    &fkmi_kernels_neon_dot,
+    &fkmi_kernels_neon,
 #endif
     &fkmi_kernels_scalar,
 };

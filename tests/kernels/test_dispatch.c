@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "kernels/kernels.h"
 #include "support/test.h"
 
@@ -39,6 +40,15 @@ TEST(the_environment_names_an_instruction_set)
     CHECK(chooses("mmx", tables[0]->isa));
     CHECK(chooses("AVX2", tables[0]->isa));
 }
+
+#if defined(__aarch64__)
+TEST(each_64_bit_arm_has_neon)
+{
+    CHECK(chooses("neon", "neon"));
+    CHECK(chooses("neon_dot", fkmi_cpu_has_neon_dot() ? "neon_dot" : "neon"));
+    CHECK(chooses(NULL, fkmi_cpu_has_neon_dot() ? "neon_dot" : "neon"));
+}
+#endif
 
 TEST(every_table_is_whole)
 {
