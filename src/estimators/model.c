@@ -29,9 +29,18 @@ fkm_status fkmi_model_new(fkm_context *context, const fkm_params *params, fkm_mo
     return FKM_OK;
 }
 
+/* A model read from a file may ask for a search that is not there, and is scanned; nobody else may. */
+static fkm_status need_search(const struct fkm_context *context, const fkm_params *params)
+{
+    if (params->use_faiss && !fkmi_approximate_possible(context, params->metric))
+        return fkmi_fail(FKM_EUNSUPPORTED, "use_faiss is true, and no approximate search is there");
+    return FKM_OK;
+}
+
 fkm_status fkm_model_create(fkm_context *context, const fkm_params *params, fkm_model **out)
 {
     fkm_model *model = NULL;
+    fkm_status status;
 
     if (!out)
         return fkmi_fail(FKM_EINVAL, "out is NULL");
@@ -39,12 +48,12 @@ fkm_status fkm_model_create(fkm_context *context, const fkm_params *params, fkm_
     if (!context || !params)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", context ? "params" : "context");
     FKMI_TRY(fkmi_model_new(context, params, &model));
-    if (model->params.use_faiss && !fkmi_approximate_possible(context, model->params.metric)) {
+    status = need_search(context, &model->params);
+    if (status != FKM_OK)
         fkm_model_free(model);
-        return fkmi_fail(FKM_EUNSUPPORTED, "use_faiss is true, and no approximate search is there");
-    }
-    *out = model;
-    return FKM_OK;
+    else
+        *out = model;
+    return status;
 }
 
 void fkmi_learned_free(struct fkmi_learned *learned)
@@ -350,6 +359,8 @@ fkm_status fkm_model_set_param(fkm_model *model, const char *name, const char *v
     changed = model->params;
     FKMI_TRY(fkm_params_set(&changed, name, value));
     FKMI_TRY(fkmi_params_take(&changed, &changed));
+    if (!model->params.use_faiss)
+        FKMI_TRY(need_search(model->context, &changed));
     if (is_settled(model, name))
         return fkmi_fail(FKM_ESTATE, "%s is part of what the %s has learned; a new model can have another",
                          name, model->estimator->name);
