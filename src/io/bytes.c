@@ -21,8 +21,8 @@ struct file_bytes {
     int fd;
     bool owned, regular;
     void *map;
-    size_t map_size;
-    unsigned char head[2]; /* the first bytes of a pipe, read to recognise gzip and not yet handed out */
+    size_t map_size, passed; /* of the map, before passed: given back */
+    unsigned char head[2];   /* the first bytes of a pipe, read to recognise gzip and not yet handed out */
     size_t head_begin, head_end;
 };
 
@@ -107,6 +107,18 @@ static fkm_status file_still_whole(struct fkmi_bytes *bytes)
     return FKM_OK;
 }
 
+static void file_passed(struct fkmi_bytes *bytes, int64_t offset)
+{
+    struct file_bytes *file = (struct file_bytes *)bytes;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), end = (size_t)offset / page * page;
+
+    if (!file->map)
+        return;
+    if (end > file->passed)
+        (void)madvise((char *)file->map + file->passed, end - file->passed, MADV_DONTNEED);
+    file->passed = end;
+}
+
 static bool file_forward_only(const struct fkmi_bytes *bytes)
 {
     return !((const struct file_bytes *)bytes)->regular;
@@ -128,6 +140,7 @@ static const struct fkmi_bytes_kind file_kind = {.read = file_read,
                                                  .approach = file_approach,
                                                  .map = file_map,
                                                  .still_whole = file_still_whole,
+                                                 .passed = file_passed,
                                                  .forward_only = file_forward_only,
                                                  .close = file_close};
 
@@ -329,6 +342,12 @@ fkm_status fkmi_bytes_map(struct fkmi_bytes *bytes, const void **data, size_t *s
     *data = NULL;
     *size = 0;
     return bytes->kind->map ? bytes->kind->map(bytes, data, size) : FKM_OK;
+}
+
+void fkmi_bytes_passed(struct fkmi_bytes *bytes, int64_t offset)
+{
+    if (bytes->kind->passed)
+        bytes->kind->passed(bytes, offset);
 }
 
 fkm_status fkmi_bytes_still_whole(struct fkmi_bytes *bytes)

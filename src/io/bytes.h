@@ -23,8 +23,9 @@ struct fkmi_bytes_kind {
      * when a mapped file has shrunk since: touching the lost pages would end the process. */
     fkm_status (*map)(struct fkmi_bytes *bytes, const void **data, size_t *size);
     fkm_status (*still_whole)(struct fkmi_bytes *bytes);
-    bool (*forward_only)(const struct fkmi_bytes *bytes); /* NULL: no */
-    void (*close)(struct fkmi_bytes *bytes);              /* frees everything, bytes too */
+    void (*passed)(struct fkmi_bytes *bytes, int64_t offset); /* NULL: nothing to do */
+    bool (*forward_only)(const struct fkmi_bytes *bytes);     /* NULL: no */
+    void (*close)(struct fkmi_bytes *bytes);                  /* frees everything, bytes too */
 };
 
 /* path "-" is standard input. gzip is recognised by its first bytes; a name in .gz must hold gzip. FKM_EIO
@@ -45,6 +46,8 @@ bool fkmi_bytes_forward_only(const struct fkmi_bytes *bytes);
 /* The whole content, borrowed until close; *data NULL when this stream cannot be mapped. */
 fkm_status fkmi_bytes_map(struct fkmi_bytes *bytes, const void **data, size_t *size);
 fkm_status fkmi_bytes_still_whole(struct fkmi_bytes *bytes);
+/* What lies before offset of mapped content need not stay in memory; it can be looked at again all the same. */
+void fkmi_bytes_passed(struct fkmi_bytes *bytes, int64_t offset);
 
 #ifdef FKM_WITH_ZLIB
 /* Unpacks inner, which *out owns once this succeeds. In bytes_gzip.c. */

@@ -309,6 +309,7 @@ fkm_status fkmi_npy_rows(struct fkmi_npy *npy, int64_t first, int64_t n, const c
 
     if (npy->map) {
         FKMI_TRY(fkmi_bytes_still_whole(npy->bytes));
+        fkmi_bytes_passed(npy->bytes, place);
         *rows = npy->map + place;
         return FKM_OK;
     }
