@@ -214,16 +214,23 @@ static void fit(void *argument)
 
 static void stream(void *argument)
 {
+    enum { AT_ONCE = 10240 };
     struct job *job = argument;
-    const int64_t at_once = 10240;
+    int64_t *indptr = need(AT_ONCE + 1, sizeof *indptr); /* a batch's row pointers begin at 0 */
 
     for (int64_t epoch = 0; epoch < job->wish->iters; epoch++)
-        for (int64_t first = 0; first < job->rows->n; first += at_once) {
-            const int64_t left = job->rows->n - first;
-            const fkm_batch batch = batch_of(job->wish, job->rows, first, left < at_once ? left : at_once);
+        for (int64_t first = 0; first < job->rows->n; first += AT_ONCE) {
+            const int64_t left = job->rows->n - first, n = left < AT_ONCE ? left : AT_ONCE;
+            fkm_batch batch = batch_of(job->wish, job->rows, first, n);
 
+            for (int64_t i = 0; i <= n; i++)
+                indptr[i] = batch.indptr[i] - batch.indptr[0];
+            batch.values = (const float *)batch.values + batch.indptr[0];
+            batch.indices += batch.indptr[0];
+            batch.indptr = indptr;
             bench_check(fkm_model_fit_batch(job->model, &batch, NULL));
         }
+    free(indptr);
 }
 
 static void predict(void *argument)
