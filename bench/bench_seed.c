@@ -346,6 +346,11 @@ int main(int argc, char **argv)
                                             : FKM_METRIC_EUCLIDEAN;
         i++;
     }
+    if (wish.classes > wish.n) {
+        fprintf(stderr, "%lld classes need as many rows at least; --rows is %lld\n", (long long)wish.classes,
+                (long long)wish.n);
+        return EXIT_FAILURE;
+    }
     if (wish.classes > 0)
         run_classes(&wish);
     else
