@@ -52,18 +52,25 @@ struct bench_times bench_repeat(void (*run)(void *job), void *job, int repeats)
     return bench_times_of(seconds, repeats);
 }
 
-/* Twelve independent chains keep every multiply-add unit busy. The barrier makes each chain a register the
+/* Twelve independent chains keep every multiply-add unit busy. The barrier makes each chain a vector register that the
  * compiler may not reason about. */
+#if defined(__x86_64__)
+#define IN_REGISTER(value) __asm__ volatile("" : "+x"(value))
+#elif defined(__aarch64__)
+#define IN_REGISTER(value) __asm__ volatile("" : "+w"(value))
+#else
+#define IN_REGISTER(value) __asm__ volatile("" : "+m"(value)) /* through memory: a rate too low, but one */
+#endif
 #define DEFINE_SPIN(name, features, vector)                                                                  \
     features static void name(int64_t rounds)                                                                \
     {                                                                                                        \
         vector a = {0}, chain[12] = {{0}};                                                                   \
-        __asm__ volatile("" : "+x"(a));                                                                      \
+        IN_REGISTER(a);                                                                                      \
         for (int64_t i = 0; i < rounds; i++)                                                                 \
             _Pragma("GCC unroll 12") for (int c = 0; c < 12; c++)                                            \
             {                                                                                                \
                 chain[c] = chain[c] * a + a;                                                                 \
-                __asm__ volatile("" : "+x"(chain[c]));                                                       \
+                IN_REGISTER(chain[c]);                                                                       \
             }                                                                                                \
     }
 typedef float f32x16 __attribute__((vector_size(64)));
@@ -72,15 +79,15 @@ typedef float f32x4 __attribute__((vector_size(16)));
 typedef double f64x8 __attribute__((vector_size(64)));
 typedef double f64x4 __attribute__((vector_size(32)));
 typedef double f64x2 __attribute__((vector_size(16)));
-#if defined(__x86_64__)
 #define FUSED __attribute__((optimize("fp-contract=fast")))
+#if defined(__x86_64__)
 DEFINE_SPIN(spin_f32x16, __attribute__((target("avx512f"))) FUSED, f32x16)
 DEFINE_SPIN(spin_f64x8, __attribute__((target("avx512f"))) FUSED, f64x8)
 DEFINE_SPIN(spin_f32x8, __attribute__((target("avx2,fma"))) FUSED, f32x8)
 DEFINE_SPIN(spin_f64x4, __attribute__((target("avx2,fma"))) FUSED, f64x4)
 #endif
-DEFINE_SPIN(spin_f32x4, , f32x4)
-DEFINE_SPIN(spin_f64x2, , f64x2)
+DEFINE_SPIN(spin_f32x4, FUSED, f32x4)
+DEFINE_SPIN(spin_f64x2, FUSED, f64x2)
 
 double bench_peak(const char *isa, int bits)
 {
@@ -96,6 +103,8 @@ double bench_peak(const char *isa, int bits)
         spin = bits == 64 ? spin_f64x4 : spin_f32x8;
         lanes = bits == 64 ? 4 : 8;
     }
+#else
+    (void)isa;
 #endif
     for (int attempt = 0; attempt < 7; attempt++) {
         const int64_t rounds = 1000000;

@@ -175,6 +175,8 @@ static const char *best_isa(void)
         return "avx512";
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return "avx2";
+#elif defined(__aarch64__)
+    return "neon";
 #endif
     return "scalar";
 }
