@@ -487,6 +487,7 @@ TEST(dense_rows_with_feature_weights) { check_many(NORMAL, false, false, true, 5
 TEST(masked_rows) { check_many(NORMAL, false, true, false, 5, 3); }
 TEST(masked_rows_with_feature_weights) { check_many(NORMAL, false, true, true, 5, 4); }
 TEST(sparse_rows) { check_many(NORMAL, true, false, false, 6, 5); }
+TEST(sparse_rows_that_cover_most_of_a_prototype) { check_many(NEAR_COPIES, true, false, false, 6, 34); }
 TEST(sparse_rows_with_feature_weights) { check_many(NORMAL, true, false, true, 4, 6); }
 TEST(points_far_from_the_origin)
 {

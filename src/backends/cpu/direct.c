@@ -124,8 +124,25 @@ void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j)
                            (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype) + at);
 }
 
-/* The size of prototype j, a list, outside the row's entries, added up. */
-static double uncovered(const struct fkmi_direct *direct, int64_t j)
+/* The size of prototype j outside the row's entries, added up: of a point, and with the same bits of a list. */
+static double uncovered_point(const struct fkmi_direct *direct, int64_t j)
+{
+    const struct fkmi_pack *pack = direct->pack;
+    const bool l1 = pack->space.metric == FKM_METRIC_L1;
+    double sum = 0;
+
+    for (int64_t e = 0, d = 0; d < pack->dim; d++) {
+        if (e < direct->n && direct->indices[e] == d) {
+            e++;
+            continue;
+        }
+        const double c = fkmi_dtype_get(pack->points, pack->dtype, j * pack->dim + d), w = weight_of(pack, d);
+        sum += l1 ? w * fabs(c) : w * c * c;
+    }
+    return sum;
+}
+
+static double uncovered_list(const struct fkmi_direct *direct, int64_t j)
 {
     const struct fkmi_pack *pack = direct->pack;
     const bool l1 = pack->space.metric == FKM_METRIC_L1;
@@ -151,9 +168,10 @@ double fkmi_direct_finish(const struct fkmi_direct *direct, int64_t j, double ne
 
     if (pack->space.metric != FKM_METRIC_COSINE) {
         const double rest = pack->size[j] - covered;
-        const bool cancelled = pack->listed && rest < LEAST_REST * pack->size[j];
 
-        distance = near + (cancelled ? uncovered(direct, j) : fmax(rest, 0.0));
+        distance = near + (rest >= LEAST_REST * pack->size[j] ? rest
+                           : pack->listed                     ? uncovered_list(direct, j)
+                                                              : uncovered_point(direct, j));
     } else if (direct->row_size > 0 && pack->size[j] > 0)
         distance = fmin(1 - near / (sqrt(direct->row_size) * sqrt(pack->size[j])), 2.0);
     else
