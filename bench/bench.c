@@ -99,7 +99,7 @@ double bench_peak(const char *isa, int bits)
     if (strcmp(isa, "avx512") == 0) {
         spin = bits == 64 ? spin_f64x8 : spin_f32x16;
         lanes = bits == 64 ? 8 : 16;
-    } else if (strcmp(isa, "avx2") == 0) {
+    } else if (strncmp(isa, "avx2", 4) == 0) {
         spin = bits == 64 ? spin_f64x4 : spin_f32x8;
         lanes = bits == 64 ? 4 : 8;
     }

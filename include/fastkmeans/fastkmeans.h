@@ -50,8 +50,8 @@ FKM_API const char *fkm_last_error(void);
 FKM_API const char *fkm_status_name(fkm_status status);
 /** "0.1.0". */
 FKM_API const char *fkm_version(void);
-/** The instruction set the kernels of this process use: "avx512", "avx2", "neon_dot", "neon" or "scalar" (FKM_ISA
- *  overrides). */
+/** The instruction set the kernels of this process use: "avx512", "avx2_vnni", "avx2", "neon_dot", "neon" or "scalar"
+ *  (FKM_ISA overrides). */
 FKM_API const char *fkm_isa(void);
 
 /** Asked now and then, at most 20 times a second, while a call of this thread works, on this thread; non-zero stops

@@ -183,8 +183,8 @@ static void destroy(void *module) { clear(module); }
 
 static PyMethodDef functions[] = {
     FKMPY_METHOD("isa", isa, METH_NOARGS,
-                 "isa($module)\n--\n\nThe instruction set of the kernels: 'avx512', 'avx2', 'neon_dot', "
-                 "'neon' or 'scalar'."),
+                 "isa($module)\n--\n\nThe instruction set of the kernels: 'avx512', 'avx2_vnni', 'avx2', "
+                 "'neon_dot', 'neon' or 'scalar'."),
     FKMPY_METHOD("parameters", parameters, METH_NOARGS,
                  "parameters($module)\n--\n\nThe table of parameters, one dict each."),
     FKMPY_METHOD(

@@ -14,26 +14,32 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 
-/* F16C by CPUID: not every compiler's runtime knows its name. The ymm state it needs is AVX2's. Asked once: in a
- * virtual machine the instruction takes microseconds. */
-static bool has_f16c(void)
+/* F16C and AVX-VNNI by CPUID: not every compiler's runtime knows their names. The ymm state they need is AVX2's. Asked
+ * once: in a virtual machine the instruction takes microseconds. */
+enum { ASKED = 1, F16C = 2, AVX_VNNI = 4 };
+static int by_cpuid(void)
 {
-    enum { NO = 1, YES };
     static atomic_int known;
     int answer = atomic_load_explicit(&known, memory_order_relaxed);
     unsigned a, b, c, d;
 
     if (answer == 0) {
-        answer = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0 ? YES : NO;
+        answer = ASKED;
+        if (__get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0)
+            answer |= F16C;
+        if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) != 0)
+            answer |= AVX_VNNI;
         atomic_store_explicit(&known, answer, memory_order_relaxed);
     }
-    return answer == YES;
+    return answer;
 }
 
 bool fkmi_cpu_has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && (by_cpuid() & F16C) != 0;
 }
+
+bool fkmi_cpu_has_avx_vnni(void) { return fkmi_cpu_has_avx2() && (by_cpuid() & AVX_VNNI) != 0; }
 
 bool fkmi_cpu_has_avx512(void)
 {
@@ -44,6 +50,7 @@ bool fkmi_cpu_has_avx512(void)
 bool fkmi_cpu_has_avx512_vnni(void) { return fkmi_cpu_has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #else
 bool fkmi_cpu_has_avx2(void) { return false; }
+bool fkmi_cpu_has_avx_vnni(void) { return false; }
 bool fkmi_cpu_has_avx512(void) { return false; }
 bool fkmi_cpu_has_avx512_vnni(void) { return false; }
 #endif

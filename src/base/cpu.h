@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 bool fkmi_cpu_has_avx2(void);        /* AVX2, FMA, F16C, and the OS saves ymm */
+bool fkmi_cpu_has_avx_vnni(void);    /* AVX2, and dot products of bytes in ymm */
 bool fkmi_cpu_has_avx512(void);      /* F, BW, DQ, VL, and the OS saves zmm */
 bool fkmi_cpu_has_avx512_vnni(void); /* and the dot products of bytes */
 bool fkmi_cpu_has_neon_dot(void);    /* 64-bit ARM with dot products of bytes */

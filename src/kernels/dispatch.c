@@ -8,6 +8,9 @@
 
 #if defined(__x86_64__)
 extern const struct fkmi_kernels fkmi_kernels_avx512, fkmi_kernels_avx2;
+#if defined(FKMI_AVX2_VNNI)
+extern const struct fkmi_kernels fkmi_kernels_avx2_vnni;
+#endif
 #elif defined(__aarch64__)
 extern const struct fkmi_kernels fkmi_kernels_neon_dot, fkmi_kernels_neon;
 #endif
@@ -17,6 +20,9 @@ extern const struct fkmi_kernels fkmi_kernels_scalar;
 static const struct fkmi_kernels *const candidates[] = {
 #if defined(__x86_64__)
     &fkmi_kernels_avx512,
+#if defined(FKMI_AVX2_VNNI)
+    &fkmi_kernels_avx2_vnni,
+#endif
     &fkmi_kernels_avx2,
 #elif defined(__aarch64__)
     &fkmi_kernels_neon_dot,

@@ -123,7 +123,7 @@ struct fkmi_byte_tile {
 };
 
 struct fkmi_kernels {
-    const char *isa; /* "avx512", "avx2", "neon_dot", "neon", "scalar" */
+    const char *isa; /* "avx512", "avx2_vnni", "avx2", "neon_dot", "neon", "scalar" */
     bool (*runs_here)(void);
     struct fkmi_tile tile[FKMI_N_DTYPES]; /* by the panel's storage type; rows are its real type */
     struct fkmi_vector vector[FKMI_N_REALS];

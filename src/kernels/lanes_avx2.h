@@ -101,12 +101,20 @@ FKMI_INLINE void v32_transpose(v32 r[8])
     }
 }
 
-/* Bytes, four to a lane. Pairs of products meet in 16 bits: 2 x 127 x 127 fits, so rows have seven bits. */
+/* Bytes, four to a lane. Without AVX-VNNI pairs of products meet in 16 bits: 2 x 127 x 127 fits, so rows have seven
+ * bits. */
 typedef __m256i v8;
+#if defined(__AVXVNNI__)
+#define BYTE_MOST               127
+#define BYTES_LEAST_K           128
+#define BYTES_LEAST_COORDINATES 16384
+#define BYTE_OFFSET             128
+#else
 #define BYTE_MOST               63
 #define BYTES_LEAST_K           512
 #define BYTES_LEAST_COORDINATES 65536
 #define BYTE_OFFSET             64
+#endif
 FKMI_INLINE v8 v8_load(const void *p) { return _mm256_loadu_si256(p); }
 FKMI_INLINE v8 v8_set1(const void *quad)
 {
@@ -116,7 +124,12 @@ FKMI_INLINE v8 v8_set1(const void *quad)
 }
 FKMI_INLINE v8 v8_dot(v8 sum, v8 x, v8 p) /* 32-bit sums of unsigned x times signed p */
 {
+#if defined(__AVXVNNI__) /* gcc 12 copies the sums of its own function for it from register to register */
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(p));
+    return sum;
+#else
     return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, p), _mm256_set1_epi16(1)));
+#endif
 }
 FKMI_INLINE v32 v32_of_v8(v8 sum) { return _mm256_cvtepi32_ps(sum); }
 /* As 32-bit integers; of floats, the nearest. */

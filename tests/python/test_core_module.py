@@ -18,7 +18,7 @@ SPECIAL = {"__init__", "__new__"}
 
 def test_version_and_isa():
     assert _core.__version__.count(".") == 2
-    assert _core.isa() in ("avx512", "avx2", "neon_dot", "neon", "scalar")
+    assert _core.isa() in ("avx512", "avx2_vnni", "avx2", "neon_dot", "neon", "scalar")
 
 
 def test_isa_can_be_chosen():
