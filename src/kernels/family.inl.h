@@ -28,6 +28,10 @@ typedef double real_64;
 
 #include "kernels/convert.inl.h"
 
+#define BITS 64
+#include "kernels/metrics.inl.h"
+#undef BITS
+
 #define BITS 32
 #include "kernels/metrics.inl.h"
 #include "kernels/screen.inl.h"
@@ -46,7 +50,6 @@ typedef double real_64;
 #undef BITS
 
 #define BITS 64
-#include "kernels/metrics.inl.h"
 #include "kernels/vector.inl.h"
 #include "kernels/whole_columns.inl.h"
 #define DTYPE  f64
@@ -59,7 +62,9 @@ typedef double real_64;
         .rows = V##bits##_ROWS, .cols = 2 * V##bits##_LANES, .dot = FD__(tile_dot, dtype, ISA),              \
         .l1 = FD__(tile_l1, dtype, ISA), .l1_weighted = FD__(tile_l1_weighted, dtype, ISA),                  \
         .dot_sparse = FD__(dot_sparse, dtype, ISA), .l1_sparse = FD__(l1_sparse, dtype, ISA),                \
-        .pack = FN__(pack, bits, ISA), .above = FN__(above, bits, ISA), .highest = FN__(highest, bits, ISA), \
+        .dot_sparse_f64 = FD__(dot_sparse_f64, dtype, ISA),                                                  \
+        .l1_sparse_f64 = FD__(l1_sparse_f64, dtype, ISA), .pack = FN__(pack, bits, ISA),                     \
+        .above = FN__(above, bits, ISA), .highest = FN__(highest, bits, ISA),                                \
     }
 #define VECTOR(bits)                                                                                         \
     .dot = FN__(dot, bits, ISA),                                                                             \

@@ -28,6 +28,11 @@ struct fkmi_tile {
     /* one CSR row: scores[j] = bias[j] - sum over the row's entries of a (|v - p| - |p|); a by column, or NULL */
     void (*l1_sparse)(const void *values, const int32_t *indices, int64_t n, const void *a, const void *panel,
                       const void *bias, void *scores);
+    /* the same sums without bias or a, in f64: they are as exact as the panel and the values are */
+    void (*dot_sparse_f64)(const void *values, const int32_t *indices, int64_t n, const void *panel,
+                           double *sums);
+    void (*l1_sparse_f64)(const void *values, const int32_t *indices, int64_t n, const void *panel,
+                          double *sums);
     /* packed[d * width + r] = row[r][d] for n rows of dim reals, 0 for n <= r < width: both layouts above */
     void (*pack)(const void *const *row, int n, int64_t dim, int width, void *packed);
     /* bit j of lanes[r] says scores[r * cols + j] > threshold[r]; returns bit r for the rows that have any */

@@ -1,6 +1,8 @@
 /* metrics.inl.h — what a metric adds per coordinate, in registers: acc, row x, prototype p, weights a.
  * Included once per real type; expects BITS (32 or 64) and the lanes.
  * SPDX-License-Identifier: Apache-2.0 */
+typedef VEC V(step_fn)(VEC acc, VEC x, VEC p, VEC a);
+
 FKMI_INLINE VEC V(step_dot)(VEC acc, VEC x, VEC p, VEC a)
 {
     (void)a;

@@ -86,6 +86,42 @@ static void FD(l1_sparse)(const void *values, const int32_t *indices, int64_t n,
     FD(entries)(V(step_minus_l1_entry), values, indices, n, a, panel, bias, scores);
 }
 
+/* The same in f64, a sum to a lane. */
+FKMI_INLINE void FD(entries_f64)(v64_step_fn *step, const REAL *restrict values,
+                                 const int32_t *restrict indices, int64_t n, const STORED *restrict panel,
+                                 double *restrict sums)
+{
+    v64 sum[COLS / V64_LANES];
+    REAL widened[COLS];
+
+    _Pragma("GCC unroll 8") for (int c = 0; c < COLS / V64_LANES; c++) sum[c] = v64_zero();
+    for (int64_t i = 0; i < n; i++) {
+        const STORED *p = panel + (int64_t)indices[i] * COLS;
+        const REAL *reals = (const void *)p;
+        const v64 v = v64_set1((double)values[i]), one = v64_set1(1);
+
+        if (sizeof *p != sizeof *reals) {
+            V(store)(widened, LOAD(p));
+            V(store)(widened + LANES, LOAD(p + LANES));
+            reals = widened;
+        }
+        _Pragma("GCC unroll 8") for (int c = 0; c < COLS / V64_LANES; c++) sum[c] =
+            step(sum[c], v, FKMI_PASTE(v64_load_f, BITS, , )(reals + c * V64_LANES), one);
+    }
+    _Pragma("GCC unroll 8") for (int c = 0; c < COLS / V64_LANES; c++)
+        v64_store(sums + c * V64_LANES, sum[c]);
+}
+static void FD(dot_sparse_f64)(const void *values, const int32_t *indices, int64_t n, const void *panel,
+                               double *sums)
+{
+    FD(entries_f64)(v64_step_dot, values, indices, n, panel, sums);
+}
+static void FD(l1_sparse_f64)(const void *values, const int32_t *indices, int64_t n, const void *panel,
+                              double *sums)
+{
+    FD(entries_f64)(v64_step_minus_l1_entry, values, indices, n, panel, sums);
+}
+
 #undef LOAD
 #undef DTYPE
 #undef STORED

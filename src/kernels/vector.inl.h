@@ -2,8 +2,6 @@
  * the lanes and the steps. Four chains of sums hide the latency of an addition; the tail joins the first
  * chain.
  * SPDX-License-Identifier: Apache-2.0 */
-typedef VEC V(step_fn)(VEC acc, VEC x, VEC p, VEC a);
-
 FKMI_INLINE double V(sum_of)(V(step_fn) * step, const REAL *x, const REAL *c, const REAL *a, int64_t n)
 {
     VEC s0 = V(zero)(), s1 = V(zero)(), s2 = V(zero)(), s3 = V(zero)();

@@ -62,6 +62,7 @@ TEST(every_table_is_whole)
 
             CHECK(tile->rows >= 1 && tile->rows <= 32 && tile->cols >= 1 && tile->cols <= 32);
             CHECK(tile->dot && tile->l1 && tile->l1_weighted && tile->dot_sparse && tile->l1_sparse);
+            CHECK(tile->dot_sparse_f64 && tile->l1_sparse_f64);
             CHECK(tile->pack && tile->above && tile->highest);
             for (int real = 0; real < FKMI_N_REALS; real++)
                 CHECK(tables[i]->vector[real].load[t] && tables[i]->vector[real].store[t]);

@@ -7,7 +7,7 @@
 #include "support/naive.h"
 #include "support/test.h"
 
-enum shape { NORMAL, FAR, NEAR_TIES, COPIES, NEAR_COPIES, LARGE, SMALL, SMALL_ROWS };
+enum shape { NORMAL, FAR, NEAR_TIES, COPIES, NEAR_COPIES, HUDDLED, LARGE, SMALL, SMALL_ROWS };
 
 /* A random problem, as the backend sees it and in f64. */
 struct problem {
@@ -59,6 +59,9 @@ static double coordinate(const struct problem *p, struct naive_random *random, i
     case NEAR_TIES:
     case NEAR_COPIES:
         return 1e3 * base + 1e-2 * noise; /* far centres: no shift brings all of them near the origin */
+    case HUDDLED: /* all around one centre: many scores, and few of them can be told apart in f32 */
+        place.state = (uint64_t)d;
+        return naive_normal(&place) + 1e-6 * noise;
     case LARGE:
         return (base + noise) * (p->dtype == FKM_DTYPE_F16 ? 1e3 : 1e18);
     case SMALL:
@@ -226,6 +229,8 @@ static double direct_tolerance(const struct problem *p, double distance)
 {
     const double steps = 4 * (double)(p->dim + 8) * p->unit;
 
+    if (p->sparse && p->shape == HUDDLED) /* in f64, whatever the model's type */
+        return 1e-13 * (double)p->dim * (1 + distance);
     if (p->metric != FKM_METRIC_COSINE)
         return steps * distance;
     /* Small ones are computed in f64 whatever the model's type; what is left is the rounding of a masked row. */
@@ -254,7 +259,7 @@ static double score_tolerance(const struct problem *p, int64_t i, int64_t j, dou
 {
     const double *x = p->x + i * p->dim, *c = p->c + j * p->dim, *w = p->w;
     const double steps = 8 * (double)(p->dim + 32) * p->unit;
-    const bool centred = p->shape == FAR && !p->listed;
+    const bool centred = (p->shape == FAR || p->shape == HUDDLED) && !p->listed;
     double sum = 0, active = 0;
 
     for (int64_t d = 0; d < p->dim; d++)
@@ -504,6 +509,11 @@ TEST(scores_that_rounding_cannot_tell_apart)
     check_many(NEAR_TIES, false, false, false, 5, 11);
     check_many(NEAR_TIES, true, false, false, 2, 12);
     check_many(NEAR_TIES, false, true, false, 2, 13);
+}
+TEST(sparse_rows_with_more_rivals_than_a_list_has_room_for)
+{
+    check_many(HUDDLED, true, false, false, 4, 28);
+    check_many(HUDDLED, true, false, true, 3, 29);
 }
 TEST(copies_of_a_prototype_tie_to_the_lowest_index)
 {

@@ -198,6 +198,21 @@ static void check_sparse(const struct operands *o, struct naive_random *random)
             check_score(o, sum, size, 0, j);
         }
     }
+    for (int l1 = 0; l1 < 2; l1++) {
+        double *sums = room(o->tile->cols, sizeof *sums);
+
+        (l1 ? o->tile->l1_sparse_f64 : o->tile->dot_sparse_f64)(values, indices, n, o->panel, sums);
+        for (int j = 0; j < o->tile->cols; j++) {
+            double sum = 0, size = 0;
+            for (int64_t e = 0; e < n; e++) {
+                const double x = o->x[indices[e]], p = o->p[j * o->dim + indices[e]];
+                sum += l1 ? fabs(p) - fabs(x - p) : x * p;
+                size += l1 ? fabs(x) + 2 * fabs(p) : fabs(x * p);
+            }
+            CHECK_NEAR(sums[j], sum, (double)(n + 4) * 0x1p-52 * size);
+        }
+        free(sums);
+    }
     free(values);
     free(a);
 }

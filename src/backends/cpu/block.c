@@ -297,38 +297,61 @@ static void scale_scores(const struct fkmi_pack *pack, int64_t panel, float *sco
             scores[r * cols + j] *= scale[j];
 }
 
-/* Of row i of the block against a panel: cols reals. */
-static void sparse_row_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
-                              const char *panel, const char *bias, char *scores)
-{
-    const struct fkmi_tile *tile = pack->tile;
-
-    if (pack->space.metric == FKM_METRIC_L1)
-        tile->l1_sparse(block->values[i], block->indices[i], block->n_entries[i], NULL, panel, bias, scores);
-    else
-        tile->dot_sparse(block->values[i], block->indices[i], block->n_entries[i], panel, bias, scores);
-}
-
 static void sparse_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t,
                           const char *panel, const char *bias, char *scores)
 {
     const struct fkmi_tile *tile = pack->tile;
     const size_t row_size = (size_t)tile->cols * fkmi_real_size(pack->space.real);
 
-    for (int r = 0; r < tile->rows && t * tile->rows + r < block->n; r++)
-        sparse_row_scores(block, pack, t * tile->rows + r, panel, bias, scores + (size_t)r * row_size);
+    for (int64_t r = 0, i = t * tile->rows; r < tile->rows && i < block->n; r++, i++)
+        if (pack->space.metric == FKM_METRIC_L1)
+            tile->l1_sparse(block->values[i], block->indices[i], block->n_entries[i], NULL, panel, bias,
+                            scores + (size_t)r * row_size);
+        else
+            tile->dot_sparse(block->values[i], block->indices[i], block->n_entries[i], panel, bias,
+                             scores + (size_t)r * row_size);
 }
 
-void fkmi_block_row_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
-                           int64_t panel, void *scores)
+/* Biases are those of exact prototypes, from their sizes: |c|^2 = |c - m|^2 + 2 (c - m).m + |m|^2. */
+void fkmi_block_fine_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
+                            int64_t panel, double *scores)
 {
-    const size_t real = fkmi_real_size(pack->space.real), lane = (size_t)(panel * pack->tile->cols);
+    const struct fkmi_tile *tile = pack->tile;
+    const int64_t first = panel * tile->cols, left = pack->k - first,
+                  n = left < tile->cols ? left : tile->cols;
+    const char *at = pack->panels + (size_t)(first * pack->dim) * fkmi_dtype_size(pack->panel_dtype);
+    const bool l1 = pack->space.metric == FKM_METRIC_L1;
 
-    sparse_row_scores(block, pack, i,
-                      pack->panels + lane * (size_t)pack->dim * fkmi_dtype_size(pack->panel_dtype),
-                      pack->sparse_bias + lane * real, scores);
-    for (int j = 0; pack->scale && j < pack->tile->cols; j++) /* half storage: reals are f32 */
-        ((float *)scores)[j] *= ((const float *)(const void *)pack->scale)[lane + (size_t)j];
+    (l1 ? tile->l1_sparse_f64 : tile->dot_sparse_f64)(block->values[i], block->indices[i],
+                                                      block->n_entries[i], at, scores);
+    for (int64_t j = 0; j < n; j++) {
+        const double size = pack->size[first + j];
+
+        if (pack->space.metric == FKM_METRIC_EUCLIDEAN)
+            scores[j] -= (size - pack->centre_norm2) / 2;
+        else if (l1)
+            scores[j] -= size;
+        else if (pack->scale)
+            scores[j] = size > 0 ? scores[j] / sqrt(size) : 0.0;
+    }
+}
+
+/* Numbers of a prototype were rounded when they were made a unit vector's or moved by the centre, both factors of a
+ * product when they were mapped, by a map that is rounded itself, and the row's when they came from f64. Sums are in f64,
+ * and so are direct distances. */
+struct fkmi_row_facts fkmi_block_fine_facts(const struct fkmi_block *block, const struct fkmi_pack *pack,
+                                            int64_t i)
+{
+    const bool cosine = pack->space.metric == FKM_METRIC_COSINE;
+    const int n = (pack->centre || (cosine && !pack->scale) ? 1 : 0) + (pack->map ? 4 : 0) + 1;
+    struct fkmi_row_facts facts = block->facts[i];
+
+    facts.rounding = n * (pack->space.real == FKMI_REAL_F64 ? 0x1p-53 : 0x1p-24) +
+                     (double)(block->n_entries[i] + 32) * 0x1p-53;
+    find_slack(pack, &facts);
+    if (cosine) /* of two scores, and nothing else */
+        facts.slack = 2 * facts.rounding * facts.size;
+    return facts;
 }
 
 /* Out of the sums of the rows against a chunk. */

@@ -170,9 +170,13 @@ void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, con
 /* Scores of tile t against a panel, rows x cols reals; other is room for as many again. */
 void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
                        void *scores, void *other);
-/* The same of sparse row i of the block against a panel of points: cols reals. */
-void fkmi_block_row_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
-                           int64_t panel, void *scores);
+/* Scores of sparse row i of the block against a panel of points once more, in f64: cols of them, which differ from
+ * exact ones by what rounding made of the panel's and the row's numbers alone. And what they mean, for rows that
+ * are as usual. */
+void fkmi_block_fine_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t i,
+                            int64_t panel, double *scores);
+struct fkmi_row_facts fkmi_block_fine_facts(const struct fkmi_block *block, const struct fkmi_pack *pack,
+                                            int64_t i);
 /* Sums of all rows for the chunk that holds the panel, unless they are there (lists_sums.c). */
 void fkmi_block_sums(struct fkmi_block *block, const struct fkmi_pack *pack, int64_t panel);
 void fkmi_block_split(struct fkmi_block *block, const struct fkmi_pack *pack);

@@ -52,6 +52,7 @@ struct fkmi_scan_cell {
     struct fkmi_candidate *candidates;
     char *threshold; /* reals by row */
     char *scores, *other;
+    int64_t *finer; /* sparse: rows of the block whose scores are made once more */
 };
 
 static inline int64_t fkmi_scan_row(const struct fkmi_scan_job *job, int64_t first, int64_t i)
