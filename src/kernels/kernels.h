@@ -70,7 +70,7 @@ struct fkmi_vector {
                        int64_t n); /* g += scale m (x - c)^2 */
     void (*add_absolute)(void *g, const void *x, const void *c, const void *m, double scale,
                          int64_t n); /* g += scale m |x - c| */
-    /* Adam (Kingma & Ba 2015): m, v decay, p -= step * (m / fix1) / (sqrt(v / fix2) + 1e-8) */
+    /* Adam (Kingma & Ba 2015): m, v decay, p -= step * (m / fix1) / (sqrt(v / fix2) + 1e-8); g NULL: zeros */
     void (*adam)(void *p, void *m, void *v, const void *g, int64_t n, double step, double beta1, double beta2,
                  double fix1, double fix2);
     /* One CSR row against `wide` prototypes of which some columns are held whole, panel[column * wide + j]:

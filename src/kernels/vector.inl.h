@@ -198,14 +198,16 @@ static void FN(transform)(void *out_at, const void *x_at, const void *mu_at, con
 {
     REAL *out = out_at;
     const REAL *x = x_at, *mu = mu_at, *s = s_at;
+    const VEC none = V(zero)(), one = V(set1)(1);
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i += LANES) {
-        VEC y = V(load_part)(x + i, n - i);
-        if (mu)
-            y = V(sub)(y, V(load_part)(mu + i, n - i));
-        if (s)
-            y = V(mul)(y, V(load_part)(s + i, n - i));
-        V(store_part)(out + i, y, n - i);
+    for (; i + LANES <= n; i += LANES) {
+        const VEC y = V(sub)(V(load)(x + i), mu ? V(load)(mu + i) : none);
+        V(store)(out + i, V(mul)(y, s ? V(load)(s + i) : one));
+    }
+    if (i < n) {
+        const VEC y = V(sub)(V(load_part)(x + i, n - i), mu ? V(load_part)(mu + i, n - i) : none);
+        V(store_part)(out + i, V(mul)(y, s ? V(load_part)(s + i, n - i) : one), n - i);
     }
 }
 
@@ -345,23 +347,43 @@ static void FN(add_rows_f64)(double *sum, const void *const *x, const double *sc
         FN(add_f64)(sum, *x, *scale, n);
 }
 
+struct V(adam) {
+    VEC keep_1, keep_2, take_1, take_2, rate, unfix;
+};
+/* Of one register: moments and the point's new values. */
+FKMI_INLINE void V(adam_step)(const struct V(adam) * how, VEC *p, VEC *m, VEC *v, VEC g)
+{
+    *m = V(fma)(how->keep_1, *m, V(mul)(how->take_1, g));
+    *v = V(fma)(how->keep_2, *v, V(mul)(how->take_2, V(mul)(g, g)));
+    *p = V(sub)(*p,
+                V(div)(V(mul)(how->rate, *m), V(add)(V(sqrt)(V(mul)(*v, how->unfix)), V(set1)((REAL)1e-8))));
+}
+
 static void FN(adam)(void *p_at, void *m_at, void *v_at, const void *g_at, int64_t n, double step,
                      double beta1, double beta2, double fix1, double fix2)
 {
     REAL *p = p_at, *m = m_at, *v = v_at;
     const REAL *g = g_at;
-    const VEC b1 = V(set1)((REAL)beta1), b2 = V(set1)((REAL)beta2), rate = V(set1)((REAL)(step / fix1));
-    const VEC c1 = V(set1)((REAL)(1 - beta1)), c2 = V(set1)((REAL)(1 - beta2)), tiny = V(set1)((REAL)1e-8);
-    const VEC unfix2 = V(set1)((REAL)(1 / fix2));
+    const struct V(adam)
+        how = {V(set1)((REAL)beta1),       V(set1)((REAL)beta2),         V(set1)((REAL)(1 - beta1)),
+               V(set1)((REAL)(1 - beta2)), V(set1)((REAL)(step / fix1)), V(set1)((REAL)(1 / fix2))};
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i += LANES) {
-        const VEC gi = V(load_part)(g + i, n - i);
-        const VEC mi = V(fma)(b1, V(load_part)(m + i, n - i), V(mul)(c1, gi));
-        const VEC vi = V(fma)(b2, V(load_part)(v + i, n - i), V(mul)(c2, V(mul)(gi, gi)));
-        const VEC down = V(add)(V(sqrt)(V(mul)(vi, unfix2)), tiny);
+    for (; i + LANES <= n; i += LANES) {
+        VEC pi = V(load)(p + i), mi = V(load)(m + i), vi = V(load)(v + i);
+
+        V(adam_step)(&how, &pi, &mi, &vi, g ? V(load)(g + i) : V(zero)());
+        V(store)(m + i, mi);
+        V(store)(v + i, vi);
+        V(store)(p + i, pi);
+    }
+    if (i < n) {
+        VEC pi = V(load_part)(p + i, n - i), mi = V(load_part)(m + i, n - i), vi = V(load_part)(v + i, n - i);
+
+        V(adam_step)(&how, &pi, &mi, &vi, g ? V(load_part)(g + i, n - i) : V(zero)());
         V(store_part)(m + i, mi, n - i);
         V(store_part)(v + i, vi, n - i);
-        V(store_part)(p + i, V(sub)(V(load_part)(p + i, n - i), V(div)(V(mul)(rate, mi), down)), n - i);
+        V(store_part)(p + i, pi, n - i);
     }
 }
 

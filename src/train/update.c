@@ -72,7 +72,8 @@ static fkm_status move_points(void *argument, int64_t begin, int64_t end, int th
             continue;
         point = master_of(job, j, scratch);
         step->vector->adam(point, fkmi_real_at(step, job->trainer->point_m, j * dim),
-                           fkmi_real_at(step, job->trainer->point_v, j * dim), fkmi_gradient_at(step, j), dim,
+                           fkmi_real_at(step, job->trainer->point_v, j * dim),
+                           step->gradient.touched[j] ? fkmi_gradient_at(step, j) : NULL, dim,
                            job->rate * job->trainer->unit, BETA_1, BETA_2, job->fix_1, job->fix_2);
         if (unit)
             normalise(step, point);

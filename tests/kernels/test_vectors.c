@@ -266,13 +266,16 @@ static void check_adam(struct operands *o, struct naive_random *random)
 
     fill(o, wide_p, p, false, random);
     fill(o, wide_v, v, true, random);
-    for (int t = 1; t <= 3; t++) {
+    for (int t = 1; t <= 5; t++) {
         const double fix1 = 1 - pow(beta1, t), fix2 = 1 - pow(beta2, t);
+        const bool idle = t > 3; /* no gradient */
 
-        o->vector->adam(p, o->rx, v, o->rg, o->n, step, beta1, beta2, fix1, fix2); /* m is x */
+        o->vector->adam(p, o->rx, v, idle ? NULL : o->rg, o->n, step, beta1, beta2, fix1, fix2); /* m is x */
         for (int64_t i = 0; i < o->n; i++) {
-            o->x[i] = beta1 * o->x[i] + (1 - beta1) * o->g[i];
-            wide_v[i] = beta2 * wide_v[i] + (1 - beta2) * o->g[i] * o->g[i];
+            const double g = idle ? 0 : o->g[i];
+
+            o->x[i] = beta1 * o->x[i] + (1 - beta1) * g;
+            wide_v[i] = beta2 * wide_v[i] + (1 - beta2) * g * g;
             wide_p[i] -= step * (o->x[i] / fix1) / (sqrt(wide_v[i] / fix2) + 1e-8);
             CHECK_NEAR(o->x[i], naive_get(o->rx, o->real, i), 1e3 * o->unit);
             CHECK_NEAR(wide_v[i], naive_get(v, o->real, i), 1e3 * o->unit);

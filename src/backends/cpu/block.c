@@ -319,7 +319,7 @@ void fkmi_block_fine_scores(const struct fkmi_block *block, const struct fkmi_pa
     const struct fkmi_tile *tile = pack->tile;
     const int64_t first = panel * tile->cols, left = pack->k - first,
                   n = left < tile->cols ? left : tile->cols;
-    const char *at = pack->panels + (size_t)(first * pack->dim) * fkmi_dtype_size(pack->panel_dtype);
+    const char *at = pack->panels->values + (size_t)(first * pack->dim) * fkmi_dtype_size(pack->panel_dtype);
     const bool l1 = pack->space.metric == FKM_METRIC_L1;
 
     (l1 ? tile->l1_sparse_f64 : tile->dot_sparse_f64)(block->values[i], block->indices[i],
@@ -374,7 +374,8 @@ void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *p
     const size_t real = fkmi_real_size(pack->space.real);
     const size_t x_at = (size_t)(t * tile->rows * pack->dim) * real, lane = (size_t)(panel * tile->cols);
     const char *panel_at =
-        pack->listed ? NULL : pack->panels + lane * (size_t)pack->dim * fkmi_dtype_size(pack->panel_dtype);
+        pack->listed ? NULL
+                     : pack->panels->values + lane * (size_t)pack->dim * fkmi_dtype_size(pack->panel_dtype);
 
     if (pack->listed)
         listed_scores(block, pack, t, panel, scores);
@@ -388,8 +389,8 @@ void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *p
         const struct fkmi_tile *reals = &pack->kernels->tile[dtype_of(pack->space.real)];
 
         tile->dot(block->x + x_at, panel_at, no_bias, pack->dim, scores);
-        reals->dot(block->m + x_at, pack->squares + lane * (size_t)pack->dim * real, no_bias, pack->dim,
-                   other);
+        reals->dot(block->m + x_at, pack->panels->squares + lane * (size_t)pack->dim * real, no_bias,
+                   pack->dim, other);
         join_masked(pack, scores, other);
     } else
         tile->dot(block->x + x_at, panel_at, pack->bias + lane * real, pack->dim, scores);

@@ -53,8 +53,6 @@ struct fkmi_pack {
     double centre_norm2; /* of the mapped centre */
     bool unusual;        /* prototypes so large or small that scores could overflow or vanish */
     const void *points;  /* k x dim, dtype: the caller's */
-    char *panels;        /* n_panels x dim x cols, panel_dtype */
-    char *squares;       /* masked euclidean and cosine: the same of squares, reals */
     char *bias;          /* n_panels x cols reals, for dense rows */
     char *sparse_bias;   /* and for sparse rows */
     char *scale;         /* cosine in half storage: 1 / norm by prototype (reals); else NULL */
@@ -64,6 +62,7 @@ struct fkmi_pack {
     double *feature_weights, *wide_centre; /* dim, or NULL */
     void *memory;                          /* holds all of the above */
     size_t capacity;
+    struct fkmi_panels *panels;  /* the prototypes laid out for tiles, from the first scan on that needs it */
     struct fkmi_screen *screen;  /* the same prototypes as bytes, from the first scan on that they pay for */
     struct fkmi_screen *ordered; /* and in an order in which those of a panel are alike, with heads */
     struct fkmi_tuning tuning;
@@ -99,6 +98,26 @@ static inline void *fkmi_carve(struct fkmi_carve *carve, int64_t count, size_t s
 /* What points become before they meet rows, as reals; factor (pack.c). */
 void fkmi_pack_fill_map(struct fkmi_pack *pack, const double *weights, const double *mean);
 void fkmi_pack_find_norm(struct fkmi_pack *pack, const void *biases);
+
+/* ---- prototypes laid out for tiles (panels.c) */
+
+#define FKMI_DIMS_PER_CHUNK 256 /* coordinates of a prototype that are looked at together */
+
+struct fkmi_panels {
+    char *values;  /* n_panels x dim x cols, panel_dtype */
+    char *squares; /* masked euclidean and cosine: the same of squares, reals */
+};
+fkm_status fkmi_panels_create(struct fkmi_panels **out);
+void fkmi_panels_free(struct fkmi_panels *panels); /* NULL is fine */
+/* The pack holds other prototypes from now on; no scan is under way. */
+void fkmi_panels_renew(struct fkmi_panels *panels);
+/* Makes them, unless they are there. Scans on any threads may ask. */
+fkm_status fkmi_panels_ready(struct fkm_context *context, const struct fkmi_pack *pack);
+/* In halves, as the prototypes are. */
+static inline bool fkmi_panels_are_stored(const struct fkmi_pack *pack)
+{
+    return fkmi_dtype_size(pack->panel_dtype) < fkmi_real_size(pack->space.real);
+}
 
 /* ---- one row and the prototypes, directly (direct.c) */
 

@@ -253,11 +253,13 @@ fkm_status fkmi_cpu_pack_lists(struct fkm_context *context, const struct fkmi_sp
                              .kernels = kernels,
                              .listed = true,
                              .lists = *lists,
+                             .panels = *pack ? (*pack)->panels : NULL,
                              .screen = *pack ? (*pack)->screen : NULL,
                              .ordered = *pack ? (*pack)->ordered : NULL,
                              .tuning = space->tuning ? *space->tuning : (struct fkmi_tuning){0}};
     struct lists_job job = {.pack = &next};
     struct fkmi_pack *fresh = NULL;
+    struct fkmi_panels *panels = NULL;
     struct fkmi_screen *screen = NULL, *ordered = NULL;
     struct fkmi_carve carve = {NULL, 0};
     void *memory = NULL;
@@ -289,8 +291,10 @@ fkm_status fkmi_cpu_pack_lists(struct fkm_context *context, const struct fkmi_sp
     next.space.feature_weights = next.wide.feature_weights = next.feature_weights;
     if (!*pack) {
         FKMI_TRY_GOTO(fkmi_alloc(&fresh, 1, sizeof *fresh));
+        FKMI_TRY_GOTO(fkmi_panels_create(&panels));
         FKMI_TRY_GOTO(fkmi_screen_create(&screen));
         FKMI_TRY_GOTO(fkmi_screen_create(&ordered));
+        next.panels = panels;
         next.screen = screen;
         next.ordered = ordered;
     }
@@ -304,15 +308,18 @@ fkm_status fkmi_cpu_pack_lists(struct fkm_context *context, const struct fkmi_sp
     } else {
         *pack = fresh;
     }
+    fkmi_panels_renew(next.panels);
     fkmi_screen_renew(next.screen);
     fkmi_screen_renew(next.ordered);
     **pack = next;
     fresh = NULL;
+    panels = NULL;
     screen = ordered = NULL;
     memory = NULL;
 done:
     fkmi_free(memory);
     fkmi_free(fresh);
+    fkmi_panels_free(panels);
     fkmi_screen_free(screen);
     fkmi_screen_free(ordered);
     return status;

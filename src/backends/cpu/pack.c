@@ -1,11 +1,9 @@
-/* pack.c — lays prototypes out for tiles: mapped, in panels of `cols`, dimension-major, with their biases;
- * direct distances read them where they are.
+/* pack.c — what a scan must know of prototypes: the map that they and rows go through, their norms and biases. They
+ * are read where they are; bytes (screen_bytes.c) and panels (panels.c) of them are made by the first scan that needs
+ * those.
  *
  * Euclidean scores x.c - |c|^2/2 cancel when all points lie far from the origin. When the mean of the
  * prototypes is large beside their spread, it is subtracted from prototypes and rows alike.
- *
- * Panels are in the storage type where that is exact: no weights, no centre, no normalising; else they are
- * reals.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "backends/cpu/screen.h"
 
@@ -13,11 +11,12 @@
 #include <math.h>
 #include <string.h>
 
-#define DIMS_PER_CHUNK  256
-#define DIMS_PER_MEAN   64
-#define FAR_FROM_ORIGIN 4.0 /* |mean|^2 over the mean square distance to it, from which centring pays */
+#define DIMS_PER_MEAN    64
+#define POINTS_FOR_MEAN  64
+#define POINTS_PER_BLOCK 32
+#define FAR_FROM_ORIGIN  4.0 /* |mean|^2 over the mean square distance to it, from which centring pays */
 
-static const double zeros[DIMS_PER_CHUNK]; /* also read as floats */
+static const double zeros[FKMI_DIMS_PER_CHUNK]; /* also read as floats */
 
 struct pack_job {
     struct fkmi_pack *pack;
@@ -28,25 +27,16 @@ struct pack_job {
 };
 
 struct thread_scratch {
-    char *staged;     /* cols x at most DIMS_PER_CHUNK reals */
-    char *transposed; /* the same by dimension, for halves */
-    double *wide;     /* at most DIMS_PER_CHUNK */
+    char *staged; /* at most FKMI_DIMS_PER_CHUNK reals */
+    double *wide; /* the same */
 };
-
-static int64_t dims_at_once(const struct fkmi_pack *pack)
-{
-    return pack->dim < DIMS_PER_CHUNK ? pack->dim : DIMS_PER_CHUNK;
-}
 
 static void carve_thread(struct thread_scratch *scratch, struct fkmi_carve *carve,
                          const struct fkmi_pack *pack)
 {
-    const size_t real = fkmi_real_size(pack->space.real);
-    const int64_t dims = dims_at_once(pack);
-    const bool half = fkmi_dtype_size(pack->dtype) == 2;
+    const int64_t dims = pack->dim < FKMI_DIMS_PER_CHUNK ? pack->dim : FKMI_DIMS_PER_CHUNK;
 
-    scratch->staged = fkmi_carve(carve, pack->tile->cols * dims, real);
-    scratch->transposed = fkmi_carve(carve, half ? pack->tile->cols * dims : 0, real);
+    scratch->staged = fkmi_carve(carve, dims, fkmi_real_size(pack->space.real));
     scratch->wide = fkmi_carve(carve, dims, sizeof(double));
 }
 
@@ -65,32 +55,6 @@ static const char *point_at(const struct pack_job *job, int64_t j, int64_t d)
            (size_t)(j * job->pack->dim + d) * fkmi_dtype_size(job->pack->dtype);
 }
 
-static void scale_reals(enum fkmi_real real, void *x, int64_t n, double scale)
-{
-    float *f32 = x;
-    double *f64 = x;
-
-    if (real == FKMI_REAL_F64)
-        for (int64_t i = 0; i < n; i++)
-            f64[i] *= scale;
-    else
-        for (int64_t i = 0; i < n; i++)
-            f32[i] = (float)((double)f32[i] * scale);
-}
-
-static void square_reals(enum fkmi_real real, void *x, int64_t n)
-{
-    float *f32 = x;
-    double *f64 = x;
-
-    if (real == FKMI_REAL_F64)
-        for (int64_t i = 0; i < n; i++)
-            f64[i] *= f64[i];
-    else
-        for (int64_t i = 0; i < n; i++)
-            f32[i] *= f32[i];
-}
-
 static void set_real(enum fkmi_real real, void *array, int64_t i, double value)
 {
     if (real == FKMI_REAL_F64)
@@ -99,7 +63,12 @@ static void set_real(enum fkmi_real real, void *array, int64_t i, double value)
         ((float *)array)[i] = (float)value;
 }
 
-/* ---- is the mean far from the origin? */
+/* ---- is the mean far from the origin? Some prototypes tell, and any centre will do. */
+
+static int64_t sampled(const struct fkmi_pack *pack)
+{
+    return pack->k < POINTS_FOR_MEAN ? pack->k : POINTS_FOR_MEAN;
+}
 
 static fkm_status measure_chunks(void *argument, int64_t begin, int64_t end, int thread)
 {
@@ -114,8 +83,8 @@ static fkm_status measure_chunks(void *argument, int64_t begin, int64_t end, int
 
         memset(job->mean + d, 0, (size_t)n * sizeof *job->mean);
         job->squares[chunk] = 0;
-        for (int64_t j = 0; j < pack->k; j++) {
-            vector->load[pack->dtype](scratch.wide, point_at(job, j, d), n);
+        for (int64_t i = 0; i < sampled(pack); i++) {
+            vector->load[pack->dtype](scratch.wide, point_at(job, i * pack->k / sampled(pack), d), n);
             vector->add_f64(job->mean + d, scratch.wide, 1.0, n);
             job->squares[chunk] += vector->dot(scratch.wide, scratch.wide, NULL, n);
         }
@@ -131,9 +100,9 @@ static fkm_status measure(struct fkm_context *context, struct pack_job *job)
 
     FKMI_TRY(fkmi_parallel(context->pool, n_chunks, 1, measure_chunks, job));
     for (int64_t chunk = 0; chunk < n_chunks; chunk++)
-        mean_square += job->squares[chunk] / (double)pack->k;
+        mean_square += job->squares[chunk] / (double)sampled(pack);
     for (int64_t d = 0; d < pack->dim; d++) {
-        job->mean[d] /= (double)pack->k;
+        job->mean[d] /= (double)sampled(pack);
         mean_norm2 += job->mean[d] * job->mean[d];
     }
     pack->centred = mean_norm2 > FAR_FROM_ORIGIN * (mean_square - mean_norm2);
@@ -153,22 +122,14 @@ static fkm_dtype panel_dtype_of(const struct fkmi_pack *pack, const double *weig
     return half && !weights && !pack->centred && !needs_norm ? pack->dtype : FKM_DTYPE_F32;
 }
 
-static bool panels_are_stored(const struct fkmi_pack *pack)
-{
-    return fkmi_dtype_size(pack->panel_dtype) < fkmi_real_size(pack->space.real);
-}
-
 static void carve_pack(struct fkmi_pack *pack, struct fkmi_carve *carve, bool weighted)
 {
     const size_t real = fkmi_real_size(pack->space.real);
     const int64_t cols = pack->tile->cols, lanes = pack->n_panels * cols, dim = pack->dim;
-    const bool squares = pack->masked && pack->space.metric != FKM_METRIC_L1;
 
-    pack->panels = fkmi_carve(carve, lanes * dim, fkmi_dtype_size(pack->panel_dtype));
-    pack->squares = squares ? fkmi_carve(carve, lanes * dim, real) : NULL;
     pack->bias = fkmi_carve(carve, lanes, real);
     pack->sparse_bias = fkmi_carve(carve, lanes, real);
-    pack->scale = pack->space.metric == FKM_METRIC_COSINE && panels_are_stored(pack)
+    pack->scale = pack->space.metric == FKM_METRIC_COSINE && fkmi_panels_are_stored(pack)
                       ? fkmi_carve(carve, lanes, real)
                       : NULL;
     pack->size = fkmi_carve(carve, pack->k, sizeof *pack->size);
@@ -202,104 +163,62 @@ void fkmi_pack_fill_map(struct fkmi_pack *pack, const double *weights, const dou
         pack->factor = sum > 0 ? (double)pack->dim / sum : 0.0;
 }
 
-/* ---- panels */
+/* ---- norms and biases */
 
-/* sum w c^2 of prototype j, or sum w |c| for l1, in f64. */
-static double measure_point(const struct pack_job *job, const struct thread_scratch *scratch, int64_t j)
+struct norms {
+    double size;             /* sum w c^2, or sum w |c| for l1 */
+    double norm2, by_centre; /* mapped: its square, its product with the mapped centre */
+};
+
+static struct norms measure_point(const struct pack_job *job, const struct thread_scratch *scratch, int64_t j)
 {
     const struct fkmi_pack *pack = job->pack;
-    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F64];
-    double size = 0;
+    const struct fkmi_vector *wide = &pack->kernels->vector[FKMI_REAL_F64], *vector = fkmi_pack_vector(pack);
+    const bool euclidean = pack->space.metric == FKM_METRIC_EUCLIDEAN,
+               l1 = pack->space.metric == FKM_METRIC_L1;
+    const size_t real = fkmi_real_size(pack->space.real);
+    struct norms norms = {0};
 
-    for (int64_t d = 0; d < pack->dim; d += DIMS_PER_CHUNK) {
-        const int64_t n = pack->dim - d < DIMS_PER_CHUNK ? pack->dim - d : DIMS_PER_CHUNK;
+    for (int64_t d = 0; d < pack->dim; d += FKMI_DIMS_PER_CHUNK) {
+        const int64_t n = pack->dim - d < FKMI_DIMS_PER_CHUNK ? pack->dim - d : FKMI_DIMS_PER_CHUNK;
         const double *w = pack->feature_weights ? pack->feature_weights + d : NULL;
+        const char *centre = pack->centre ? pack->centre + (size_t)d * real : NULL;
+        const char *map = pack->map ? pack->map + (size_t)d * real : NULL;
 
-        vector->load[pack->dtype](scratch->wide, point_at(job, j, d), n);
-        size += pack->space.metric == FKM_METRIC_L1
-                    ? vector->distance[FKM_METRIC_L1](scratch->wide, zeros, w, n)
-                    : vector->dot(scratch->wide, scratch->wide, w, n);
+        wide->load[pack->dtype](scratch->wide, point_at(job, j, d), n);
+        norms.size += l1 ? wide->distance[FKM_METRIC_L1](scratch->wide, zeros, w, n)
+                         : wide->dot(scratch->wide, scratch->wide, w, n);
+        if (!euclidean || (!centre && !map))
+            continue;
+        vector->load[pack->dtype](scratch->staged, point_at(job, j, d), n);
+        vector->transform(scratch->staged, scratch->staged, centre, map, n);
+        norms.norm2 += vector->dot(scratch->staged, scratch->staged, NULL, n);
+        if (centre) /* the map is in `staged`: root w (c - centre); times root w centre */
+            norms.by_centre += vector->dot(centre, scratch->staged, map, n);
     }
-    return size;
+    if (euclidean && !pack->centre && !pack->map)
+        norms.norm2 = norms.size;
+    return norms;
 }
 
-/* Prototype j's coordinates d .. d + n as the panel holds them, in reals. */
-static void stage_point(const struct pack_job *job, int64_t j, int64_t d, int64_t n, void *staged)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
-    const size_t real = fkmi_real_size(pack->space.real), at = (size_t)d * real;
-    const bool to_unit = pack->space.metric == FKM_METRIC_COSINE && !pack->scale;
-
-    vector->load[pack->dtype](staged, point_at(job, j, d), n);
-    if (to_unit && pack->size[j] > 0) /* first, while an extreme prototype still fits */
-        scale_reals(pack->space.real, staged, n, 1 / sqrt(pack->size[j]));
-    if (pack->centre || pack->map)
-        vector->transform(staged, staged, pack->centre ? pack->centre + at : NULL,
-                          pack->map ? pack->map + at : NULL, n);
-}
-
-static void pack_panel(const struct pack_job *job, const struct thread_scratch *scratch, int64_t panel)
-{
-    struct fkmi_pack *pack = job->pack;
-    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
-    const enum fkmi_real real = pack->space.real;
-    const size_t real_size = fkmi_real_size(real), stored_size = fkmi_dtype_size(pack->panel_dtype);
-    const int cols = pack->tile->cols;
-    const int64_t first = panel * cols, left = pack->k - first;
-    const int n_points = left < cols ? (int)left : cols;
-    double norm2[64] = {0}, by_centre[64] = {0}, l1[64] = {0};
-    const void *row[64];
-
-    assert(cols <= 64);
-    for (int j = 0; j < n_points; j++) {
-        row[j] = scratch->staged + (size_t)(j * dims_at_once(pack)) * real_size;
-        pack->size[first + j] = measure_point(job, scratch, first + j);
-    }
-    for (int64_t d = 0; d < pack->dim; d += DIMS_PER_CHUNK) {
-        const int64_t n = pack->dim - d < DIMS_PER_CHUNK ? pack->dim - d : DIMS_PER_CHUNK;
-        const size_t at = (size_t)((panel * pack->dim + d) * cols);
-
-        for (int j = 0; j < n_points; j++) {
-            char *staged = scratch->staged + (size_t)(j * dims_at_once(pack)) * real_size;
-
-            stage_point(job, first + j, d, n, staged);
-            norm2[j] += vector->dot(staged, staged, NULL, n);
-            if (pack->centre) /* the map is in `staged`: root w (c - centre); times root w centre */
-                by_centre[j] += vector->dot(pack->centre + (size_t)d * real_size, staged,
-                                            pack->map ? pack->map + (size_t)d * real_size : NULL, n);
-            if (pack->space.metric == FKM_METRIC_L1)
-                l1[j] += vector->distance[FKM_METRIC_L1](staged, zeros, NULL, n);
-        }
-        if (panels_are_stored(pack)) {
-            pack->tile->pack(row, n_points, n, cols, scratch->transposed);
-            vector->store[pack->panel_dtype](pack->panels + at * stored_size, scratch->transposed, n * cols);
-        } else
-            pack->tile->pack(row, n_points, n, cols, pack->panels + at * stored_size);
-        if (pack->squares) {
-            for (int j = 0; j < n_points; j++)
-                square_reals(real, scratch->staged + (size_t)(j * dims_at_once(pack)) * real_size, n);
-            pack->tile->pack(row, n_points, n, cols, pack->squares + at * real_size);
-        }
-    }
-    for (int j = 0; j < cols; j++) {
-        const bool euclidean = pack->space.metric == FKM_METRIC_EUCLIDEAN;
-
-        set_real(real, pack->bias, first + j, euclidean ? -norm2[j] / 2 : 0.0);
-        set_real(real, pack->sparse_bias, first + j, euclidean ? -norm2[j] / 2 - by_centre[j] : -l1[j]);
-        if (pack->scale)
-            set_real(real, pack->scale, first + j,
-                     j < n_points && pack->size[first + j] > 0 ? 1 / sqrt(pack->size[first + j]) : 0.0);
-    }
-}
-
-static fkm_status pack_panels(void *argument, int64_t begin, int64_t end, int thread)
+static fkm_status measure_points(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct pack_job *job = argument;
     const struct thread_scratch scratch = scratch_of(job, thread);
+    struct fkmi_pack *pack = job->pack;
+    const enum fkmi_real real = pack->space.real;
+    const bool l1 = pack->space.metric == FKM_METRIC_L1;
 
-    for (int64_t panel = begin; panel < end; panel++)
-        pack_panel(job, &scratch, panel);
+    for (int64_t j = begin; j < end; j++) {
+        const struct norms norms = j < pack->k ? measure_point(job, &scratch, j) : (struct norms){0};
+
+        if (j < pack->k)
+            pack->size[j] = norms.size;
+        set_real(real, pack->bias, j, -norms.norm2 / 2);
+        set_real(real, pack->sparse_bias, j, l1 ? -norms.size : -norms.norm2 / 2 - norms.by_centre);
+        if (pack->scale)
+            set_real(real, pack->scale, j, norms.size > 0 ? 1 / sqrt(norms.size) : 0.0);
+    }
     return FKM_OK;
 }
 
@@ -335,6 +254,7 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
                              .kernels = kernels,
                              .memory = *pack ? (*pack)->memory : NULL,
                              .capacity = *pack ? (*pack)->capacity : 0,
+                             .panels = *pack ? (*pack)->panels : NULL,
                              .screen = *pack ? (*pack)->screen : NULL,
                              .ordered = *pack ? (*pack)->ordered : NULL,
                              .tuning = space->tuning ? *space->tuning : (struct fkmi_tuning){0}};
@@ -343,6 +263,7 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_pack *fresh = NULL;
     struct fkmi_screen *screen = NULL, *ordered = NULL;
+    struct fkmi_panels *panels = NULL;
     void *memory = NULL, *grown = NULL;
     fkm_status status = FKM_OK;
 
@@ -369,12 +290,12 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     next.tile = &kernels->tile[next.panel_dtype];
     carve = (struct fkmi_carve){NULL, 0};
     carve_pack(&next, &carve, space->feature_weights != NULL);
-    if (!*pack)
+    if (!*pack) {
         FKMI_TRY_GOTO(fkmi_alloc(&fresh, 1, sizeof *fresh));
-    if (!*pack)
+        FKMI_TRY_GOTO(fkmi_panels_create(&panels));
         FKMI_TRY_GOTO(fkmi_screen_create(&screen));
-    if (!*pack)
         FKMI_TRY_GOTO(fkmi_screen_create(&ordered));
+    }
     if (carve.used > next.capacity || !next.memory) {
         FKMI_TRY_GOTO(fkmi_alloc(&grown, (int64_t)carve.used, 1));
         next.memory = grown;
@@ -386,7 +307,8 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     carve_pack(&next, &carve, space->feature_weights != NULL);
     fkmi_pack_fill_map(&next, space->feature_weights, job.mean);
     next.space.feature_weights = next.wide.feature_weights = next.feature_weights;
-    status = fkmi_parallel_whole(context->pool, next.n_panels, 1, pack_panels, &job);
+    status = fkmi_parallel_whole(context->pool, next.n_panels * next.tile->cols, POINTS_PER_BLOCK,
+                                 measure_points, &job);
     assert(status == FKM_OK);
     fkmi_pack_find_norm(&next, next.bias);
     if (grown && *pack)
@@ -395,18 +317,22 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
         fkmi_list_columns_free((*pack)->columns);
     if (fresh) {
         *pack = fresh;
+        next.panels = panels;
         next.screen = screen;
         next.ordered = ordered;
     }
+    fkmi_panels_renew(next.panels);
     fkmi_screen_renew(next.screen);
     fkmi_screen_renew(next.ordered);
     **pack = next;
     fresh = NULL;
+    panels = NULL;
     screen = ordered = NULL;
     grown = NULL;
 done:
     fkmi_free(grown);
     fkmi_free(fresh);
+    fkmi_panels_free(panels);
     fkmi_screen_free(screen);
     fkmi_screen_free(ordered);
     fkmi_scratch_give(context, memory);
@@ -417,6 +343,7 @@ void fkmi_cpu_pack_free(struct fkmi_pack *pack)
 {
     if (!pack)
         return;
+    fkmi_panels_free(pack->panels);
     fkmi_screen_free(pack->screen);
     fkmi_screen_free(pack->ordered);
     fkmi_list_columns_free(pack->columns);

@@ -307,6 +307,7 @@ static fkm_status run_screened(const struct fkmi_scan_job *job, struct fkmi_scan
     if (screen->n_left == 0)
         return FKM_OK;
     rest.picked = screen->left;
+    FKMI_TRY(fkmi_panels_ready(job->context, job->pack));
     start_lists(&rest, scratch, screen->n_left);
     fkmi_block_load(&scratch->block, job->pack, job->rows, screen->left, 0, screen->n_left);
     FKMI_TRY(scan_tiles(&rest, scratch, scratch->lists, 1, 0, 0, job->pack->n_panels, &range));
@@ -341,6 +342,7 @@ static fkm_status run_cell(const struct fkmi_scan_job *job, struct fkmi_scan_cel
     }
     if (job->screen && !shared)
         return run_screened(job, scratch, first, n);
+    FKMI_TRY(fkmi_panels_ready(job->context, job->pack));
     fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first,
                     n);
     FKMI_TRY(scan_tiles(job, scratch, lists, job->n_parts, first, begin, end, &range));
@@ -464,6 +466,9 @@ static fkm_status run(struct fkm_context *context, struct fkmi_scan_job *job, in
     fkm_status status = FKM_OK;
 
     job->n_parts = parts_of(job, n_blocks, n_threads);
+    if (!job->direct && !job->groups &&
+        (!job->screen || job->n_parts > 1)) /* by all threads; later, by one */
+        FKMI_TRY(fkmi_panels_ready(context, job->pack));
     count_entries(job, n_blocks);
     for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
         const int64_t n_lists = job->epilogue == FKMI_LISTS && job->n_parts > 1 ? n * job->n_parts : 0;
@@ -593,7 +598,8 @@ done:
 fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows,
                          const struct fkmi_pack *pack, const struct fkmi_scan *scan)
 {
-    struct fkmi_scan_job job = {.rows = rows,
+    struct fkmi_scan_job job = {.context = context,
+                                .rows = rows,
                                 .pack = pack,
                                 .epilogue = FKMI_LISTS,
                                 .width = 1,

@@ -15,6 +15,7 @@ struct fkmi_scan_group {
 };
 
 struct fkmi_scan_job {
+    struct fkm_context *context;
     const struct fkmi_rows *rows;
     const struct fkmi_pack *pack;
     enum fkmi_epilogue epilogue;
