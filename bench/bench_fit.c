@@ -5,7 +5,7 @@
  * bytes in millions:
  *   median_s, spread, cpu_s    of the call, over the repeats
  *   seeding_s                  until the first pass begins (by the clock of the progress callback)
- *   epoch_s, epoch_cpu_s       a pass, without the last three (which push, where there is pushing)
+ *   epoch_s, epoch_cpu_s       a pass, without the last (which pushes, where there is pushing)
  *   epoch_all_s                (the call - seeding) / passes: pushing, thresholds and upkeep included
  *   process_mb                 resident before the first array
  *   input_mb, before_mb        arrays of the batch; resident when the call begins, less process_mb
@@ -26,7 +26,7 @@
 #include "bench.h"
 #include "fastkmeans/fastkmeans.h"
 
-enum { MAX_REPEATS = 21, MAX_PASSES = 64, PUSHING_PASSES = 3, STREAM_ROWS = 40960, STREAM_BATCHES = 4 };
+enum { MAX_REPEATS = 21, MAX_PASSES = 64, PUSHING_PASSES = 1, STREAM_ROWS = 40960, STREAM_BATCHES = 4 };
 static const double MB = 1e6;
 
 struct workload {

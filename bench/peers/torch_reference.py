@@ -10,7 +10,7 @@ import math
 import torch
 
 BATCH = 10240
-PUSHING_PASSES = 3
+PUSHING_PASSES = 1
 WINDOW = (0.8 / 1.2) ** 2  # nearly as close: smaller distance / larger one
 MOST_PUSH = 0.5
 

@@ -47,7 +47,7 @@ enum fkmi_scan_bytes {
     FKMI_BYTES_NEVER,
 };
 /* Outputs hold n x width entries; index may be NULL. Where there is no candidate (an empty class, fewer than
- * top_k prototypes, slot -1 for OWN) the index is -1 and the distance +inf. Ties go to the lower index.
+ * top_k prototypes, slot -1 for OWN, none within reach) the index is -1 and the distance +inf. Ties go to the lower index.
  * Distances carry the factor D/A of masks, are never negative, and for every kind but CLASSES and ALL are
  * computed directly from (x - c), so they stay accurate far from the origin. A row with A = 0 has distance 0 to
  * every prototype. Cosine: a zero row or a zero prototype has distance 1. */
@@ -58,6 +58,7 @@ struct fkmi_scan {
     const int64_t
         *class_begin; /* n_classes + 1: prototypes of slot c are [class_begin[c], class_begin[c+1]) */
     int64_t n_classes;
+    const double *within; /* OTHER, by row of the view: prototypes farther away do not count; NULL: all do */
     enum fkmi_scan_bytes bytes;
     int32_t *index;
     double *distance;

@@ -1,15 +1,15 @@
-/* cells.c — assignment to the nearest prototype of the row's own class, and the sums that follow.
- *
- * Without repulsion one scan of the whole view suffices. With it rows go in blocks, since each then carries
- * two prototypes: its own class's nearest and the nearest of any other. SPDX-License-Identifier: Apache-2.0
- */
+/* cells.c — assignment to the nearest prototype of the row's own class, and the sums that follow; then, with repulsion,
+ * the nearest of another class of the rows it matters to, and theirs. SPDX-License-Identifier: Apache-2.0 */
 #include "prototypes/cells.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/interrupt.h"
-#include "prototypes/repel.h"
+
+enum {
+    VALUES_OF_PUSHER = 64
+}; /* rows that push are as many at a time as keep memory a fraction of the sums */
 
 static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t dim,
                             bool masked)
@@ -41,8 +41,9 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
                            const struct fkmi_rows *rows, bool push)
 {
     const bool masked = rows->mask != NULL;
+    int64_t at_once;
 
-    *cells = (struct fkmi_cells){.n = rows->n, .k = state->k, .dim = state->dim, .block = rows->n};
+    *cells = (struct fkmi_cells){.n = rows->n, .k = state->k, .dim = state->dim};
     FKMI_TRY(fkmi_arena_take(arena, &cells->index, cells->n, sizeof(int32_t)));
     FKMI_TRY(fkmi_arena_take(arena, &cells->distance, cells->n, sizeof(double)));
     FKMI_TRY(take_sums(&cells->pull, arena, cells->k, cells->dim, masked));
@@ -52,13 +53,10 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
         return fkmi_soft_take(&cells->soft, arena, context, state, cells->n);
     if (!push)
         return FKM_OK;
-    if (cells->block > params->batch_size)
-        cells->block = params->batch_size;
+    at_once = cells->k * cells->dim / VALUES_OF_PUSHER;
     FKMI_TRY(take_sums(&cells->push, arena, cells->k, cells->dim, masked));
-    FKMI_TRY(fkmi_arena_take(arena, &cells->pair_index, 2 * cells->block, sizeof(int32_t)));
-    FKMI_TRY(fkmi_arena_take(arena, &cells->pair_distance, 2 * cells->block, sizeof(double)));
-    FKMI_TRY(fkmi_arena_take(arena, &cells->push_index, cells->block, sizeof(int32_t)));
-    return fkmi_arena_take(arena, &cells->push_factor, cells->block, sizeof(double));
+    return fkmi_pushers_take(&cells->pushers, arena, cells->n,
+                             at_once > params->batch_size ? at_once : params->batch_size);
 }
 
 /* Then the nearest of the row's own class is the nearest of all, and rows need not be grouped by class. */
@@ -70,51 +68,53 @@ static bool one_class_only(const struct fkmi_state *state, const int32_t *slot, 
     return state->n_classes == 1;
 }
 
-static fkm_status gather_block(struct fkmi_cells *cells, struct fkm_context *context,
-                               const fkm_params *params, const struct fkmi_state *state,
-                               const struct fkmi_space *space, const struct fkmi_pack *pack,
-                               const struct fkmi_rows *rows, const int32_t *slot, int64_t first)
+static fkm_status gather_own(struct fkmi_cells *cells, struct fkm_context *context,
+                             const struct fkmi_state *state, const struct fkmi_space *space,
+                             const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *slot)
 {
     const struct fkmi_backend *backend = context->backend;
-    const bool push = cells->push.sum != NULL;
-    int32_t *index = cells->index + first;
-    double *distance = cells->distance + first;
     const enum fkmi_scan_kind own = one_class_only(state, slot, rows->n) ? FKMI_SCAN_NEAREST : FKMI_SCAN_OWN;
-    const struct fkmi_scan scan = {.kind = push ? FKMI_SCAN_OWN_OTHER : own,
+    const struct fkmi_scan scan = {.kind = own,
                                    .slot = slot,
                                    .class_begin = state->class_begin,
                                    .n_classes = state->n_classes,
-                                   .index = push ? cells->pair_index : index,
-                                   .distance = push ? cells->pair_distance : distance};
+                                   .index = cells->index,
+                                   .distance = cells->distance};
 
-    if (cells->passes && !push && !cells->softly) {
+    if (cells->passes && !cells->softly) {
         const struct fkmi_pass pass = {.pack = pack,
                                        .kind = own,
                                        .slot = slot,
                                        .class_begin = state->class_begin,
                                        .n_classes = state->n_classes,
-                                       .index = index,
-                                       .distance = distance,
+                                       .index = cells->index,
+                                       .distance = cells->distance,
                                        .sum = cells->pull.sum,
                                        .mass = cells->pull.mass};
 
         return backend->passes->run(context, cells->passes, rows, &pass);
     }
     FKMI_TRY(backend->scan(context, rows, pack, &scan));
-    if (push) {
-        for (int64_t i = 0; i < rows->n; i++) {
-            index[i] = cells->pair_index[2 * i];
-            distance[i] = cells->pair_distance[2 * i];
-        }
-        fkmi_push_choose(params, rows->n, cells->pair_index, cells->pair_distance, cells->push_index,
-                         cells->push_factor);
-        FKMI_TRY(backend->accumulate(context, rows, space, cells->push_index, cells->push_factor, cells->k,
-                                     cells->push.sum, cells->push.mass, cells->push.ages));
-    }
     if (cells->softly)
         return FKM_OK;
-    return backend->accumulate(context, rows, space, index, NULL, cells->k, cells->pull.sum, cells->pull.mass,
-                               cells->pull.ages);
+    return backend->accumulate(context, rows, space, cells->index, NULL, cells->k, cells->pull.sum,
+                               cells->pull.mass, cells->pull.ages);
+}
+
+static fkm_status gather_pushes(struct fkmi_cells *cells, struct fkm_context *context,
+                                const fkm_params *params, const struct fkmi_state *state,
+                                const struct fkmi_space *space, const struct fkmi_pack *pack,
+                                const struct fkmi_rows *rows, const int32_t *slot)
+{
+    struct fkmi_pushers *pushers = &cells->pushers;
+
+    for (int64_t next = 0; next < rows->n;) {
+        FKMI_TRY(fkmi_pushers_find(pushers, context, params, state, pack, rows, slot, cells->index,
+                                   cells->distance, &next));
+        FKMI_TRY(context->backend->accumulate(context, &pushers->rows, space, pushers->index, pushers->factor,
+                                              cells->k, cells->push.sum, cells->push.mass, cells->push.ages));
+    }
+    return FKM_OK;
 }
 
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
@@ -122,19 +122,16 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
                              const struct fkmi_rows *rows, const int32_t *slot)
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
-    const int64_t most = cells->passes && !cells->push.sum ? cells->n : cells->block;
 
     FKMI_TRY(clear_sums(&cells->pull, cells->k, cells->dim));
     FKMI_TRY(clear_sums(&cells->push, cells->k, cells->dim));
-    for (int64_t first = 0; first < cells->n; first += most) {
-        const int64_t left = cells->n - first;
-        const struct fkmi_rows block = fkmi_rows_slice(rows, first, left < most ? left : most);
-        FKMI_TRY(gather_block(cells, context, params, state, &space, pack, &block, slot + first, first));
-    }
+    FKMI_TRY(gather_own(cells, context, state, &space, pack, rows, slot));
     fkmi_cells_total(cells, rows);
     if (cells->softly)
         return fkmi_soft_gather(&cells->soft, cells, context, params, state, pack, rows, slot,
                                 fkmi_cells_scale(cells, state));
+    if (cells->push.sum)
+        FKMI_TRY(gather_pushes(cells, context, params, state, &space, pack, rows, slot));
     return FKM_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "backends/passes.h"
 #include "prototypes/phase1.h"
+#include "prototypes/repel.h"
 #include "prototypes/soft.h"
 
 /* Sums by prototype. */
@@ -35,10 +36,7 @@ struct fkmi_cells {
     struct fkmi_passes *passes;  /* what passes know of the rows from one to the next, or NULL */
     bool softly;                 /* pull holds shares of rows (soft.h); there is no push then */
     struct fkmi_soft_room soft;
-    /* room for one block of rows */
-    int64_t block;
-    int32_t *pair_index, *push_index;    /* 2 block, block */
-    double *pair_distance, *push_factor; /* 2 block, block */
+    struct fkmi_pushers pushers;
 };
 
 /* Takes memory from the arena; push: with sums of rows that push. */

@@ -15,8 +15,6 @@
 #include "prototypes/seed.h"
 #include "prototypes/targets.h"
 
-enum { PUSHING_PASSES = 3 }; /* as in lloyd.c */
-
 /* Rows of the view by prototype, ascending: those of j are row[begin[j]] .. row[begin[j + 1] - 1]. */
 struct grouped {
     int64_t *begin, *row;
@@ -36,9 +34,7 @@ struct passes {
     bool pushes; /* in this pass */
     int32_t *push_index;
     double *push_factor;
-    int32_t *pair_index;
-    double *pair_distance;
-    int64_t pair_rows;
+    struct fkmi_pushers pushers;
     int64_t *revived;                /* k: the row that a prototype without rows moves to, or -1 */
     int64_t *place;                  /* k + 1: where the new lists go */
     int64_t *count;                  /* k: their lengths */
@@ -90,49 +86,47 @@ static fkm_status take_memory(struct passes *p, bool push, bool needs_cells)
     FKMI_TRY(fkmi_arena_take(arena, &p->push_sum, n_threads * dim, sizeof(double)));
     FKMI_TRY(fkmi_arena_take(arena, &p->push_index, n, sizeof(int32_t)));
     FKMI_TRY(fkmi_arena_take(arena, &p->push_factor, n, sizeof(double)));
-    p->pair_rows = n < p->params->batch_size ? n : p->params->batch_size;
-    FKMI_TRY(fkmi_arena_take(arena, &p->pair_index, 2 * p->pair_rows, sizeof(int32_t)));
-    return fkmi_arena_take(arena, &p->pair_distance, 2 * p->pair_rows, sizeof(double));
+    return fkmi_pushers_take(&p->pushers, arena, n, p->params->batch_size);
 }
 
 /* ---- which prototypes rows belong to */
 
+static fkm_status find_pushes(struct passes *p)
+{
+    struct fkmi_pushers *pushers = &p->pushers;
+
+    for (int64_t i = 0; i < p->rows->n; i++)
+        p->push_index[i] = -1;
+    for (int64_t next = 0; next < p->rows->n;) {
+        FKMI_TRY(fkmi_pushers_find(pushers, p->context, p->params, p->state, p->work->pack, p->rows, p->slot,
+                                   p->cells.index, p->cells.distance, &next));
+        for (int64_t m = 0; m < pushers->n; m++) {
+            p->push_index[pushers->row[m]] = pushers->index[m];
+            p->push_factor[pushers->row[m]] = pushers->factor[m];
+        }
+    }
+    return FKM_OK;
+}
+
 static fkm_status assign(struct passes *p)
 {
     const struct fkmi_state *state = p->state;
-    const struct fkmi_backend *backend = p->context->backend;
     const bool one_class = state->n_classes == 1;
-    const int64_t at_once = p->pushes ? p->pair_rows : p->rows->n;
-    struct fkmi_scan scan = {.kind = p->pushes   ? FKMI_SCAN_OWN_OTHER
-                                     : one_class ? FKMI_SCAN_NEAREST
-                                                 : FKMI_SCAN_OWN,
-                             .class_begin = state->class_begin,
-                             .n_classes = state->n_classes};
+    const struct fkmi_scan scan = {.kind = one_class ? FKMI_SCAN_NEAREST : FKMI_SCAN_OWN,
+                                   .slot = p->slot,
+                                   .class_begin = state->class_begin,
+                                   .n_classes = state->n_classes,
+                                   .index = p->cells.index,
+                                   .distance = p->cells.distance};
 
-    FKMI_TRY(backend->pack_lists(p->context, &p->space, state->dtype, &state->lists, state->k,
-                                 p->pushes || one_class, &p->work->pack));
-    for (int64_t first = 0; first < p->rows->n; first += at_once) {
-        const int64_t left = p->rows->n - first;
-        const struct fkmi_rows some = fkmi_rows_slice(p->rows, first, left < at_once ? left : at_once);
-
-        scan.slot = p->slot + first;
-        scan.index = p->pushes ? p->pair_index : p->cells.index + first;
-        scan.distance = p->pushes ? p->pair_distance : p->cells.distance + first;
-        FKMI_TRY(backend->scan(p->context, &some, p->work->pack, &scan));
-        for (int64_t i = 0; one_class && i < some.n; i++)
-            if (p->slot[first + i] < 0)
-                p->cells.index[first + i] = -1;
-        if (!p->pushes)
-            continue;
-        for (int64_t i = 0; i < some.n; i++) {
-            p->cells.index[first + i] = p->pair_index[2 * i];
-            p->cells.distance[first + i] = p->pair_distance[2 * i];
-        }
-        fkmi_push_choose(p->params, some.n, p->pair_index, p->pair_distance, p->push_index + first,
-                         p->push_factor + first);
-    }
+    FKMI_TRY(p->context->backend->pack_lists(p->context, &p->space, state->dtype, &state->lists, state->k,
+                                             p->pushes || one_class, &p->work->pack));
+    FKMI_TRY(p->context->backend->scan(p->context, p->rows, p->work->pack, &scan));
+    for (int64_t i = 0; one_class && i < p->rows->n; i++)
+        if (p->slot[i] < 0)
+            p->cells.index[i] = -1;
     fkmi_cells_total(&p->cells, p->rows);
-    return FKM_OK;
+    return p->pushes ? find_pushes(p) : FKM_OK;
 }
 
 static void group(const struct passes *p, const int32_t *index, const double *factor, struct grouped *grouped)
@@ -510,16 +504,16 @@ static fkm_status pass(struct passes *p, bool last, struct fkmi_moved *moved)
 static fkm_status run_passes(struct passes *p, bool push, int64_t max_iters, double tol,
                              fkmi_pass_fn *after_pass, void *user, int64_t *n_passes, fkm_status *stopped)
 {
-    int64_t pushes_left = push ? PUSHING_PASSES : 0;
+    bool settled = false;
 
     while (*n_passes < max_iters) {
+        const bool last = *n_passes + 1 == max_iters;
         struct fkmi_moved moved;
         fkm_status status;
-        bool settled;
 
-        p->pushes |= max_iters - *n_passes <= pushes_left;
+        p->pushes = push && (settled || last); /* as in lloyd.c */
         exchange_cells(p);
-        status = pass(p, *n_passes + 1 == max_iters || (p->pushes && pushes_left == 1), &moved);
+        status = pass(p, last || p->pushes, &moved);
         if (status == FKM_EINTERRUPTED && *n_passes > 0) {
             exchange_cells(p);
             *stopped = status; /* the lists are those of the last whole pass */
@@ -532,9 +526,8 @@ static fkm_status run_passes(struct passes *p, bool push, int64_t max_iters, dou
         if (after_pass)
             *stopped = after_pass(user, *n_passes, &moved);
         settled = moved.shift < tol || moved.shift == 0;
-        if (*stopped != FKM_OK || (settled && pushes_left == 0) || (p->pushes && --pushes_left == 0))
+        if (*stopped != FKM_OK || p->pushes || (settled && !push))
             break;
-        p->pushes |= settled;
     }
     return FKM_OK;
 }

@@ -443,6 +443,31 @@ static fkm_status pack_problem(fkm_context *context, const struct problem *p, st
     return context->backend->pack(context, &p->space, p->dtype, p->points, p->k, p->masked, pack);
 }
 
+/* A scan with a reach answers as one without, but for what is farther away. */
+static void check_within(fkm_context *context, const struct problem *p, const struct fkmi_pack *pack)
+{
+    struct naive_random random = {(uint64_t)(p->n + p->k + p->dim)};
+    struct fkmi_scan scan = scan_of(p, FKMI_SCAN_OTHER, 1), near = scan_of(p, FKMI_SCAN_OTHER, 1);
+    double *within = room(p->n, sizeof *within);
+
+    CHECK_OK(context->backend->scan(context, &p->rows, pack, &scan));
+    for (int64_t i = 0; i < p->n; i++)
+        within[i] = naive_below(&random, 6) ? scan.distance[i] * (double)naive_below(&random, 3) : -1;
+    near.within = within;
+    CHECK_OK(context->backend->scan(context, &p->rows, pack, &near));
+    for (int64_t i = 0; i < p->n; i++) {
+        const bool found = scan.distance[i] <= within[i];
+
+        CHECK_INT(found ? scan.index[i] : -1, near.index[i]);
+        CHECK(near.distance[i] == (found ? scan.distance[i] : (double)INFINITY));
+    }
+    free(scan.index);
+    free(scan.distance);
+    free(near.index);
+    free(near.distance);
+    free(within);
+}
+
 static void check_problem(fkm_context *context, const struct problem *p, struct fkmi_pack **pack,
                           struct naive_random *random)
 {
@@ -461,6 +486,7 @@ static void check_problem(fkm_context *context, const struct problem *p, struct 
         free(scan.index);
         free(scan.distance);
     }
+    check_within(context, p, *pack);
 }
 
 /* `repeats` problems for each metric and storage type, on every table; one pack is reused all along. */

@@ -221,9 +221,59 @@ static void free_scan(struct fkmi_scan *scan)
     free(scan->distance);
 }
 
+/* How far prototypes of another class may be: around the distances that a scan found, or exactly as far. */
+static double *within_of(const struct problem *p, struct naive_random *random, const double *distance)
+{
+    double *within = room(p->n, sizeof *within);
+
+    for (int64_t i = 0; i < p->n; i++) {
+        static const double factors[] = {0.5, 0.999, 1, 1.001, 2};
+        const int64_t choice = naive_below(random, 8);
+
+        within[i] = choice < 5    ? factors[choice] * distance[i]
+                    : choice == 5 ? -1
+                    : choice == 6 ? 0
+                                  : INFINITY;
+    }
+    return within;
+}
+
+/* Scans with a reach find what is within, and nothing else. */
+static void check_within(fkm_context *context, const struct problem *p, const struct fkmi_pack *pack,
+                         struct naive_random *random)
+{
+    static const enum fkmi_scan_bytes ways[] = {FKMI_BYTES_NEVER, FKMI_BYTES_ALWAYS, FKMI_BYTES_HEADS,
+                                                FKMI_BYTES_IF_WORTH};
+    struct fkmi_scan expected = scan_of(p, FKMI_SCAN_OTHER, 1, FKMI_BYTES_NEVER);
+    double *within;
+
+    CHECK_OK(context->backend->scan(context, &p->rows, pack, &expected));
+    within = within_of(p, random, expected.distance);
+    for (int64_t i = 0; i < p->n; i++)
+        if (!(expected.distance[i] <= within[i])) {
+            expected.distance[i] = INFINITY;
+            expected.index[i] = -1;
+        }
+    for (int way = 0; way < 4; way++) {
+        struct fkmi_scan scan = scan_of(p, FKMI_SCAN_OTHER, 1, ways[way]);
+
+        scan.within = within;
+        CHECK_OK(context->backend->scan(context, &p->rows, pack, &scan));
+        if (!same_bits(p, &expected, &scan))
+            test_fail(__FILE__, __LINE__, "%s within a reach, way %d, isa %s, metric %d, k %lld, dim %lld",
+                      data_names[p->data], way, context->kernels->isa, p->space.metric, (long long)p->k,
+                      (long long)p->dim);
+        free_scan(&scan);
+    }
+    free_scan(&expected);
+    free(within);
+}
+
 static void check_problem(fkm_context *context, const struct problem *p, struct fkmi_pack **pack,
                           int64_t top_k)
 {
+    struct naive_random random = {(uint64_t)(p->n + p->k + p->dim)};
+
     CHECK_OK(context->backend->pack(context, &p->space, p->dtype, p->points, p->k, false, pack));
     for (int kind = 0; kind < N_KINDS; kind++) {
         struct fkmi_scan floats = scan_of(p, kinds[kind], top_k, FKMI_BYTES_NEVER);
@@ -249,6 +299,7 @@ static void check_problem(fkm_context *context, const struct problem *p, struct 
         free_scan(&heads);
         free_scan(&chosen);
     }
+    check_within(context, p, *pack, &random);
 }
 
 static void check_data(enum data data)

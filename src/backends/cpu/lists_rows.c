@@ -56,6 +56,7 @@ fkm_status fkmi_cpu_scan_dense_lists(struct fkm_context *context, const struct f
 
         compress(&some, &csr);
         part.slot = scan->slot ? scan->slot + first : NULL;
+        part.within = scan->within ? scan->within + first : NULL;
         part.index = scan->index ? scan->index + first * width : NULL;
         part.distance = scan->distance + first * width;
         FKMI_TRY_GOTO(fkmi_cpu_scan(context, &sparse, pack, &part));

@@ -298,6 +298,7 @@ static fkm_status run_screened(const struct fkmi_scan_job *job, struct fkmi_scan
     screen->always = job->always;
     screen->slot = job->slot;
     screen->class_begin = job->class_begin;
+    screen->within = job->within;
     screen->direct = &scratch->direct;
     screen->lists = scratch->lists;
     FKMI_TRY(fkmi_screen_run(screen, job->pack));
@@ -595,6 +596,18 @@ done:
     return status;
 }
 
+/* Some ways of scanning have no use for a reach: the answer is the same. */
+static void forget_far(const struct fkmi_scan_job *job)
+{
+    for (int64_t i = 0; job->within && i < job->rows->n; i++) {
+        if (job->distance[i] <= job->within[i])
+            continue;
+        job->distance[i] = INFINITY;
+        if (job->index)
+            job->index[i] = -1;
+    }
+}
+
 fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *rows,
                          const struct fkmi_pack *pack, const struct fkmi_scan *scan)
 {
@@ -629,6 +642,7 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         job.class_begin = scan->class_begin;
         job.n_classes = scan->n_classes;
         own_too = scan->kind == FKMI_SCAN_OWN_OTHER;
+        job.within = scan->kind == FKMI_SCAN_OTHER ? scan->within : NULL;
         job.stride = own_too ? 2 : 1;
         break;
     case FKMI_SCAN_CLASSES:
@@ -678,7 +692,9 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
     if (job.epilogue == FKMI_LISTS && !job.direct)
         FKMI_TRY(fkmi_screen_ready(context, pack, rows, bytes, job.most, &job.screen, &heads));
     job.always = scan->bytes == FKMI_BYTES_ALWAYS || scan->bytes == FKMI_BYTES_HEADS;
-    return heads ? scan_in_order(context, &job) : run(context, &job, 0);
+    FKMI_TRY(heads ? scan_in_order(context, &job) : run(context, &job, 0));
+    forget_far(&job);
+    return FKM_OK;
 }
 
 static int64_t rows_together(const struct fkmi_pack *pack) { return pack->tile->rows; }

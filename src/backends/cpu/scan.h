@@ -25,6 +25,7 @@ struct fkmi_scan_job {
     const int32_t *slot;        /* to skip (own == false) or to search (own) */
     const int64_t *class_begin; /* NULL: all prototypes */
     int64_t n_classes;
+    const double *within;  /* by row, or NULL: farther prototypes need not be found */
     const int64_t *picked; /* rows by class, with groups; else NULL */
     const struct fkmi_scan_group *groups;
     struct fkmi_choice choice;

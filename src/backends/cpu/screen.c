@@ -21,6 +21,46 @@
 #define PACKS_TO_SKIP         15 /* after prototypes for which the screen did not pay */
 #define MOST_PASSED           4  /* heads pay when they rule out one tile in so many */
 
+/* ---- thresholds */
+
+/* Thresholds are compared in floats: no score that counts may be lost. */
+static void set_threshold(struct fkmi_screen_cell *cell, int64_t i, int64_t at)
+{
+    const double threshold = cell->screened[i].threshold;
+
+    cell->threshold[at] = (float)(threshold - 0x1p-20 * fabs(threshold) - 0x1p-100);
+}
+
+static void raise_threshold(struct fkmi_screened *row, double threshold)
+{
+    if (threshold > row->threshold)
+        row->threshold = threshold;
+}
+
+/* There is a prototype that scores at least `score`: what a rival must reach that could be as near, by distances as
+ * they are computed. */
+static double threshold_of_score(const struct fkmi_pack *pack, const struct fkmi_screened *row, double score)
+{
+    const double rounding = fkmi_screen_rounding(pack);
+    double distance;
+
+    if (fkmi_screen_cosine(pack))
+        return score - 16 * rounding;
+    distance = row->most - 2 * score;
+    return score - 4 * rounding * (distance > 0 ? distance : 0.0) - 64 * FKMI_UNIT * row->most;
+}
+
+/* The same of a prototype at this distance, as it was computed. */
+static double threshold_of_distance(const struct fkmi_pack *pack, const struct fkmi_screened *row,
+                                    double distance)
+{
+    const double d = distance / pack->factor * (1 + 4 * fkmi_screen_rounding(pack));
+
+    if (fkmi_screen_cosine(pack))
+        return threshold_of_score(pack, row, row->least - distance);
+    return threshold_of_score(pack, row, (row->least - d) / 2);
+}
+
 /* ---- rows */
 
 /* Of which the bytes, and the scores of a tile, stay in L2. */
@@ -52,20 +92,12 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
     cell->staged = fkmi_carve(carve, (heads ? tile->rows : 1) * pack->dim, sizeof *cell->staged);
     cell->x = fkmi_carve(carve, n_tiles * tile->rows * ((pack->dim + 3) / 4), 4);
     cell->bytes = fkmi_carve(carve, pack->dim + 4, 1);
-    if (!heads && most > 1) {
+    if (most > 1) {
         cell->block = fkmi_carve(carve, panels_per_block(pack) * scores, sizeof *cell->block);
         cell->peaks = fkmi_carve(carve, n_tiles * scores, sizeof *cell->peaks);
     }
     if (heads)
         fkmi_heads_carve(cell, carve, pack, screen, n);
-}
-
-/* Thresholds are compared in floats: no score that counts may be lost. */
-static void set_threshold(struct fkmi_screen_cell *cell, int64_t i, int64_t at)
-{
-    const double threshold = cell->screened[i].threshold;
-
-    cell->threshold[at] = (float)(threshold - 0x1p-20 * fabs(threshold) - 0x1p-100);
 }
 
 /* Row r of tile t. */
@@ -101,7 +133,9 @@ static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack
     cell->scale[at] = facts.scale;
     cell->reach[at] = (float)row->reach;
     cell->rest[at] = (float)row->rest;
-    cell->threshold[at] = -INFINITY;
+    if (cell->within)
+        raise_threshold(row, threshold_of_distance(pack, row, cell->within[fkmi_screen_row(cell, i)]));
+    set_threshold(cell, i, at);
     memset(cell->bytes + pack->dim, 0, 4);
     for (int64_t quad = 0; quad < screen->n_quads; quad++)
         fkmi_screen_set_quad(tile, cell->bytes + quad * 4, to + quad * tile->rows * 4);
@@ -131,36 +165,6 @@ static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
 }
 
 /* ---- candidates */
-
-static void raise_threshold(struct fkmi_screened *row, double threshold)
-{
-    if (threshold > row->threshold)
-        row->threshold = threshold;
-}
-
-/* There is a prototype that scores at least `score`: what a rival must reach that could be as near, by distances as
- * they are computed. */
-static double threshold_of_score(const struct fkmi_pack *pack, const struct fkmi_screened *row, double score)
-{
-    const double rounding = fkmi_screen_rounding(pack);
-    double distance;
-
-    if (fkmi_screen_cosine(pack))
-        return score - 16 * rounding;
-    distance = row->most - 2 * score;
-    return score - 4 * rounding * (distance > 0 ? distance : 0.0) - 64 * FKMI_UNIT * row->most;
-}
-
-/* The same of a prototype at this distance, as it was computed. */
-static double threshold_of_distance(const struct fkmi_pack *pack, const struct fkmi_screened *row,
-                                    double distance)
-{
-    const double d = distance / pack->factor * (1 + 4 * fkmi_screen_rounding(pack));
-
-    if (fkmi_screen_cosine(pack))
-        return threshold_of_score(pack, row, row->least - distance);
-    return threshold_of_score(pack, row, (row->least - d) / 2);
-}
 
 /* Distances to what was kept. */
 static void settle(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i)
@@ -448,11 +452,17 @@ static void learn_from(const struct fkmi_screen_cell *cell, struct fkmi_screen *
         atomic_store(&screen->n_skipped, PACKS_TO_SKIP + 1);
 }
 
-/* Where heads let too much pass, the next scans do without them. */
+/* Where heads let too much of more than a few cells pass, the next ones and the next packs do without them. */
 static void learn_from_heads(const struct fkmi_screen_cell *cell)
 {
-    if (cell->n_passed > cell->n_tested / MOST_PASSED * (MOST_PASSED - 1) && !cell->always)
-        atomic_store(&cell->screen->n_headless, PACKS_TO_SKIP + 1);
+    struct fkmi_screen *screen = cell->screen;
+
+    if (!cell->near || cell->always)
+        return;
+    if (cell->n_passed <= cell->n_tested / MOST_PASSED * (MOST_PASSED - 1))
+        atomic_fetch_add(&screen->n_tight, 1);
+    else if (4 * (atomic_fetch_add(&screen->n_loose, 1) + 1) > atomic_load(&screen->n_tight) + 4)
+        atomic_store(&screen->n_headless, PACKS_TO_SKIP + 1);
 }
 
 /* All rows are for the tiles of floats. */
@@ -477,6 +487,8 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     cell->work = 0;
     if (!cell->always && atomic_load_explicit(&screen->n_skipped, memory_order_relaxed) > 0)
         return give_up(cell);
+    if (!cell->always && atomic_load_explicit(&screen->n_headless, memory_order_relaxed) > 0)
+        cell->near = NULL;
     load_rows(cell, pack);
     if (cell->near)
         FKMI_TRY(meet_homes(cell, pack, n_tiles));

@@ -46,6 +46,7 @@ struct fkmi_screen_cell {
     const int32_t *near;        /* by row of the view: the panel that it is near to; NULL: without heads */
     const int32_t *slot;        /* with class_begin: prototypes of the row's own class do not count */
     const int64_t *class_begin; /* or NULL */
+    const double *within;       /* by row of the view: farther prototypes need not be found; or NULL */
     struct fkmi_direct *direct;
     struct fkmi_shortlist *lists; /* n, started: exact when the cell is done */
     int64_t *left;                /* n: rows of the view for which there was no answer */

@@ -35,6 +35,8 @@ void fkmi_screen_renew(struct fkmi_screen *screen)
     atomic_store(&screen->n_rows, 0);
     atomic_store(&screen->n_poor, 0);
     atomic_store(&screen->n_fine, 0);
+    atomic_store(&screen->n_loose, 0);
+    atomic_store(&screen->n_tight, 0);
     atomic_store(&screen->n_skipped, n_skipped > 0 ? n_skipped - 1 : 0);
     atomic_store(&screen->n_headless, n_headless > 0 ? n_headless - 1 : 0);
 }

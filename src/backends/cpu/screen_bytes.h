@@ -31,8 +31,9 @@ struct fkmi_screen {
     int32_t *order; /* by lane: the prototype; NULL: as they come */
     bool has_head;
     struct fkmi_head head;
-    _Atomic int n_headless; /* packs left to scan without heads */
-    void *memory;           /* holds all of the above */
+    _Atomic int n_headless;       /* packs left to scan without heads */
+    _Atomic int n_loose, n_tight; /* cells of this pack of which heads let most tiles pass, and did not */
+    void *memory;                 /* holds all of the above */
     size_t capacity;
 };
 
