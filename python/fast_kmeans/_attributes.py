@@ -153,7 +153,10 @@ class FittedAttributes:
         dtype = facts["params"]["dtype"]
         centroids = give(self._read("centroids", "k", "dim"), self._kind, dtype)
         if self._kind is Kind.TORCH and facts["has_optimizer"] and not isinstance(centroids, np.ndarray):
-            gradients = self._read("centroid_gradients", "k", "dim")
+            try:
+                gradients = self._read("centroid_gradients", "k", "dim")
+            except RuntimeError:  # prototypes of sparse rows keep none
+                return centroids
             if gradients.shape == centroids.shape:  # else another thread has added prototypes since
                 centroids.grad = give(gradients, self._kind, dtype)
         return centroids

@@ -96,8 +96,10 @@ static fkm_status check_lists(const fkm_model *model)
 {
     const struct fkmi_state *state = &model->learned.state;
     const struct fkmi_lists *lists = &state->lists;
+    const struct fkmi_trainer *trainer = &model->trainer;
 
-    if (state->ages || model->trainer.begun)
+    if (state->ages || trainer->point_m || trainer->point_v || trainer->master || trainer->anchor ||
+        trainer->gradient)
         return fkmi_fail(FKM_EDATA, "the model file has lists of prototypes beside tensors of whole ones");
     if (lists->begin[0] != 0)
         return fkmi_fail(FKM_EDATA, "the first prototype of the model file begins at %lld",
@@ -217,7 +219,7 @@ static fkm_status check_trainer(const fkm_model *model)
     if (!t->begun)
         return has_tensors(t) ? fkmi_fail(FKM_EDATA, "the model file has an optimizer without steps")
                               : FKM_OK;
-    if (!t->point_m || half != (t->master != NULL) || values != (t->target_m != NULL) ||
+    if ((!state->listed && (!t->point_m || half != (t->master != NULL))) || values != (t->target_m != NULL) ||
         values != (t->target_mean != NULL) || values != (t->target_std != NULL) ||
         tags != (t->alpha_m != NULL) || tags != (t->beta_m != NULL))
         return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its optimizer, or has one too many");

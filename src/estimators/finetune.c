@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "estimators/model.h"
+#include "train/columns.h"
 
 static const double STANDARD_RATE = 0.03; /* relative to the standard deviation of the prototypes */
 
@@ -257,7 +258,6 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
     FKMI_TRY(check_options(given, &options));
     fkmi_model_drop_packs(model);
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
-    FKMI_TRY_GOTO(fkmi_state_need_points(&copy.state));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, false, &lesson));
     FKMI_TRY_GOTO(copy_history(model, &history));
     watch = (struct watch){.model = model,
@@ -282,6 +282,8 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
                                 "eval or eval_fraction",
                                 (long long)options.early_stopping_rounds));
     }
+    if (!fkmi_train_takes_lists(&model->params, &lesson.rows) || eval.rows.mask)
+        FKMI_TRY_GOTO(fkmi_state_need_points(&copy.state));
     fkmi_lesson_drop_view(&lesson);
     rate = options.lr > 0 ? options.lr : standard_rate(model);
     if (!(options.lr > 0) && options.search && !(model->params.learning_rate > 0) &&
@@ -302,6 +304,8 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
                                                       .after_step = after_step,
                                                       .user = &watch},
                                 fkmi_model_random(model, FKMI_STREAM_EPOCHS, model->gradient_steps));
+    fkmi_train_columns_free(trainer.columns);
+    trainer.columns = NULL;
     fkmi_train_work_free(&model->train_work, model->context->backend);
     if (stopped == FKM_EINTERRUPTED && trainer.step == model->trainer.step)
         FKMI_TRY_GOTO(fkmi_fail(stopped, "interrupted before the first step was over"));
@@ -346,8 +350,9 @@ fkm_status fkm_model_find_learning_rate(fkm_model *model, const fkm_batch *batch
     double rate;
 
     FKMI_TRY(need_soft_routing(model, "the learning-rate search"));
-    FKMI_TRY(fkmi_model_need_points(model));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &model->learned, batch, false, &lesson));
+    if (!fkmi_train_takes_lists(&model->params, &lesson.rows))
+        FKMI_TRY_GOTO(fkmi_model_need_points(model));
     FKMI_TRY_GOTO(copy_history(model, &history));
     FKMI_TRY_GOTO(search(model, &model->learned.state, &lesson, &history, &rate));
     fkmi_free(model->history.lines);

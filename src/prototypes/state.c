@@ -197,6 +197,22 @@ fkm_status fkmi_state_need_points(struct fkmi_state *state)
     return FKM_OK;
 }
 
+/* The room for prototypes stays. */
+fkm_status fkmi_state_copy_lists(struct fkmi_state *to, const struct fkmi_state *from)
+{
+    const int64_t n = from->lists.begin[from->k];
+
+    if (n > to->list_capacity) {
+        FKMI_TRY(fkmi_resize(&to->lists.index, n, sizeof *to->lists.index));
+        FKMI_TRY(fkmi_resize(&to->lists.value, n, fkmi_dtype_size(to->dtype)));
+        to->list_capacity = n;
+    }
+    memcpy(to->lists.begin, from->lists.begin, (size_t)(from->k + 1) * sizeof *to->lists.begin);
+    memcpy(to->lists.index, from->lists.index, (size_t)n * sizeof *to->lists.index);
+    memcpy(to->lists.value, from->lists.value, (size_t)n * fkmi_dtype_size(to->dtype));
+    return FKM_OK;
+}
+
 fkm_status fkmi_state_fit_lists(struct fkmi_state *state)
 {
     const int64_t n = state->lists.begin[state->k];

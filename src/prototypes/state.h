@@ -60,6 +60,8 @@ fkm_status fkmi_state_need_ages(struct fkmi_state *state);
 fkm_status fkmi_state_whole_points(const struct fkmi_state *state, void *out);
 /* Points in the place of lists. */
 fkm_status fkmi_state_need_points(struct fkmi_state *state);
+/* The lists of another state of as many prototypes. On failure the state is as it was. */
+fkm_status fkmi_state_copy_lists(struct fkmi_state *to, const struct fkmi_state *from);
 /* Lists: gives back room that they do not fill. */
 fkm_status fkmi_state_fit_lists(struct fkmi_state *state);
 /* Prototype j as dim doubles, whichever way it is kept. */

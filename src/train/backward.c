@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/step.h"
+#include "train/columns_step.h"
 
 enum { ROWS_TOGETHER = 32 };
 
@@ -255,6 +255,18 @@ static void add_small(const struct fkmi_step *step, int64_t place, const int32_t
     }
 }
 
+static void add_point(const struct fkmi_step *step, int64_t place, void *scratch, const int32_t *list,
+                      int64_t n)
+{
+    const void *c = fkmi_point_at(step, place, scratch);
+    void *g = fkmi_gradient_at(step, fkmi_prototype_at(step, place));
+
+    if (step->in.entries)
+        add_sparse(step, g, c, list, n);
+    else
+        add_dense(step, g, c, list, n);
+}
+
 static fkm_status add_places(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct fkmi_step *step = argument;
@@ -264,16 +276,12 @@ static fkm_status add_places(void *argument, int64_t begin, int64_t end, int thr
         const int64_t prototype = fkmi_prototype_at(step, place);
         const int32_t *list = step->list + step->list_begin[place];
         const int64_t n = step->list_begin[place + 1] - step->list_begin[place];
-        const void *c;
 
         if (n == 0 || step->state->frozen[prototype])
             continue;
-        c = fkmi_point_at(step, place, scratch);
         step->gradient.touched[prototype] = 1;
-        if (step->in.entries)
-            add_sparse(step, fkmi_gradient_at(step, prototype), c, list, n);
-        else
-            add_dense(step, fkmi_gradient_at(step, prototype), c, list, n);
+        if (!step->sparse)
+            add_point(step, place, scratch, list, n);
         add_small(step, place, list, n);
     }
     return FKM_OK;
@@ -319,5 +327,5 @@ fkm_status fkmi_backward(struct fkmi_step *step)
         FKMI_TRY(fkmi_parallel(context->pool, step->active.n_classes, 64, add_tags, step));
     if (step->gradient.weights)
         FKMI_TRY(fkmi_backward_weights(step));
-    return FKM_OK;
+    return step->sparse ? fkmi_train_columns_backward(step) : FKM_OK;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "train/columns.h"
 #include "train/train.h"
 
 enum { WARM_UP_STEPS = 50, STEPS_BETWEEN_CALLS = 16 };
@@ -42,16 +43,20 @@ static void copy_doubles(double *to, const double *from, int64_t n)
         memcpy(to, from, (size_t)n * sizeof *to);
 }
 
-/* All that a step moves; shapes do not change. */
-static void copy_learned(struct fkmi_state *to, const struct fkmi_state *from)
+/* All that a step moves; shapes do not change, but for those of lists. */
+static fkm_status copy_learned(struct fkmi_state *to, const struct fkmi_state *from)
 {
-    memcpy(to->points, from->points, (size_t)(from->k * from->dim) * fkmi_dtype_size(from->dtype));
+    if (from->listed)
+        FKMI_TRY(fkmi_state_copy_lists(to, from));
+    else
+        memcpy(to->points, from->points, (size_t)(from->k * from->dim) * fkmi_dtype_size(from->dtype));
     copy_doubles(to->targets, from->targets, from->k * from->n_targets);
     copy_doubles(to->theta, from->theta, from->k);
     copy_doubles(to->bias, from->bias, from->k);
     copy_doubles(to->alpha, from->alpha, from->n_classes);
     copy_doubles(to->beta, from->beta, from->n_classes);
     copy_doubles(to->feature_weights, from->feature_weights, from->dim);
+    return FKM_OK;
 }
 
 static fkm_status one_epoch(struct run *run, int64_t epoch, double *mean_loss, double *rate)
@@ -95,9 +100,11 @@ static fkm_status all_epochs(struct run *run)
         fkmi_train_settle(run->work, run->state);
         FKMI_TRY(status);
         if (run->how->score) {
+            if (run->trainer->columns)
+                FKMI_TRY(fkmi_train_columns_export(run->trainer->columns, run->state));
             FKMI_TRY(run->how->score(run->how->user, run->state, &score));
             if (run->best_epoch == 0 || score > run->best_score) {
-                copy_learned(&run->best, run->state);
+                FKMI_TRY(copy_learned(&run->best, run->state));
                 run->best_score = score;
                 run->best_epoch = epoch;
             }
@@ -136,8 +143,14 @@ fkm_status fkmi_train_epochs(struct fkm_context *context, const fkm_params *para
     if (how->score)
         FKMI_TRY_GOTO(fkmi_state_copy(&run.best, state));
     status = all_epochs(&run);
-    if (run.best_epoch > 0 && (status == FKM_OK || status == FKM_EINTERRUPTED))
-        copy_learned(state, &run.best);
+    if (trainer->columns && (status == FKM_OK || status == FKM_EINTERRUPTED)) {
+        const fkm_status exported = fkmi_train_columns_export(trainer->columns, state);
+        status = exported != FKM_OK ? exported : status;
+    }
+    if (run.best_epoch > 0 && (status == FKM_OK || status == FKM_EINTERRUPTED)) {
+        const fkm_status copied = copy_learned(state, &run.best);
+        status = copied != FKM_OK ? copied : status;
+    }
 done:
     fkmi_state_free(&run.best);
     fkmi_free(run.order);

@@ -5,8 +5,8 @@
 #include <assert.h>
 #include <math.h>
 
+#include "train/columns_step.h"
 #include "train/loss.h"
-#include "train/step.h"
 
 enum {
     TOP_K_AT_LEAST = 8,        /* measured: fewer wrong prototypes in the sum teach less */
@@ -273,6 +273,8 @@ static fkm_status scan(struct fkmi_step *step, const struct fkmi_rows *rows, str
 {
     how.class_begin = step->active.class_begin;
     how.n_classes = step->active.n_classes;
+    if (step->sparse)
+        return fkmi_train_columns_scan(step, rows, &how);
     return step->context->backend->scan(step->context, rows, step->work->pack, &how);
 }
 

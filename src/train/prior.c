@@ -236,8 +236,7 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
             weight[i] = 1;
         job.total = (double)n;
     }
-    FKMI_TRY_GOTO(context->backend->pack(context, space, state->dtype, state->points, state->k,
-                                         rows->mask != NULL, &pack));
+    FKMI_TRY_GOTO(fkmi_state_pack_in(context, space, state, rows->mask != NULL, &pack));
     shares(rows, targets, n_classes, share);
     job.weight = weight;
     job.share = share;

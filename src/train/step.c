@@ -1,6 +1,6 @@
 /* step.c — one gradient batch from rows to moved prototypes. Everything that can fail comes before the move.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "train/step.h"
+#include "train/columns_step.h"
 
 #include <assert.h>
 #include <math.h>
@@ -23,6 +23,12 @@ void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backen
     fkmi_free(work->class_of);
     fkmi_free(work->listed);
     *work = (struct fkmi_train_work){0};
+}
+
+bool fkmi_train_takes_lists(const fkm_params *params, const struct fkmi_rows *rows)
+{
+    return fkmi_rows_sparse(rows) && !rows->mask && !params->auto_feature_weights && !(params->l2_reg > 0) &&
+           !(params->diversity_reg > 0) && params->negative_sampling <= 0;
 }
 
 /* ---- what the step needs */
@@ -58,10 +64,10 @@ static void size_chunks(struct fkmi_step *step)
     const int64_t at_once = chunks_are_free(step) ? TAGS_AT_ONCE : CANDIDATES_AT_ONCE;
     int64_t copied = rows->dim;
 
-    step->chunk_rows = at_most(at_once / (step->width * n_targets), rows->n);
+    step->chunk_rows = step->state->listed ? rows->n : at_most(at_once / (step->width * n_targets), rows->n);
     if (fkmi_rows_sparse(rows))
         copied = entries_of_chunk(rows, 0, rows->n) / rows->n + 1;
-    if (!step->direct || step->params->noise > 0)
+    if (!step->state->listed && (!step->direct || step->params->noise > 0))
         step->chunk_rows = at_most(VALUES_AT_ONCE / copied, step->chunk_rows);
     if (fkmi_rows_sparse(rows))
         for (int64_t begin = 0; begin < rows->n; begin += step->chunk_rows) {
@@ -114,6 +120,8 @@ static fkm_status plan(struct fkmi_step *step, struct fkmi_trainer *trainer)
     FKMI_TRY(fkmi_regularize_plan(step));
     if (step->params->noise > 0)
         FKMI_TRY(fkmi_noise_plan(step));
+    if (step->state->listed)
+        return fkmi_train_columns_plan(step);
     FKMI_TRY(plan_gradient(step, trainer));
     return step->context->backend->pack(step->context, &step->space, step->state->dtype, step->active.points,
                                         step->active.k, rows->mask != NULL, &step->work->pack);
@@ -207,8 +215,9 @@ static fkm_status check_finite(struct fkmi_step *step)
         return fkmi_fail(FKM_ESTATE,
                          "a gradient is not finite: the learning rate may be too large or a feature out "
                          "of range");
-    return fkmi_parallel(step->context->pool, k, fkmi_vectors_per_block(step->space.dim, 1), check_rows,
-                         step);
+    return step->sparse ? FKM_OK
+                        : fkmi_parallel(step->context->pool, k, fkmi_vectors_per_block(step->space.dim, 1),
+                                        check_rows, step);
 }
 
 /* The gradient grown elsewhere becomes the trainer's. */
@@ -232,7 +241,7 @@ static void publish(struct fkmi_step *step, struct fkmi_trainer *trainer)
 
 static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
 {
-    const bool in_place = step->gradient.points == trainer->gradient;
+    const bool in_place = !step->sparse && step->gradient.points == trainer->gradient;
     fkm_status status = FKM_OK;
     bool held = false;
 
@@ -259,7 +268,8 @@ static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
     if (in_place)
         list_touched(step, trainer);
     FKMI_TRY_GOTO(check_finite(step));
-    publish(step, trainer);
+    if (!step->sparse)
+        publish(step, trainer);
 done:
     if (held)
         fkmi_release_interrupts();

@@ -10,6 +10,8 @@
 
 #include "train/train.h"
 
+struct fkmi_sparse; /* columns_step.h */
+
 /* The prototypes of this step, numbered 0 .. k-1 ("places"): all of the state's, or those of sampled classes.
  */
 struct fkmi_active {
@@ -137,6 +139,8 @@ struct fkmi_step {
     int64_t *list_begin; /* k + 1 */
     int32_t *list;       /* positions of the candidates that pull at a place, rows ascending */
     struct fkmi_gradient gradient;
+    struct fkmi_sparse
+        *sparse; /* CSR rows whose prototypes are lists: in the place of gradient.points; else NULL */
 };
 
 static inline void *fkmi_real_at(const struct fkmi_step *step, const void *reals, int64_t i)

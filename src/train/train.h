@@ -16,6 +16,8 @@ struct fkmi_targets {
     int64_t n_targets;
 };
 
+struct fkmi_train_columns;
+
 /* The optimizer: Adam's moments and what was fixed when fine-tuning began. Part of the model file. */
 struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     bool begun;
@@ -31,8 +33,11 @@ struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     double *alpha_m, *alpha_v, *beta_m, *beta_v; /* n_classes */
     double *feature_std;                         /* dim, with noise */
     double *target_mean, *target_std;            /* n_targets: errors are standardised inside */
-    void *anchor;     /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
-    void *gradient;   /* k x dim reals: the last gradient, zero rows where frozen */
+    void *anchor;   /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
+    void *gradient; /* k x dim reals: the last gradient, zero rows where frozen */
+    struct fkmi_train_columns
+        *columns;     /* of a state of lists, as long as a call lasts: in the place of all k x dim
+                                     arrays; else NULL. Neither copied nor in the file */
     uint8_t *touched; /* k: rows of the gradient that hold something; NULL: any may. Not in the file */
     int32_t *listed;  /* where classes are sampled: the touched ones, n_listed of them; -1: any may be */
     int64_t n_listed;
@@ -71,7 +76,8 @@ void fkmi_train_work_free(struct fkmi_train_work *work, const struct fkmi_backen
  * rate: relative learning rate of this step. noise and sampling draw from random. Everything that can fail
  * happens before anything changes. FKM_ESTATE when the loss or a gradient is not finite (nothing moves;
  * trainer->gradient may hold what was found). Rows of total weight 0 change nothing. CSR rows and sampled
- * classes move only the prototypes they touched, whose moments alone decay. */
+ * classes move only the prototypes they touched, whose moments alone decay; of prototypes that are lists CSR rows move only
+ * the coordinates they touched, in trainer->columns: the state's lists follow with fkmi_train_columns_export. */
 fkm_status fkmi_train_step(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                            struct fkmi_trainer *trainer, struct fkmi_train_work *work,
                            const struct fkmi_rows *rows, const struct fkmi_targets *targets, double rate,
@@ -82,6 +88,9 @@ fkm_status fkmi_train_loss(struct fkm_context *context, const fkm_params *params
                            const struct fkmi_state *state, struct fkmi_trainer *trainer,
                            struct fkmi_train_work *work, const struct fkmi_rows *rows,
                            const struct fkmi_targets *targets, struct fkmi_random random, double *loss);
+
+/* Whether these rows teach prototypes that are lists as they are; else they must be points first. */
+bool fkmi_train_takes_lists(const fkm_params *params, const struct fkmi_rows *rows);
 
 /* Epochs of shuffled mini-batches: 50 warm-up steps (a tenth of all when that is less), then cosine to 0. On
  * FKM_EINTERRUPTED the best state so far is put back when there is a score, else the current one stays. On

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "train/columns.h"
 #include "train/step.h"
 
 void fkmi_trainer_free(struct fkmi_trainer *trainer)
@@ -30,6 +31,7 @@ void fkmi_trainer_free(struct fkmi_trainer *trainer)
     fkmi_free(trainer->gradient);
     fkmi_free(trainer->touched);
     fkmi_free(trainer->listed);
+    fkmi_train_columns_free(trainer->columns);
     *trainer = (struct fkmi_trainer){0};
 }
 
@@ -76,6 +78,25 @@ done:
 
 /* ---- what begins with phase 2 */
 
+/* What lists do not hold is 0. */
+static double unit_of_lists(const struct fkmi_state *state)
+{
+    const int64_t held = state->lists.begin[state->k];
+    const double n = (double)state->k * (double)state->dim;
+    double mean = 0, square, about_0 = 0;
+
+    for (int64_t e = 0; e < held; e++)
+        mean += fkmi_dtype_get(state->lists.value, state->dtype, e) / n;
+    square = (n - (double)held) * mean * mean;
+    for (int64_t e = 0; e < held; e++) {
+        const double c = fkmi_dtype_get(state->lists.value, state->dtype, e);
+
+        square += (c - mean) * (c - mean);
+        about_0 += c * c;
+    }
+    return square > 0 ? sqrt(square / n) : about_0 > 0 ? sqrt(about_0 / n) : 1.0;
+}
+
 /* Standard deviation of all coordinates of all prototypes: the unit of the learning rate. */
 static fkm_status prototype_unit(const struct fkm_context *context, const struct fkmi_state *state,
                                  double *unit)
@@ -85,6 +106,10 @@ static fkm_status prototype_unit(const struct fkm_context *context, const struct
     const double n = (double)state->k * (double)dim;
     double mean = 0, square = 0, about_0 = 0, *point;
 
+    if (state->listed) {
+        *unit = unit_of_lists(state);
+        return FKM_OK;
+    }
     FKMI_TRY(fkmi_alloc(&point, dim, sizeof *point));
     for (int64_t j = 0; j < state->k; j++) {
         vector->load[state->dtype](point, fkmi_state_point(state, j), dim);
@@ -126,9 +151,9 @@ static fkm_status moments(double **m, double **v, int64_t n)
     return FKM_OK;
 }
 
-fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_context *context,
-                                 const fkm_params *params, const struct fkmi_state *state,
-                                 const struct fkmi_rows *rows)
+/* What has a place for each coordinate of whole points. */
+static fkm_status complete_points(struct fkmi_trainer *trainer, const struct fkm_context *context,
+                                  const fkm_params *params, const struct fkmi_state *state)
 {
     const int64_t k = state->k, dim = state->dim;
     const size_t real = fkmi_real_size(trainer->real);
@@ -151,6 +176,19 @@ fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_
         FKMI_TRY(copy_points(context, state, &trainer->master));
     if (!trainer->anchor && params->l2_reg > 0)
         FKMI_TRY(copy_points(context, state, &trainer->anchor));
+    return FKM_OK;
+}
+
+fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_context *context,
+                                 const fkm_params *params, const struct fkmi_state *state,
+                                 const struct fkmi_rows *rows)
+{
+    const int64_t k = state->k, dim = state->dim;
+
+    if (state->listed && !trainer->columns)
+        FKMI_TRY(fkmi_train_columns_create(state, params->metric, &trainer->columns));
+    if (!state->listed)
+        FKMI_TRY(complete_points(trainer, context, params, state));
     if (fkmi_learns_theta(params))
         FKMI_TRY(moments(&trainer->theta_m, &trainer->theta_v, k));
     if (fkmi_learns_each(params))
@@ -237,7 +275,8 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
 
     FKMI_TRY_GOTO(prototype_unit(context, state, &fresh.unit));
     FKMI_TRY_GOTO(fkmi_trainer_complete(&fresh, context, params, state, rows));
-    memset(fresh.touched, 0, (size_t)state->k); /* its gradient is new, so zero */
+    if (fresh.touched)
+        memset(fresh.touched, 0, (size_t)state->k); /* its gradient is new, so zero */
     if (params->task == FKM_TASK_REGRESS)
         FKMI_TRY_GOTO(target_moments(&fresh, rows, targets));
     FKMI_TRY_GOTO(begin_theta(state, &theta, &is_fresh));

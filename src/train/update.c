@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/step.h"
+#include "train/columns_step.h"
 
 static const double BETA_1 = 0.9, BETA_2 = 0.999;
 static const double LEAST_WEIGHT = 1e-3; /* of a feature, before they are scaled to sum dim */
@@ -184,6 +184,9 @@ void fkmi_update(struct fkmi_step *step, struct fkmi_state *state, struct fkmi_t
         move_each(&job);
     if (step->gradient.beta)
         move_tags(&job);
-    (void)fkmi_parallel_whole(step->context->pool, step->active.k, fkmi_vectors_per_block(step->space.dim, 4),
-                              move_points, &job);
+    if (step->sparse)
+        fkmi_train_columns_update(step, trainer, rate);
+    else
+        (void)fkmi_parallel_whole(step->context->pool, step->active.k,
+                                  fkmi_vectors_per_block(step->space.dim, 4), move_points, &job);
 }

@@ -363,6 +363,32 @@ static double naive_regularisers(const struct world *world)
     return world->params.l2_reg * l2 + world->params.diversity_reg * (pairs ? diversity / (double)pairs : 0);
 }
 
+bool world_pulls(const struct world *world, int64_t i, int64_t j)
+{
+    const fkm_params *params = &world->params;
+    const struct fkmi_state *state = &world->state;
+    const bool classify = params->task == FKM_TASK_CLASSIFY;
+    double distance[256];
+    int64_t first = 0, last = state->k, top_k = params->top_k_train;
+
+    for (int64_t o = 0; o < state->k; o++)
+        distance[o] = world_distance(world, world->x + i * world->wish.dim, NULL, o);
+    if (classify || params->task == FKM_TASK_REGRESS) {
+        if (top_k == 0)
+            top_k = params->top_k < 0 ? -1 : classify && params->top_k <= 8 ? 8 : params->top_k;
+        return takes_part(world, distance, j, top_k, classify ? world->slot[i] : -1);
+    }
+    for (int64_t c = 0; params->task == FKM_TASK_MULTILABEL && c < state->n_classes; c++)
+        if (j >= state->class_begin[c] && j < state->class_begin[c + 1]) {
+            first = state->class_begin[c];
+            last = state->class_begin[c + 1];
+        }
+    for (int64_t o = first; o < last; o++)
+        if (distance[o] < distance[j] || (distance[o] == distance[j] && o < j))
+            return false;
+    return true;
+}
+
 double world_naive_loss(const struct world *world)
 {
     double sum = 0, weight = 0, distance[256];

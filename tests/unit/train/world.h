@@ -49,6 +49,8 @@ void world_step(struct world *world, double rate, uint64_t random);
 double world_point(const struct world *world, int64_t j, int64_t d);
 double world_gradient(const struct world *world, int64_t j, int64_t d);
 double world_distance(const struct world *world, const double *x, const float *mask, int64_t j); /* naive */
+/* Whether row i moves prototype j (multi-label: with asl_clip 0). */
+bool world_pulls(const struct world *world, int64_t i, int64_t j);
 double world_naive_loss(const struct world *world); /* with l2 and diversity; no noise, no sampling */
 
 #endif

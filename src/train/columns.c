@@ -1,0 +1,204 @@
+/* columns.c — lists of prototypes turned into columns that grow, and back.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "train/columns.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+/* A column is whole from one prototype in so many on: it then takes at most so many times the memory, and adding all of
+ * it to a row's sums is as quick as walking along the list. */
+enum { WHOLE_FROM = 8 };
+
+void fkmi_train_columns_free(struct fkmi_train_columns *columns)
+{
+    if (!columns)
+        return;
+    for (int64_t d = 0; columns->column && d < columns->dim; d++)
+        fkmi_free(columns->column[d].memory);
+    fkmi_free(columns->column);
+    fkmi_free(columns->factor);
+    fkmi_free(columns->size);
+    fkmi_free(columns->place);
+    fkmi_free(columns);
+}
+
+/* The content of a column in new memory, prototypes in their own places when it becomes whole. */
+static void move_column(const struct fkmi_train_columns *columns, const struct fkmi_train_column *from,
+                        struct fkmi_train_column *to)
+{
+    const size_t size = columns->real_size;
+    const int32_t *prototype = from->memory ? fkmi_column_prototypes(columns, from) : NULL;
+
+    for (int part = 0; part < 3; part++) {
+        const char *old = from->memory + (size_t)part * (size_t)from->room * size;
+        char *new = to->memory + (size_t)part *(size_t)to->room *size;
+
+        if (!to->whole)
+            memcpy(new, old, (size_t)from->n * size);
+        for (int64_t e = 0; to->whole && e < from->n; e++)
+            memcpy(new + (size_t)prototype[e] * size, old + (size_t)e * size, size);
+    }
+    if (!to->whole)
+        memcpy(fkmi_column_prototypes(columns, to), prototype, (size_t)from->n * sizeof *prototype);
+    to->n = to->whole ? to->room : from->n;
+}
+
+fkm_status fkmi_column_reserve(const struct fkmi_train_columns *columns, struct fkmi_train_column *column,
+                               int64_t n)
+{
+    const bool whole = n * WHOLE_FROM >= columns->k;
+    const int64_t room = whole ? columns->k : n + n / 2 + 1;
+    struct fkmi_train_column next = {.room = (int32_t)room, .whole = whole};
+
+    if (column->whole || n <= column->room)
+        return FKM_OK;
+    FKMI_TRY(fkmi_alloc(&next.memory, room, 3 * columns->real_size + (whole ? 0 : sizeof(int32_t))));
+    if (column->memory)
+        move_column(columns, column, &next);
+    next.n = whole ? (int32_t)columns->k : next.n;
+    fkmi_free(column->memory);
+    *column = next;
+    return FKM_OK;
+}
+
+static double weight_of(const struct fkmi_state *state, int64_t d)
+{
+    return state->feature_weights ? state->feature_weights[d] : 1.0;
+}
+
+static double size_of(const struct fkmi_train_columns *columns, const struct fkmi_state *state, int64_t d,
+                      double c)
+{
+    return weight_of(state, d) * (columns->metric == FKM_METRIC_L1 ? fabs(c) : c * c);
+}
+
+fkm_status fkmi_train_columns_create(const struct fkmi_state *state, fkm_metric metric,
+                                     struct fkmi_train_columns **out)
+{
+    const struct fkmi_lists *lists = &state->lists;
+    const int64_t k = state->k, dim = state->dim;
+    struct fkmi_train_columns *columns = NULL;
+    int32_t *count = NULL;
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY_GOTO(fkmi_alloc(&columns, 1, sizeof *columns));
+    *columns =
+        (struct fkmi_train_columns){.dim = dim, .k = k, .metric = metric, .real = fkmi_real_of(state->dtype)};
+    columns->real_size = fkmi_real_size(columns->real);
+    FKMI_TRY_GOTO(fkmi_alloc(&columns->column, dim, sizeof *columns->column));
+    FKMI_TRY_GOTO(fkmi_alloc(&columns->factor, k, sizeof *columns->factor));
+    FKMI_TRY_GOTO(fkmi_alloc(&columns->size, k, sizeof *columns->size));
+    FKMI_TRY_GOTO(fkmi_alloc(&columns->place, dim, sizeof *columns->place));
+    FKMI_TRY_GOTO(fkmi_alloc(&count, dim, sizeof *count));
+    for (int64_t e = 0; e < lists->begin[k]; e++)
+        count[lists->index[e]]++;
+    for (int64_t d = 0; d < dim; d++) {
+        columns->place[d] = -1;
+        if (count[d] > 0)
+            FKMI_TRY_GOTO(fkmi_column_reserve(columns, &columns->column[d], count[d]));
+    }
+    for (int64_t j = 0; j < k; j++) {
+        columns->factor[j] = 1;
+        for (int64_t e = lists->begin[j]; e < lists->begin[j + 1]; e++) {
+            struct fkmi_train_column *column = &columns->column[lists->index[e]];
+            const double c = fkmi_dtype_get(lists->value, state->dtype, e);
+            const int64_t at = column->whole ? j : column->n;
+
+            if (!column->whole)
+                fkmi_column_prototypes(columns, column)[column->n++] = (int32_t)j;
+            fkmi_column_set_real(columns, fkmi_column_values(column), at, c);
+            columns->size[j] += size_of(columns, state, lists->index[e], c);
+        }
+    }
+    *out = columns;
+    columns = NULL;
+done:
+    fkmi_free(count);
+    fkmi_train_columns_free(columns);
+    return status;
+}
+
+/* The real c as the state stores it. */
+static inline double as_stored(fkm_dtype dtype, double c)
+{
+    char stored[sizeof(double)];
+
+    if (dtype == FKM_DTYPE_F32 || dtype == FKM_DTYPE_F64)
+        return c;
+    fkmi_dtype_set(stored, dtype, 0, c);
+    return fkmi_dtype_get(stored, dtype, 0);
+}
+
+/* Factors go into the values; coordinates that are not 0 as stored, by prototype, at count[j + 1]. */
+static void fold(struct fkmi_train_columns *columns, const struct fkmi_state *state, int64_t *count)
+{
+    memset(columns->size, 0, (size_t)columns->k * sizeof *columns->size);
+    for (int64_t d = 0; d < columns->dim; d++) {
+        struct fkmi_train_column *column = &columns->column[d];
+        char *values = fkmi_column_values(column);
+        const int32_t *prototype = column->whole ? NULL : fkmi_column_prototypes(columns, column);
+
+        for (int64_t e = 0; e < column->n; e++) {
+            const int64_t j = prototype ? prototype[e] : e;
+            double c;
+
+            fkmi_column_set_real(columns, values, e,
+                                 columns->factor[j] * fkmi_column_real(columns, values, e));
+            c = fkmi_column_real(columns, values, e);
+            columns->size[j] += size_of(columns, state, d, c);
+            count[j + 1] += as_stored(state->dtype, c) != 0;
+        }
+    }
+    for (int64_t j = 0; j < columns->k; j++)
+        columns->factor[j] = 1;
+}
+
+fkm_status fkmi_train_columns_export(struct fkmi_train_columns *columns, struct fkmi_state *state)
+{
+    const int64_t k = columns->k;
+    struct fkmi_lists next = {0};
+    int64_t *at = NULL;
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY_GOTO(fkmi_alloc(&next.begin, state->k_capacity + 1, sizeof *next.begin));
+    FKMI_TRY_GOTO(fkmi_alloc(&at, k, sizeof *at));
+    fold(columns, state, next.begin);
+    for (int64_t j = 0; j < k; j++) {
+        next.begin[j + 1] += next.begin[j];
+        at[j] = next.begin[j];
+    }
+    FKMI_TRY_GOTO(fkmi_alloc(&next.index, next.begin[k], sizeof *next.index));
+    FKMI_TRY_GOTO(fkmi_alloc(&next.value, next.begin[k], fkmi_dtype_size(state->dtype)));
+    for (int64_t d = 0; d < columns->dim; d++) {
+        const struct fkmi_train_column *column = &columns->column[d];
+        const int32_t *prototype = column->whole ? NULL : fkmi_column_prototypes(columns, column);
+
+        for (int64_t e = 0; e < column->n; e++) {
+            const int64_t j = prototype ? prototype[e] : e;
+            const double c =
+                as_stored(state->dtype, fkmi_column_real(columns, fkmi_column_values(column), e));
+
+            if (c == 0)
+                continue;
+            next.index[at[j]] = (int32_t)d;
+            if (state->dtype == FKM_DTYPE_F32)
+                ((float *)next.value)[at[j]++] = (float)c;
+            else
+                fkmi_dtype_set(next.value, state->dtype, at[j]++, c);
+        }
+    }
+    fkmi_free(state->lists.begin);
+    fkmi_free(state->lists.index);
+    fkmi_free(state->lists.value);
+    state->lists = next;
+    state->list_capacity = next.begin[k];
+    next = (struct fkmi_lists){0};
+done:
+    fkmi_free(next.begin);
+    fkmi_free(next.index);
+    fkmi_free(next.value);
+    fkmi_free(at);
+    return status;
+}

@@ -1,0 +1,70 @@
+/* columns.h — prototypes that are lists, by column, while they learn from CSR rows: each coordinate that is not 0 with
+ * its moments of Adam, and for each prototype a factor of all its coordinates. A step costs what the columns of its
+ * rows hold. docs/engine.md has the formulas.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FKMI_TRAIN_COLUMNS_H
+#define FKMI_TRAIN_COLUMNS_H
+
+#include "prototypes/state.h"
+
+/* One column: of n prototypes, in the order in which they came, or of all k of them. One block of memory holds `room`
+ * values, as many first and second moments (reals) and, unless it is whole, the prototypes' numbers. */
+struct fkmi_train_column {
+    int32_t n, room;
+    bool whole;
+    char *memory;
+};
+
+struct fkmi_train_columns {
+    int64_t dim, k, step; /* step: Adam steps taken */
+    enum fkmi_real real;
+    size_t real_size;
+    fkm_metric metric;
+    struct fkmi_train_column *column; /* dim */
+    double *factor;                   /* k: a coordinate of prototype j is factor[j] times its value */
+    double *size;                     /* k: sum w c^2, or sum w |c| for l1 */
+    int32_t *place;                   /* dim: of a step's columns, their place in its list; else -1 */
+};
+
+static inline char *fkmi_column_values(const struct fkmi_train_column *column) { return column->memory; }
+static inline char *fkmi_column_m(const struct fkmi_train_columns *columns,
+                                  const struct fkmi_train_column *column)
+{
+    return column->memory + (size_t)column->room * columns->real_size;
+}
+static inline char *fkmi_column_v(const struct fkmi_train_columns *columns,
+                                  const struct fkmi_train_column *column)
+{
+    return column->memory + 2 * (size_t)column->room * columns->real_size;
+}
+static inline int32_t *fkmi_column_prototypes(const struct fkmi_train_columns *columns,
+                                              const struct fkmi_train_column *column)
+{
+    return (int32_t *)(void *)(column->memory + 3 * (size_t)column->room * columns->real_size);
+}
+static inline double fkmi_column_real(const struct fkmi_train_columns *columns, const char *reals, int64_t i)
+{
+    return columns->real == FKMI_REAL_F64 ? ((const double *)(const void *)reals)[i]
+                                          : (double)((const float *)(const void *)reals)[i];
+}
+static inline void fkmi_column_set_real(const struct fkmi_train_columns *columns, char *reals, int64_t i,
+                                        double value)
+{
+    if (columns->real == FKMI_REAL_F64)
+        ((double *)(void *)reals)[i] = value;
+    else
+        ((float *)(void *)reals)[i] = (float)value;
+}
+
+/* The lists of the state by column, without moments. */
+fkm_status fkmi_train_columns_create(const struct fkmi_state *state, fkm_metric metric,
+                                     struct fkmi_train_columns **out);
+void fkmi_train_columns_free(struct fkmi_train_columns *columns); /* NULL is fine */
+/* Room for n prototypes in the column: on failure it is as it was. */
+fkm_status fkmi_column_reserve(const struct fkmi_train_columns *columns, struct fkmi_train_column *column,
+                               int64_t n);
+/* The lists of the state become what the columns hold, in its dtype; factors go into the values and sizes are added up
+ * anew, so that rounding does not grow. On failure the state is as it was. */
+fkm_status fkmi_train_columns_export(struct fkmi_train_columns *columns, struct fkmi_state *state);
+
+#endif
