@@ -10,6 +10,7 @@
 
 #include "estimators/model.h"
 
+enum { MOST_BYTES_OF_COPIES = 4 << 20 };
 enum { HISTOGRAM_ENTRIES = 1 << 17, MAX_BINS = 1024, MIN_BINS = 64, POOLED_BINS = 4096 };
 enum { WEIGHT_BITS = 20 }; /* of the largest weight, when weights are counted in integers */
 /* Rows of a tag that count as much as the pooled threshold. Large, because scores of the rows a model was trained on
@@ -102,20 +103,27 @@ struct tally {
     const struct fkmi_lesson *lesson;
     int64_t n_tags, n_bins;
     double *low, *high; /* per thread and tag: range of z */
-    double pooled_low, pooled_high;
-    double unit;             /* what a weight of 1 counts: a power of two */
-    size_t count_size;       /* bytes of a count in bins */
-    void *bins;              /* tag x n_bins x {negative, positive} */
-    _Atomic int64_t *pooled; /* POOLED_BINS x {negative, positive} */
-    uint8_t *positive;       /* per thread and tag; all 0 between rows */
+    double
+        *least; /* and the least z of a row that has the tag; then by tag, from where on rows are counted */
+    double pooled_low, pooled_high, pooled_least;
+    double unit;       /* what a weight of 1 counts: a power of two */
+    size_t count_size; /* bytes of a count in bins */
+    bool shared;       /* the threads count in the same bins: copies would be too large */
+    void *bins;        /* per thread, if not shared: tag x n_bins x {negative, positive} */
+    int64_t *pooled;   /* per thread: POOLED_BINS x {negative, positive} */
+    uint8_t *positive; /* per thread and tag; all 0 between rows */
 };
 
 static void widen_ranges(void *argument, int64_t row, const double *z, int thread)
 {
     struct tally *tally = argument;
+    const struct fkmi_targets *targets = &tally->lesson->targets;
+    const int64_t r = fkmi_row(&tally->lesson->rows, row);
     double *low = tally->low + thread * tally->n_tags, *high = tally->high + thread * tally->n_tags;
+    double *least = tally->least + thread * tally->n_tags;
 
-    (void)row;
+    for (int64_t t = targets->tag_indptr[r]; t < targets->tag_indptr[r + 1]; t++)
+        least[targets->tag_slot[t]] = fmin(least[targets->tag_slot[t]], z[targets->tag_slot[t]]);
     for (int64_t c = 0; c < tally->n_tags; c++) {
         if (!isfinite(z[c]))
             continue;
@@ -133,16 +141,25 @@ static int64_t bin_of(double z, double low, double high, int64_t n_bins)
                                   : (int64_t)at; /* NaN: low and high are too far apart */
 }
 
-static void count(const struct tally *tally, int64_t at, int64_t weight)
+static void count(const struct tally *tally, int64_t at, int64_t weight, int thread)
 {
-    if (tally->count_size == sizeof(int16_t))
-        atomic_fetch_add_explicit((_Atomic uint16_t *)tally->bins + at, (uint16_t)weight,
-                                  memory_order_relaxed);
-    else if (tally->count_size == sizeof(int32_t))
-        atomic_fetch_add_explicit((_Atomic uint32_t *)tally->bins + at, (uint32_t)weight,
-                                  memory_order_relaxed);
+    const int64_t place = tally->shared ? at : thread * 2 * tally->n_tags * tally->n_bins + at;
+
+#define COUNT(type)                                                                                          \
+    do {                                                                                                     \
+        if (tally->shared)                                                                                   \
+            atomic_fetch_add_explicit((_Atomic type *)tally->bins + place, (type)weight,                     \
+                                      memory_order_relaxed);                                                 \
+        else                                                                                                 \
+            ((type *)tally->bins)[place] = (type)(((type *)tally->bins)[place] + (type)weight);              \
+    } while (0)
+    if (tally->count_size == sizeof(uint16_t))
+        COUNT(uint16_t);
+    else if (tally->count_size == sizeof(uint32_t))
+        COUNT(uint32_t);
     else
-        atomic_fetch_add_explicit((_Atomic int64_t *)tally->bins + at, weight, memory_order_relaxed);
+        COUNT(int64_t);
+#undef COUNT
 }
 
 static int64_t count_at(const void *bins, size_t count_size, int64_t at)
@@ -153,6 +170,7 @@ static int64_t count_at(const void *bins, size_t count_size, int64_t at)
                                          : ((const _Atomic int64_t *)bins)[at];
 }
 
+/* What scores less than the least row that has the tag can only make thresholds worse: it is not counted. */
 static void count_row(void *argument, int64_t row, const double *z, int thread)
 {
     struct tally *tally = argument;
@@ -160,20 +178,19 @@ static void count_row(void *argument, int64_t row, const double *z, int thread)
     const int64_t r = fkmi_row(&tally->lesson->rows, row);
     const int64_t weight = (int64_t)(fkmi_row_weight(&tally->lesson->rows, row) * tally->unit + 0.5);
     uint8_t *positive = tally->positive + thread * tally->n_tags;
+    int64_t *pooled = tally->pooled + (int64_t)thread * 2 * POOLED_BINS;
 
     for (int64_t t = targets->tag_indptr[r]; t < targets->tag_indptr[r + 1]; t++)
         positive[targets->tag_slot[t]] = 1;
     for (int64_t c = 0; c < tally->n_tags; c++) {
-        if (!isfinite(z[c]))
+        if (!(z[c] >= tally->pooled_least || z[c] >= tally->least[c]) || !isfinite(z[c]))
             continue;
-        count(tally,
-              2 * (c * tally->n_bins + bin_of(z[c], tally->low[c], tally->high[c], tally->n_bins)) +
-                  positive[c],
-              weight);
-        atomic_fetch_add_explicit(
-            &tally
-                 ->pooled[2 * bin_of(z[c], tally->pooled_low, tally->pooled_high, POOLED_BINS) + positive[c]],
-            weight, memory_order_relaxed);
+        pooled[2 * bin_of(z[c], tally->pooled_low, tally->pooled_high, POOLED_BINS) + positive[c]] += weight;
+        if (z[c] >= tally->least[c])
+            count(tally,
+                  2 * (c * tally->n_bins + bin_of(z[c], tally->low[c], tally->high[c], tally->n_bins)) +
+                      positive[c],
+                  weight, thread);
     }
     for (int64_t t = targets->tag_indptr[r]; t < targets->tag_indptr[r + 1]; t++)
         positive[targets->tag_slot[t]] = 0;
@@ -225,6 +242,44 @@ static double best_threshold(const void *bins, size_t count_size, int64_t first,
     return at;
 }
 
+/* So far below `score` that its bin is counted whole. */
+static double bin_below(double score, double low, double high, int64_t n_bins)
+{
+    return score - (high - low) / (double)n_bins * 1.5;
+}
+
+static void join_ranges(struct tally *tally, int64_t n_threads)
+{
+    const int64_t n_tags = tally->n_tags;
+
+    tally->pooled_low = tally->pooled_least = INFINITY;
+    tally->pooled_high = -INFINITY;
+    for (int64_t c = 0; c < n_tags; c++) {
+        for (int64_t t = 1; t < n_threads; t++) {
+            tally->low[c] = fmin(tally->low[c], tally->low[t * n_tags + c]);
+            tally->high[c] = fmax(tally->high[c], tally->high[t * n_tags + c]);
+            tally->least[c] = fmin(tally->least[c], tally->least[t * n_tags + c]);
+        }
+        tally->pooled_low = fmin(tally->pooled_low, tally->low[c]);
+        tally->pooled_high = fmax(tally->pooled_high, tally->high[c]);
+        tally->pooled_least = fmin(tally->pooled_least, tally->least[c]);
+        tally->least[c] = bin_below(tally->least[c], tally->low[c], tally->high[c], tally->n_bins);
+    }
+    tally->pooled_least = bin_below(tally->pooled_least, tally->pooled_low, tally->pooled_high, POOLED_BINS);
+}
+
+static void join_counts(struct tally *tally, int64_t n_threads)
+{
+    const int64_t n = 2 * tally->n_tags * tally->n_bins;
+
+    for (int64_t t = 1; t < n_threads; t++) {
+        for (int64_t b = 0; b < 2 * POOLED_BINS; b++)
+            tally->pooled[b] += tally->pooled[t * 2 * POOLED_BINS + b];
+        for (int64_t i = 0; !tally->shared && i < n; i++)
+            count(tally, i, count_at(tally->bins, tally->count_size, t * n + i), 0);
+    }
+}
+
 static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *oracle,
                              const struct fkmi_lesson *lesson)
 {
@@ -237,37 +292,35 @@ static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *orac
     tally->n_bins = tally->n_bins > MAX_BINS ? MAX_BINS : tally->n_bins < MIN_BINS ? MIN_BINS : tally->n_bins;
     FKMI_TRY(fkmi_alloc(&tally->low, n_threads * n_tags, sizeof(double)));
     FKMI_TRY(fkmi_alloc(&tally->high, n_threads * n_tags, sizeof(double)));
+    FKMI_TRY(fkmi_alloc(&tally->least, n_threads * n_tags, sizeof(double)));
     FKMI_TRY(fkmi_alloc(&tally->positive, n_threads * n_tags, 1));
     tally->count_size = lesson->rows.weight || lesson->rows.n > UINT32_MAX ? sizeof(int64_t)
                         : lesson->rows.n > UINT16_MAX                      ? sizeof(int32_t)
                                                                            : sizeof(int16_t);
-    FKMI_TRY(fkmi_alloc(&tally->bins, 2 * n_tags * tally->n_bins, tally->count_size));
-    FKMI_TRY(fkmi_alloc(&tally->pooled, 2 * POOLED_BINS, sizeof(int64_t)));
+    tally->shared =
+        2 * n_tags * tally->n_bins * n_threads > MOST_BYTES_OF_COPIES / (int64_t)tally->count_size;
+    FKMI_TRY(fkmi_alloc(&tally->bins, 2 * n_tags * tally->n_bins * (tally->shared ? 1 : n_threads),
+                        tally->count_size));
+    FKMI_TRY(fkmi_alloc(&tally->pooled, 2 * POOLED_BINS * n_threads, sizeof(int64_t)));
     for (int64_t i = 0; i < n_threads * n_tags; i++) {
-        tally->low[i] = INFINITY;
+        tally->low[i] = tally->least[i] = INFINITY;
         tally->high[i] = -INFINITY;
     }
     FKMI_TRY(fkmi_oracle_each_tags(oracle, &lesson->rows, widen_ranges, tally));
-    tally->pooled_low = INFINITY;
-    tally->pooled_high = -INFINITY;
-    for (int64_t c = 0; c < n_tags; c++) {
-        for (int64_t t = 1; t < n_threads; t++) {
-            tally->low[c] = fmin(tally->low[c], tally->low[t * n_tags + c]);
-            tally->high[c] = fmax(tally->high[c], tally->high[t * n_tags + c]);
-        }
-        tally->pooled_low = fmin(tally->pooled_low, tally->low[c]);
-        tally->pooled_high = fmax(tally->pooled_high, tally->high[c]);
-    }
-    return fkmi_oracle_each_tags(oracle, &lesson->rows, count_row, tally);
+    join_ranges(tally, n_threads);
+    FKMI_TRY(fkmi_oracle_each_tags(oracle, &lesson->rows, count_row, tally));
+    join_counts(tally, n_threads);
+    return FKM_OK;
 }
 
 static void tally_free(struct tally *tally)
 {
     fkmi_free(tally->low);
     fkmi_free(tally->high);
+    fkmi_free(tally->least);
     fkmi_free(tally->positive);
     fkmi_free(tally->bins);
-    fkmi_free((void *)tally->pooled);
+    fkmi_free(tally->pooled);
 }
 
 /* The best micro-F1 that one threshold for all tags can reach. */

@@ -56,6 +56,7 @@ typedef double real_64;
 #define STORED double
 #include "kernels/tile.inl.h"
 #undef BITS
+#include "kernels/tags.inl.h"
 
 #define TILE(bits, dtype)                                                                                    \
     {                                                                                                        \
@@ -121,6 +122,7 @@ const struct fkmi_kernels
                             VECTOR(64),
                         },
                 },
+            .asl_lacking = NAME(asl_lacking),
             .bytes = {.runs_here = bytes_run_here,
                       .least_k = BYTES_LEAST_K,
                       .least_coordinates = BYTES_LEAST_COORDINATES,

@@ -197,6 +197,25 @@ FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
 {
     return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ));
 }
+FKMI_INLINE v64 v64_max(v64 a, v64 b) { return _mm256_max_pd(a, b); }
+FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
+{
+    return _mm256_and_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ), x);
+}
+/* 2^n for whole n of -1022 .. 1023 */
+FKMI_INLINE v64 v64_power(v64 n)
+{
+    const __m256i low = _mm256_castpd_si256(v64_add(n, v64_set1(0x1p52 + 1023)));
+    return _mm256_castsi256_pd(_mm256_slli_epi64(low, 52));
+}
+/* x > 0 as mantissa 2^exponent, the mantissa in [1, 2); none of x is denormal */
+FKMI_INLINE v64 v64_exponent(v64 x, v64 *mantissa)
+{
+    const __m256i bits = _mm256_castpd_si256(x), high = _mm256_srli_epi64(bits, 52);
+    const __m256i low = _mm256_and_si256(bits, _mm256_set1_epi64x(((int64_t)1 << 52) - 1));
+    *mantissa = _mm256_or_pd(_mm256_castsi256_pd(low), v64_set1(1));
+    return v64_sub(_mm256_or_pd(_mm256_castsi256_pd(high), v64_set1(0x1p52)), v64_set1(0x1p52 + 1023));
+}
 /* 4 x 4, in place */
 FKMI_INLINE void v64_transpose(v64 r[4])
 {

@@ -152,6 +152,19 @@ FKMI_INLINE v64 v64_sign(v64 a)
 FKMI_INLINE double v64_sum(v64 a) { return _mm512_reduce_add_pd(a); }
 FKMI_INLINE double v64_peak(v64 a, v64 b) { return _mm512_reduce_max_pd(_mm512_max_pd(a, b)); }
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
+FKMI_INLINE v64 v64_max(v64 a, v64 b) { return _mm512_max_pd(a, b); }
+FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
+{
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), x);
+}
+/* 2^n for whole n of -1022 .. 1023 */
+FKMI_INLINE v64 v64_power(v64 n) { return _mm512_scalef_pd(v64_set1(1), n); }
+/* x > 0 as mantissa 2^exponent, the mantissa in [1, 2); none of x is denormal */
+FKMI_INLINE v64 v64_exponent(v64 x, v64 *mantissa)
+{
+    *mantissa = _mm512_getmant_pd(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+    return _mm512_getexp_pd(x);
+}
 /* 8 x 8, in place */
 FKMI_INLINE void v64_transpose(v64 r[8])
 {

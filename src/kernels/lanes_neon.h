@@ -186,6 +186,25 @@ FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
     static const uint64_t bits[2] = {1, 2};
     return (uint32_t)vaddvq_u64(vandq_u64(vcgtq_f64(a, b), vld1q_u64(bits)));
 }
+FKMI_INLINE v64 v64_max(v64 a, v64 b) { return vmaxnmq_f64(a, b); }
+FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
+{
+    return vbslq_f64(vcgtq_f64(a, b), x, v64_zero());
+}
+/* 2^n for whole n of -1022 .. 1023 */
+FKMI_INLINE v64 v64_power(v64 n)
+{
+    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(v64_add(n, v64_set1(0x1p52 + 1023))), 52));
+}
+/* x > 0 as mantissa 2^exponent, the mantissa in [1, 2); none of x is denormal */
+FKMI_INLINE v64 v64_exponent(v64 x, v64 *mantissa)
+{
+    const uint64x2_t bits = vreinterpretq_u64_f64(x), one = vreinterpretq_u64_f64(v64_set1(1));
+    const uint64x2_t large = vreinterpretq_u64_f64(v64_set1(0x1p52));
+    const uint64x2_t low = vandq_u64(bits, vdupq_n_u64(((uint64_t)1 << 52) - 1));
+    *mantissa = vreinterpretq_f64_u64(vorrq_u64(low, one));
+    return v64_sub(vreinterpretq_f64_u64(vorrq_u64(vshrq_n_u64(bits, 52), large)), v64_set1(0x1p52 + 1023));
+}
 /* 2 x 2, in place */
 FKMI_INLINE void v64_transpose(v64 r[2])
 {

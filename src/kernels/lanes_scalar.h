@@ -215,6 +215,20 @@ FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
 {
     return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1;
 }
+FKMI_INLINE v64 v64_max(v64 a, v64 b) { return (v64){a[0] > b[0] ? a[0] : b[0], a[1] > b[1] ? a[1] : b[1]}; }
+FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
+{
+    return (v64)((a > b) & (v64_bits)x);
+}
+/* 2^n for whole n of -1022 .. 1023 */
+FKMI_INLINE v64 v64_power(v64 n) { return (v64)((v64_bits)(n + (0x1p52 + 1023)) << 52); }
+/* x > 0 as mantissa 2^exponent, the mantissa in [1, 2); none of x is denormal */
+FKMI_INLINE v64 v64_exponent(v64 x, v64 *mantissa)
+{
+    const v64_bits bits = (v64_bits)x, one = (v64_bits)v64_set1(1), large = (v64_bits)v64_set1(0x1p52);
+    *mantissa = (v64)((bits & (((int64_t)1 << 52) - 1)) | one);
+    return (v64)((bits >> 52) | large) - (0x1p52 + 1023);
+}
 FKMI_INLINE void v64_transpose(v64 r[2])
 {
     const v64 a = SHUFFLE64(r[0], r[1], 0, 2);

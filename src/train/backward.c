@@ -86,7 +86,7 @@ static void add_cosine(const struct fkmi_step *step, void *g, const void *c, con
     if (!step->in.weight_by_row)
         square = squared_norm(step, c, step->in.weight);
     for (int64_t t = 0; t < n; t++) {
-        const int64_t i = list[t] / step->width;
+        const int64_t i = fkmi_row_at(step, list[t]);
         const double slope = step->chunk.slope[list[t]], cosine = 1 - step->chunk.distance[list[t]];
         const void *a = fkmi_weight_at(step, i);
 
@@ -115,7 +115,7 @@ static void add_euclidean(const struct fkmi_step *step, void *g, const void *c, 
         int64_t rows = 0;
 
         for (; rows < ROWS_TOGETHER && t < n; rows++, t++) {
-            const int64_t i = list[t] / step->width;
+            const int64_t i = fkmi_row_at(step, list[t]);
 
             row[rows] = fkmi_x_at(step, i);
             scale[rows] = 2 * step->chunk.slope[list[t]] * fkmi_factor_at(step, i);
@@ -137,7 +137,7 @@ static void add_dense(const struct fkmi_step *step, void *g, const void *c, cons
         return;
     }
     for (int64_t t = 0; t < n; t++) {
-        const int64_t i = list[t] / step->width;
+        const int64_t i = fkmi_row_at(step, list[t]);
         const double slope = step->chunk.slope[list[t]] * fkmi_factor_at(step, i);
 
         if (euclidean)
@@ -211,7 +211,7 @@ static void add_sparse(const struct fkmi_step *step, void *g, const void *c, con
     if (!(square > 0))
         return;
     for (int64_t t = 0; t < n; t++) {
-        const int64_t i = list[t] / step->width;
+        const int64_t i = fkmi_row_at(step, list[t]);
         const double slope = step->chunk.slope[list[t]];
 
         switch (metric) {
@@ -287,28 +287,6 @@ static fkm_status add_places(void *argument, int64_t begin, int64_t end, int thr
     return FKM_OK;
 }
 
-/* ---- tags */
-
-/* z = beta - alpha d / tau */
-static fkm_status add_tags(void *argument, int64_t begin, int64_t end, int thread)
-{
-    const struct fkmi_step *step = argument;
-    const struct fkmi_chunk *chunk = &step->chunk;
-    const double tau = fkmi_routing_tau(&step->routing, 0); /* one for all */
-
-    (void)thread;
-    for (int64_t i = 0; i < chunk->n; i++)
-        for (int64_t l = begin; l < end; l++) {
-            const int64_t at = i * step->width + l;
-
-            if (chunk->index[at] < 0)
-                continue;
-            step->gradient.beta[l] += chunk->slope_bias[at];
-            step->gradient.alpha[l] -= chunk->slope_bias[at] * chunk->distance[at] / tau;
-        }
-    return FKM_OK;
-}
-
 fkm_status fkmi_backward(struct fkmi_step *step)
 {
     const struct fkmi_chunk *chunk = &step->chunk;
@@ -324,7 +302,7 @@ fkm_status fkmi_backward(struct fkmi_step *step)
         for (int64_t i = 0; i < chunk->n; i++)
             step->gradient.theta[0] += chunk->slope_theta[i];
     if (step->gradient.beta)
-        FKMI_TRY(fkmi_parallel(context->pool, step->active.n_classes, 64, add_tags, step));
+        fkmi_tags_backward(step);
     if (step->gradient.weights)
         FKMI_TRY(fkmi_backward_weights(step));
     return step->sparse ? fkmi_train_columns_backward(step) : FKM_OK;

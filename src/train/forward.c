@@ -12,7 +12,6 @@ enum {
     TOP_K_AT_LEAST = 8,        /* measured: fewer wrong prototypes in the sum teach less */
     CANDIDATES_PER_BLOCK = 512 /* of rows given to a thread at a time */
 };
-static const double LARGEST_SCORE = 30.0; /* beyond, a tag's probability is 0 or 1 and its slope is kept */
 
 struct scratch {
     double *slope_theta, *slope_bias, *log_share;
@@ -87,6 +86,8 @@ fkm_status fkmi_forward_plan(struct fkmi_step *step)
                                  sizeof *chunk->slope_theta));
     if (step->per_prototype || task == FKM_TASK_MULTILABEL)
         FKMI_TRY(fkmi_arena_take(arena, &chunk->slope_bias, positions, sizeof *chunk->slope_bias));
+    if (task == FKM_TASK_MULTILABEL)
+        FKMI_TRY(fkmi_tags_plan(step));
     if (task == FKM_TASK_REGRESS)
         FKMI_TRY(fkmi_arena_take(arena, &chunk->slope_target, positions * step->state->n_targets,
                                  sizeof *chunk->slope_target));
@@ -191,48 +192,6 @@ static void regress_row(struct fkmi_step *step, int64_t i, const int32_t *index,
     keep_slopes(step, i, share, scratch);
 }
 
-/* z = alpha (-d / tau) + beta of each tag's nearest prototype; sampled tags stand for others too. */
-static void tag_row(struct fkmi_step *step, int64_t i, const int32_t *index, double share)
-{
-    struct fkmi_chunk *chunk = &step->chunk;
-    const struct fkmi_active *active = &step->active;
-    const struct fkmi_state *state = step->state;
-    const fkm_params *params = step->params;
-    const int64_t row = fkmi_target_row(step, i), at = i * step->width;
-    double theta = 0, loss = 0;
-
-    for (int64_t l = 0; l < active->n_classes; l++)
-        chunk->slope_bias[at + l] = 0;
-    for (int64_t t = step->targets->tag_indptr[row]; t < step->targets->tag_indptr[row + 1]; t++) {
-        const int32_t slot = step->targets->tag_slot[t];
-
-        chunk->slope_bias[at + (active->class_of ? active->class_of[slot] : slot)] = 1;
-    }
-    for (int64_t l = 0; l < active->n_classes; l++) {
-        const int64_t slot = active->class_slot ? active->class_slot[l] : l;
-        const bool positive = chunk->slope_bias[at + l] != 0;
-        const double stands_for = active->log_share && active->log_share[l] != 0 ? active->share : 1.0;
-        double distance, tau, z, p, by_p, by_z;
-
-        chunk->slope[at + l] = chunk->slope_bias[at + l] = 0;
-        if (index[l] < 0)
-            continue;
-        distance = chunk->distance[at + l];
-        tau = fkmi_routing_tau(&step->routing, index[l]);
-        z = state->beta[slot] - state->alpha[slot] * distance / tau;
-        z = z > LARGEST_SCORE ? LARGEST_SCORE : z < -LARGEST_SCORE ? -LARGEST_SCORE : z; /* NaN stays */
-        p = 1 / (1 + exp(-z));
-        loss += stands_for * fkmi_loss_asl(p, positive, params->asl_gamma_pos, params->asl_gamma_neg,
-                                           params->asl_clip, &by_p);
-        by_z = by_p * p * (1 - p) * share * stands_for;
-        chunk->slope_bias[at + l] = by_z;
-        chunk->slope[at + l] = -by_z * state->alpha[slot] / tau;
-        theta += by_z * state->alpha[slot] * distance / tau;
-    }
-    chunk->loss[i] = loss;
-    chunk->slope_theta[i] = theta;
-}
-
 static fkm_status learn_rows(void *argument, int64_t begin, int64_t end, int thread)
 {
     struct fkmi_step *step = argument;
@@ -256,7 +215,7 @@ static fkm_status learn_rows(void *argument, int64_t begin, int64_t end, int thr
             classify_row(step, i, index, share, &scratch);
             break;
         case FKM_TASK_MULTILABEL:
-            tag_row(step, i, index, share);
+            fkmi_tag_row(step, i, share, scratch.slope_theta);
             break;
         case FKM_TASK_REGRESS:
             regress_row(step, i, index, share, &scratch);
@@ -323,7 +282,7 @@ fkm_status fkmi_forward(struct fkmi_step *step)
             const int32_t slot = step->targets->slot[fkmi_target_row(step, i)];
 
             assert(slot >= 0 && slot < step->state->n_classes);
-            scans->own[i] = step->active.class_of ? step->active.class_of[slot] : slot;
+            scans->own[i] = (int32_t)fkmi_active_class(&step->active, slot);
         }
     if (step->own)
         FKMI_TRY(scan_own(step));

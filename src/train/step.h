@@ -36,7 +36,12 @@ struct fkmi_noise {
     int32_t *indices;
 };
 
-/* What a chunk of rows said: n rows of `width` candidates each. A candidate's position is row * width + its
+static inline int64_t fkmi_active_class(const struct fkmi_active *active, int32_t slot)
+{
+    return active->class_of ? active->class_of[slot] : slot;
+}
+
+/* What a chunk of rows said: n rows of at most `width` candidates each. A candidate's position is row * width + its
  * rank. */
 struct fkmi_chunk {
     int64_t begin, n;       /* of the batch's rows */
@@ -74,6 +79,14 @@ struct fkmi_rows_in {
     void *entries;          /* CSR: entries of the rows in reals, scaled for cosine */
     int64_t *entries_begin; /* CSR: by row + 1 */
     void *zero;             /* dim reals */
+};
+
+/* Of the multi-label model, by active class. */
+struct fkmi_tags_in {
+    double *alpha, *beta;
+    double *weight;  /* what sampled tags count; NULL: all 1 */
+    double unit;     /* 1 / tau of all prototypes; 0: each has its own */
+    bool some_empty; /* tags without a prototype */
 };
 
 /* Memory of the feature weights' gradient. */
@@ -131,6 +144,7 @@ struct fkmi_step {
     struct fkmi_chunk chunk;
     struct fkmi_scans scans;
     struct fkmi_rows_in in;
+    struct fkmi_tags_in tags;
     struct fkmi_weights_in weights;
     struct fkmi_diversity diversity;
     double *row_scratch; /* by thread: scratch_size doubles */
@@ -165,6 +179,11 @@ static inline void *fkmi_gradient_at(const struct fkmi_step *step, int64_t proto
 static inline int32_t fkmi_place_at(const struct fkmi_step *step, int64_t row, int64_t rank)
 {
     return step->chunk.index ? step->chunk.index[row * step->width + rank] : (int32_t)rank;
+}
+/* The chunk's row that a candidate's position belongs to. */
+static inline int64_t fkmi_row_at(const struct fkmi_step *step, int32_t position)
+{
+    return (uint32_t)position / (uint32_t)step->width; /* a shorter division than that of 64 bits */
 }
 /* Where the targets of the chunk's row i are. */
 static inline int64_t fkmi_target_row(const struct fkmi_step *step, int64_t i)
@@ -220,6 +239,10 @@ fkm_status fkmi_noise_rows(struct fkmi_step *step);
 fkm_status fkmi_forward_decide(struct fkmi_step *step);
 fkm_status fkmi_forward_plan(struct fkmi_step *step);
 fkm_status fkmi_forward(struct fkmi_step *step);
+/* ---- tags.c: loss and slopes of row i, of whose candidates those without a slope go; scratch: 4 n_classes. */
+fkm_status fkmi_tags_plan(struct fkmi_step *step);
+void fkmi_tag_row(struct fkmi_step *step, int64_t i, double share, double *scratch);
+void fkmi_tags_backward(struct fkmi_step *step); /* adds the chunk to the gradients of alpha and beta */
 /* ---- rows_in.c: the chunk's rows and active weights in reals. */
 fkm_status fkmi_rows_in_plan(struct fkmi_step *step);
 fkm_status fkmi_rows_in(struct fkmi_step *step);

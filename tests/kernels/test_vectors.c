@@ -288,6 +288,62 @@ static void check_adam(struct operands *o, struct naive_random *random)
 }
 TEST(adam_moves_parameters_by_moments) { for_every_vector(check_adam); }
 
+/* The loss of one tag that a row lacks, and its derivative by z, by definition. */
+static long double lacking(double z, double gamma, double clip, long double *slope)
+{
+    const long double e = expl(-(long double)z), p = 1 / (1 + e), m = p - (long double)clip;
+    const long double q = p * e + clip < 0x1p-52L ? 0x1p-52L : p * e + clip; /* 1 - m */
+
+    *slope = 0;
+    if (isinf(z) || m <= 0)
+        return 0;
+    *slope = powl(m, gamma) / q - (gamma > 0 ? gamma * powl(m, gamma - 1) * logl(q) : 0);
+    *slope *= p * p * e;
+    return -powl(m, gamma) * logl(q);
+}
+
+TEST(losses_of_lacking_tags)
+{
+    static const double gammas[] = {0, 0.5, 1, 2, 2.5, 3, 4, 7}, clips[] = {0, 0.05, 0.5};
+    const struct fkmi_kernels *tables[8];
+    const int n_tables = fkmi_kernels_all(tables, 8);
+    struct naive_random random = {17};
+    double z[LENGTH_MOST], weight[LENGTH_MOST], slope[LENGTH_MOST];
+    int32_t which[LENGTH_MOST];
+
+    for (int t = 0; t < n_tables; t++)
+        for (int c = 0; c < 8 * 3 * 2; c++)
+            for (int64_t n = 0; n < LENGTH_MOST; n += n < 40 ? 1 : 13) {
+                const double gamma = gammas[c % 8], clip = clips[c / 8 % 3];
+                const bool weighted = c / 24 == 1;
+                long double sum = 0, by_z;
+                int64_t n_found, at = 0;
+                double got;
+
+                for (int64_t i = 0; i < n; i++) {
+                    const int64_t kind = naive_below(&random, 12);
+
+                    z[i] = kind == 0   ? -INFINITY
+                           : kind == 1 ? 30
+                           : kind == 2 ? -30
+                                       : 4 * naive_normal(&random);
+                    weight[i] = 1 + naive_uniform(&random);
+                }
+                n_found =
+                    tables[t]->asl_lacking(z, weighted ? weight : NULL, n, gamma, clip, which, slope, &got);
+                for (int64_t i = 0; i < n; i++) {
+                    const long double w = weighted ? (long double)weight[i] : 1;
+                    const double found = at < n_found && which[at] == i ? slope[at++] : 0;
+
+                    sum += w * lacking(z[i], gamma, clip, &by_z);
+                    /* p - clip cancels near the clip */
+                    CHECK_NEAR((double)(w * by_z), found, 1e-12 * (1 + fabs((double)by_z)));
+                }
+                CHECK(n_found == at);
+                CHECK_NEAR((double)sum, got, 1e-12 * (1 + (double)sum));
+            }
+}
+
 /* Numbers that round in every way a format knows: ties, denormals, overflow, infinities. */
 static double hard_number(struct naive_random *random, int64_t i)
 {
