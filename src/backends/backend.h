@@ -36,7 +36,7 @@ enum fkmi_scan_kind {
     FKMI_SCAN_OTHER,     /* width 1: the nearest of any other class */
     FKMI_SCAN_OWN_OTHER, /* width 2: own, then other */
     FKMI_SCAN_CLASSES,   /* width n_classes: the nearest of each class */
-    FKMI_SCAN_ALL        /* width k: distances only, index is not written */
+    FKMI_SCAN_ALL        /* width k, or end - begin: distances only, index is not written */
 };
 /* NEAREST, TOP_K, OTHER and OWN_OTHER may look at prototypes as bytes first; the answer has the same bits. */
 enum fkmi_scan_bytes {
@@ -58,6 +58,9 @@ struct fkmi_scan {
     const int64_t
         *class_begin; /* n_classes + 1: prototypes of slot c are [class_begin[c], class_begin[c+1]) */
     int64_t n_classes;
+    /* ALL: of prototypes [begin, end) alone, end 0: of all. begin is a multiple of the wide of fkmi_vector; places of
+     * an end beyond k are not written. */
+    int64_t begin, end;
     const double *within; /* OTHER, by row of the view: prototypes farther away do not count; NULL: all do */
     enum fkmi_scan_bytes bytes;
     int32_t *index;

@@ -27,6 +27,8 @@ static fkm_status clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t di
     if (!sums->sum)
         return FKM_OK;
     memset(sums->mass, 0, (size_t)k * sizeof(double));
+    if (sums->wide > 0) /* panels are cleared when they are used */
+        return FKM_OK;
     for (int64_t j = 0; j < k; j++) {
         FKMI_TRY(fkmi_check_every(1 + (1 << 20) / dim, j));
         memset(sums->sum + j * dim, 0, (size_t)dim * sizeof(double));
@@ -38,19 +40,24 @@ static fkm_status clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t di
 
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
                            const fkm_params *params, const struct fkmi_state *state,
-                           const struct fkmi_rows *rows, bool push)
+                           const struct fkmi_rows *rows, bool push, bool panels)
 {
-    const bool masked = rows->mask != NULL;
+    const bool masked = rows->mask != NULL, softly = params->assignment != FKM_ASSIGN_HARD;
+    const int64_t wide = softly && fkmi_rows_sparse(rows) ? context->kernels->vector[FKMI_REAL_F64].wide : 0;
     int64_t at_once;
 
     *cells = (struct fkmi_cells){.n = rows->n, .k = state->k, .dim = state->dim};
     FKMI_TRY(fkmi_arena_take(arena, &cells->index, cells->n, sizeof(int32_t)));
     FKMI_TRY(fkmi_arena_take(arena, &cells->distance, cells->n, sizeof(double)));
-    FKMI_TRY(take_sums(&cells->pull, arena, cells->k, cells->dim, masked));
-    cells->softly = params->assignment != FKM_ASSIGN_HARD;
-    cells->pull.k = cells->softly && fkmi_rows_sparse(rows) ? cells->k : 0;
-    if (cells->softly)
-        return fkmi_soft_take(&cells->soft, arena, context, state, cells->n);
+    cells->softly = softly;
+    cells->by_panel = panels && wide > 0;
+    cells->pull.wide = wide;
+    FKMI_TRY(take_sums(&cells->pull, arena, wide > 0 ? (cells->k + wide - 1) / wide * wide : cells->k,
+                       cells->by_panel ? 0 : cells->dim, masked));
+    if (cells->by_panel)
+        FKMI_TRY(fkmi_arena_take(arena, &cells->pull.sum, cells->dim * wide, sizeof(double)));
+    if (softly)
+        return fkmi_soft_take(&cells->soft, arena, context, params, state, rows);
     if (!push)
         return FKM_OK;
     at_once = cells->k * cells->dim / VALUES_OF_PUSHER;
@@ -127,6 +134,11 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
     FKMI_TRY(clear_sums(&cells->push, cells->k, cells->dim));
     FKMI_TRY(gather_own(cells, context, state, &space, pack, rows, slot));
     fkmi_cells_total(cells, rows);
+    if (cells->by_panel)
+        return FKM_OK;
+    if (cells->softly && cells->pull.wide > 0)
+        return fkmi_soft_gather_columns(&cells->soft, cells, context, params, state, pack, rows, slot,
+                                        fkmi_cells_scale(cells, state));
     if (cells->softly)
         return fkmi_soft_gather(&cells->soft, cells, context, params, state, pack, rows, slot,
                                 fkmi_cells_scale(cells, state));

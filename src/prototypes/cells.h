@@ -10,8 +10,10 @@
 
 /* Sums by prototype. */
 struct fkmi_sums {
-    double *sum;  /* k x dim: sum u m x; NULL: not gathered */
-    int64_t k;    /* not 0: sum is dim x k instead, as soft shares of CSR rows add up fastest */
+    double *sum; /* k x dim: sum u m x; NULL: not gathered */
+    int64_t
+        wide; /* not 0: sums come in panels of so many prototypes, dim x wide each, as those of soft shares of
+                   * CSR rows add up fastest */
     double *mass; /* k: sum u */
     double *ages; /* k x dim: sum u m; NULL without a mask */
 };
@@ -23,7 +25,7 @@ static inline double fkmi_sums_age(const struct fkmi_sums *sums, int64_t dim, in
 
 static inline double fkmi_sums_at(const struct fkmi_sums *sums, int64_t dim, int64_t j, int64_t d)
 {
-    return sums->sum[sums->k > 0 ? d * sums->k + j : j * dim + d];
+    return sums->sum[sums->wide > 0 ? (j / sums->wide * dim + d) * sums->wide + j % sums->wide : j * dim + d];
 }
 
 struct fkmi_cells {
@@ -35,14 +37,16 @@ struct fkmi_cells {
     double row_weight;           /* mean weight of a row that has one, 0 without any */
     struct fkmi_passes *passes;  /* what passes know of the rows from one to the next, or NULL */
     bool softly;                 /* pull holds shares of rows (soft.h); there is no push then */
+    bool by_panel;               /* pull has room for one panel, and only masses are known after gathering */
     struct fkmi_soft_room soft;
     struct fkmi_pushers pushers;
 };
 
-/* Takes memory from the arena; push: with sums of rows that push. */
+/* Takes memory from the arena; push: with sums of rows that push; panels: sums that come in panels need room for one
+ * alone, since fkmi_soft_move_columns will add them up and use them. */
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
                            const fkm_params *params, const struct fkmi_state *state,
-                           const struct fkmi_rows *rows, bool push);
+                           const struct fkmi_rows *rows, bool push, bool panels);
 /* Assigns each row to its own class's nearest prototype and adds up; a second call starts at 0 again. With
  * soft assignment every prototype takes its share; index and distance are still those of the nearest. */
 /* s for this gathering: the state's, or the mean distance just found while the state's is unknown. */

@@ -34,7 +34,7 @@ static fkm_status take_memory(struct batch *b, struct fkmi_arena *arena, const s
 
     fkmi_arena_reset(arena);
     FKMI_TRY(fkmi_cells_take(&b->cells, arena, b->context, b->params, b->state, rows,
-                             fkmi_repels(b->params, b->state)));
+                             fkmi_repels(b->params, b->state), false));
     if (b->has_targets)
         FKMI_TRY(fkmi_cell_targets_take(&b->targets, arena, b->state));
     FKMI_TRY(fkmi_split_take(&b->split, arena, b->state));

@@ -43,7 +43,7 @@ static fkm_status take_memory(struct lloyd *l, bool keep, bool needs_cells)
 
     fkmi_arena_reset(arena);
     l->work->old_of_new = NULL;
-    FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, push));
+    FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, push, true));
     if (keep)
         FKMI_TRY(fkmi_arena_take(arena, &l->kept_points, k * dim, fkmi_dtype_size(l->state->dtype)));
     if (keep && needs_cells) {
@@ -153,7 +153,12 @@ static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
     *moved = (struct fkmi_moved){0};
     FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
     FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
-    FKMI_TRY(fkmi_parallel(l->context->pool, l->state->k, 16, move_to_means, l));
+    if (l->cells.by_panel)
+        FKMI_TRY(fkmi_soft_move_columns(&l->cells.soft, &l->cells, l->context, l->params, l->state,
+                                        l->work->pack, l->rows, l->slot,
+                                        fkmi_cells_scale(&l->cells, l->state), l->scratch, l->shift));
+    else
+        FKMI_TRY(fkmi_parallel(l->context->pool, l->state->k, 16, move_to_means, l));
     fkmi_cells_moved(&l->cells, moved);
     for (int64_t j = 0; j < l->state->k; j++)
         moved->shift = fmax(moved->shift, l->shift[j]);

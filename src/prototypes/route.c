@@ -109,8 +109,3 @@ void fkmi_route(const struct fkmi_routing *routing, int64_t n, const int32_t *in
     for (int64_t i = 0; i < n; i++)
         weight[i] /= sum;
 }
-
-double fkmi_similarity(fkm_metric metric, double distance, double scale)
-{
-    return metric == FKM_METRIC_COSINE ? 1 - distance : 1 / (1 + distance / known_scale(scale));
-}

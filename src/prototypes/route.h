@@ -3,6 +3,8 @@
 #ifndef FKMI_PROTOTYPES_ROUTE_H
 #define FKMI_PROTOTYPES_ROUTE_H
 
+#include <math.h>
+
 #include "prototypes/state.h"
 
 struct fkmi_routing {
@@ -23,6 +25,10 @@ void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int3
 void fkmi_route(const struct fkmi_routing *routing, int64_t n, const int32_t *index, const double *distance,
                 double *weight);
 /* 1 / (1 + d / s) for euclidean and l1, 1 - d for cosine. */
-double fkmi_similarity(fkm_metric metric, double distance, double scale);
+static inline double fkmi_similarity(fkm_metric metric, double distance, double scale)
+{
+    return metric == FKM_METRIC_COSINE ? 1 - distance
+                                       : 1 / (1 + distance / (scale > 0 && isfinite(scale) ? scale : 1));
+}
 
 #endif

@@ -10,26 +10,34 @@
 #include "prototypes/cells.h"
 #include "prototypes/route.h"
 
-#define MOST_SHARES        ((int64_t)1 << 21) /* 16 MiB */
-#define PROTOTYPES_AT_ONCE 16                 /* their sums stay in the cache while a row passes */
-#define SPARSE_AT_ONCE     256                /* of CSR rows: their sums by column, which rows come back to */
+#define PROTOTYPES_AT_ONCE 16 /* their sums stay in the cache while a row passes */
 
 fkm_status fkmi_soft_take(struct fkmi_soft_room *room, struct fkmi_arena *arena, struct fkm_context *context,
-                          const struct fkmi_state *state, int64_t n)
+                          const fkm_params *params, const struct fkmi_state *state,
+                          const struct fkmi_rows *rows)
 {
-    room->block = MOST_SHARES / state->k;
+    FKMI_TRY(fkmi_arena_take(arena, &room->owner, state->k, sizeof(int32_t)));
+    if (fkmi_rows_sparse(rows))
+        return fkmi_soft_take_columns(room, arena, context, params, state, rows);
+    room->block = FKMI_MOST_SHARES / state->k;
     if (room->block < 1)
         room->block = 1;
-    if (room->block > n)
-        room->block = n;
+    if (room->block > rows->n)
+        room->block = rows->n;
     FKMI_TRY(fkmi_arena_take(arena, &room->share, room->block * state->k, sizeof(double)));
-    FKMI_TRY(fkmi_arena_take(arena, &room->owner, state->k, sizeof(int32_t)));
     return fkmi_arena_take(arena, &room->rows, fkmi_pool_threads(context->pool) * state->dim, sizeof(double));
 }
 
 static double score_of(const fkm_params *params, double scale, bool other_class, double distance)
 {
     return fkmi_similarity(params->metric, distance, scale) - (other_class ? params->lambda_penalty : 0);
+}
+
+static double weigh(const fkm_params *params, double score, double largest)
+{
+    if (params->assignment == FKM_ASSIGN_SOFTMAX)
+        return exp((score - largest) / params->temperature);
+    return score > 0 ? score : 0;
 }
 
 void fkmi_soft_shares(const fkm_params *params, double scale, const int32_t *owner, int32_t slot, int64_t k,
@@ -45,8 +53,7 @@ void fkmi_soft_shares(const fkm_params *params, double scale, const int32_t *own
     }
     largest = share[best];
     for (int64_t j = 0; j < k; j++) {
-        share[j] = params->assignment == FKM_ASSIGN_SOFTMAX ? exp((share[j] - largest) / params->temperature)
-                                                            : fmax(share[j], 0);
+        share[j] = weigh(params, share[j], largest);
         sum += share[j];
     }
     if (sum > 0 && isfinite(sum)) {
@@ -56,6 +63,51 @@ void fkmi_soft_shares(const fkm_params *params, double scale, const int32_t *own
     }
     for (int64_t j = 0; j < k; j++) /* a row without score goes to its nearest */
         share[j] = j == best ? 1 : 0;
+}
+
+void fkmi_soft_row_begin(struct fkmi_soft_row *row)
+{
+    *row = (struct fkmi_soft_row){.largest = -INFINITY, .nearest = 0};
+}
+
+void fkmi_soft_row_weigh(struct fkmi_soft_row *row, const fkm_params *params, double scale,
+                         const int32_t *owner, int32_t slot, int64_t begin, int64_t n, double *distance)
+{
+    const double before = row->largest;
+    double *score = distance, sum = 0;
+
+    for (int64_t j = 0; j < n; j++) {
+        score[j] = score_of(params, scale, owner[begin + j] != slot, distance[j]);
+        if (score[j] > row->largest) {
+            row->largest = score[j];
+            row->nearest = begin + j;
+        }
+    }
+    if (params->assignment == FKM_ASSIGN_SOFTMAX && row->largest > before)
+        row->total *= exp((before - row->largest) / params->temperature);
+    for (int64_t j = 0; j < n; j++)
+        sum += weigh(params, score[j], row->largest);
+    row->total += sum;
+}
+
+void fkmi_soft_row_end(struct fkmi_soft_row *row)
+{
+    if (!(row->total > 0) || !isfinite(row->total))
+        row->total = 0;
+}
+
+void fkmi_soft_row_share(const struct fkmi_soft_row *row, const fkm_params *params, double scale,
+                         const int32_t *owner, int32_t slot, double u, int64_t begin, int64_t n,
+                         double *share)
+{
+    for (int64_t j = 0; j < n; j++) {
+        const double score = score_of(params, scale, owner[begin + j] != slot, share[j]);
+
+        if (row->total > 0)
+            share[j] = u * (weigh(params, score, row->largest) / row->total);
+        else
+            share[j] = begin + j == row->nearest ? u : 0;
+    }
 }
 
 struct gathering {
@@ -112,22 +164,6 @@ static void add_dense(const struct gathering *g, int64_t i, int64_t begin, int64
     }
 }
 
-/* sum[d][begin .. end) += x[d] share over the row's entries: shares lie side by side, and so do these sums. */
-static void add_sparse(const struct gathering *g, int64_t i, int64_t begin, int64_t end, double *values)
-{
-    const int64_t r = fkmi_row(g->rows, i), first = g->rows->indptr[r], n = g->rows->indptr[r + 1] - first;
-    const int64_t k = g->state->k;
-    const int32_t *indices = g->rows->indices + first;
-    const struct fkmi_vector *vector = &g->context->kernels->vector[FKMI_REAL_F64];
-    const double *share = g->room->share + i * k, scale = fkmi_row_scale(g->rows, &g->space, i);
-    const char *stored = (const char *)g->rows->values + (size_t)first * fkmi_dtype_size(g->rows->dtype);
-
-    vector->load[g->rows->dtype](values, stored, n);
-    for (int64_t e = 0; e < n; e++)
-        vector->add_f64(g->cells->pull.sum + indices[e] * k + begin, share + begin, scale * values[e],
-                        end - begin);
-}
-
 static fkm_status add_shares(void *job, int64_t begin, int64_t end, int thread)
 {
     const struct gathering *g = job;
@@ -140,11 +176,7 @@ static fkm_status add_shares(void *job, int64_t begin, int64_t end, int thread)
             g->cells->pull.mass[j] += share[j];
             any += share[j];
         }
-        if (!(any > 0))
-            continue;
-        if (fkmi_rows_sparse(g->rows))
-            add_sparse(g, i, begin, end, row);
-        else
+        if (any > 0)
             add_dense(g, i, begin, end, row);
     }
     return FKM_OK;
@@ -167,8 +199,7 @@ fkm_status fkmi_soft_gather(struct fkmi_soft_room *room, struct fkmi_cells *cell
         g.slot = slot + first;
         FKMI_TRY(context->backend->scan(context, &block, pack, &scan));
         FKMI_TRY(fkmi_parallel(context->pool, block.n, 64, share_rows, &g));
-        FKMI_TRY(fkmi_parallel(context->pool, state->k,
-                               fkmi_rows_sparse(rows) ? SPARSE_AT_ONCE : PROTOTYPES_AT_ONCE, add_shares, &g));
+        FKMI_TRY(fkmi_parallel(context->pool, state->k, PROTOTYPES_AT_ONCE, add_shares, &g));
     }
     return FKM_OK;
 }

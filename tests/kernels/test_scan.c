@@ -690,6 +690,42 @@ TEST(few_rows_against_many_prototypes)
     fkm_context_free(context);
 }
 
+TEST(distances_to_some_prototypes_are_those_to_all)
+{
+    struct naive_random random = {30};
+    fkm_context *context = context_of(2, NULL);
+    struct fkmi_pack *pack = NULL;
+
+    for (int repeat = 0; repeat < 48; repeat++) {
+        struct problem p = problem_of(&random, (fkm_metric)(repeat % 3), (fkm_dtype)(repeat / 3 % 4),
+                                      repeat % 2, false, repeat % 5 == 0,
+                                      repeat < 36   ? NORMAL
+                                      : repeat < 42 ? LARGE
+                                                    : SMALL);
+        const int64_t wide = context->kernels->vector[FKMI_REAL_F64].wide;
+        struct fkmi_scan all = scan_of(&p, FKMI_SCAN_ALL, 1);
+        double *part = room(p.n * wide, sizeof *part);
+
+        CHECK_OK(pack_problem(context, &p, &pack));
+        CHECK_OK(context->backend->scan(context, &p.rows, pack, &all));
+        for (int64_t begin = 0; begin < p.k; begin += wide) {
+            const int64_t n = p.k - begin < wide ? p.k - begin : wide;
+            const struct fkmi_scan some = {
+                .kind = FKMI_SCAN_ALL, .begin = begin, .end = begin + wide, .distance = part};
+
+            CHECK_OK(context->backend->scan(context, &p.rows, pack, &some));
+            for (int64_t i = 0; i < p.n; i++)
+                CHECK(memcmp(part + i * wide, all.distance + i * p.k + begin, (size_t)n * sizeof *part) == 0);
+        }
+        free(part);
+        free(all.index);
+        free(all.distance);
+        drop(&p);
+    }
+    context->backend->pack_free(pack);
+    fkm_context_free(context);
+}
+
 TEST(a_view_picks_and_repeats_rows)
 {
     struct naive_random random = {22};

@@ -216,6 +216,36 @@ static fkm_status do_set(struct scene *scene)
     return status;
 }
 
+/* A model of its own learns CSR rows by soft assignment, and answers. */
+static fkm_status do_sparse_softly(struct scene *scene)
+{
+    fkm_params params = data_params(scene->task);
+    fkm_batch batch = whole(scene);
+    int64_t indptr[N + 1], index[N];
+    int32_t indices[N * DIM];
+    fkm_model *model = NULL;
+    fkm_status status;
+
+    for (int64_t i = 0; i <= N; i++)
+        indptr[i] = i * DIM;
+    for (int32_t e = 0; e < N * DIM; e++)
+        indices[e] = e % DIM;
+    batch.values = batch.x;
+    batch.x = NULL;
+    batch.indptr = indptr;
+    batch.indices = indices;
+    params.assignment = FKM_ASSIGN_LINEAR;
+    status = fkm_model_create(context_of(2), &params, &model);
+    if (status == FKM_OK)
+        status = fkm_model_fit(model, &batch, NULL);
+    if (status == FKM_OK)
+        status = fkm_model_fit_batch(model, &batch, NULL);
+    if (status == FKM_OK)
+        status = fkm_model_nearest(model, &batch, 1, index, NULL, NULL);
+    fkm_model_free(model);
+    return status;
+}
+
 static const char *scratch_file(const char *name)
 {
     static char path[256];
@@ -287,6 +317,7 @@ static const struct {
     {"predict_proba", do_proba},
     {"context_create", do_context},
     {"set_start, set_feature_weights, set_class_k", do_set},
+    {"fit of sparse rows, softly", do_sparse_softly},
     {"save and load", do_save_and_load},
     {"source_open and fit_source", do_stream},
     {"set_note", do_note},

@@ -157,11 +157,12 @@ void fkmi_all_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *sc
                       int64_t t, int64_t panel)
 {
     const struct fkmi_pack *pack = job->pack;
-    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
+    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = job->end - panel * cols;
     const int64_t n = left < cols ? left : cols;
 
     for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
-        double *distance = job->distance + fkmi_scan_row(job, first, i) * job->stride + panel * cols;
+        double *distance =
+            job->distance + fkmi_scan_row(job, first, i) * job->stride + panel * cols - job->begin;
         const void *scores = scratch->scores + (size_t)(r * cols) * fkmi_real_size(pack->space.real);
         const struct fkmi_row_facts *facts = &scratch->block.facts[i];
 
@@ -215,13 +216,14 @@ void fkmi_replace_row(const struct fkmi_scan_job *job, struct fkmi_direct *direc
     int32_t *index = job->index ? job->index + row * job->stride : NULL;
 
     fkmi_direct_row(direct, row);
+    if (job->epilogue == FKMI_ALL) {
+        for (int64_t j = job->begin; j < job->end; j++)
+            distance[j - job->begin] = fkmi_direct_distance(direct, j);
+        return;
+    }
     for (int64_t j = 0, c = 0; j < job->pack->k; j++) {
         const double d = fkmi_direct_distance(direct, j);
 
-        if (job->epilogue == FKMI_ALL) {
-            distance[j] = d;
-            continue;
-        }
         while (j >= job->class_begin[c + 1])
             c++;
         if (j == job->class_begin[c] || d < distance[c]) {

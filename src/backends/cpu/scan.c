@@ -156,97 +156,6 @@ static bool few_prototypes(const struct fkmi_scan_job *job, const struct fkmi_ra
     return n_allowed <= FEW_PROTOTYPES || n <= FEW_ROWS;
 }
 
-/* ---- sparse rows with more rivals than fit */
-
-static bool can_be_finer(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts,
-                         const struct fkmi_shortlist *list)
-{
-    return list->crowded && fkmi_rows_sparse(job->rows) && !job->pack->listed && !facts->unusual;
-}
-
-/* Lanes of a panel that belong to a range. */
-static uint32_t lanes_of(const struct fkmi_range *range, int64_t panel, int cols)
-{
-    return fkmi_lanes_between(panel, cols, range->begin, range->end) &
-           ~fkmi_lanes_between(panel, cols, range->skip_begin, range->skip_end);
-}
-
-/* Their lists once more, from scores in f64, which can tell many more prototypes apart: row i of the block has its list
- * at lists[i * stride]. */
-static fkm_status make_finer(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
-                             struct fkmi_shortlist *lists, int64_t stride, int64_t first)
-{
-    const struct fkmi_pack *pack = job->pack;
-    struct fkmi_block *block = &scratch->block;
-    struct fkmi_range range;
-    double scores[64];
-    int64_t begin = pack->n_panels, end = 0, n = 0;
-
-    for (int64_t i = 0; i < block->n; i++) {
-        if (!can_be_finer(job, &block->facts[i], &lists[i * stride]))
-            continue;
-        range = fkmi_scan_range(job, fkmi_scan_row(job, first, i));
-        begin = range.begin / pack->tile->cols < begin ? range.begin / pack->tile->cols : begin;
-        end = (range.end - 1) / pack->tile->cols + 1 > end ? (range.end - 1) / pack->tile->cols + 1 : end;
-        block->facts[i] = fkmi_block_fine_facts(block, pack, i);
-        fkmi_shortlist_start(&lists[i * stride], lists[i * stride].best);
-        scratch->finer[n++] = i;
-    }
-    for (int64_t panel = begin; panel < end; panel++) { /* which stays in the cache for all of these rows */
-        FKMI_TRY(fkmi_check_interrupt());
-        for (int64_t at = 0; at < n; at++) {
-            const int64_t i = scratch->finer[at];
-            struct fkmi_shortlist *list = &lists[i * stride];
-
-            range = fkmi_scan_range(job, fkmi_scan_row(job, first, i));
-            fkmi_block_fine_scores(block, pack, i, panel, scores);
-            for (uint32_t left = lanes_of(&range, panel, pack->tile->cols); left; left &= left - 1) {
-                const int lane = __builtin_ctz(left);
-
-                if (scores[lane] > list->threshold)
-                    fkmi_shortlist_offer(list, job->most, pack, &block->facts[i], scores[lane],
-                                         panel * pack->tile->cols + lane);
-            }
-        }
-    }
-    return FKM_OK;
-}
-
-/* A row with more rivals even so: direct distances to all that can still win, and to nothing else, for they jump about in
- * memory. */
-static void judge_crowded(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
-                          struct fkmi_shortlist *list, int64_t i, const struct fkmi_range *range)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const int64_t cols = pack->tile->cols;
-    double scores[64];
-
-    list->n = 0;
-    for (int64_t panel = range->begin / cols; panel * cols < range->end; panel++) {
-        fkmi_block_fine_scores(&scratch->block, pack, i, panel, scores);
-        for (uint32_t left = lanes_of(range, panel, (int)cols); left; left &= left - 1) {
-            const int64_t lane = __builtin_ctz(left), j = panel * cols + lane;
-
-            if (!(scores[lane] < list->threshold)) /* one of the best may stand at it */
-                fkmi_shortlist_keep(
-                    list, job->most,
-                    (struct fkmi_candidate){-fkmi_direct_distance(&scratch->direct, j), (int32_t)j});
-        }
-    }
-}
-
-/* Direct distances have the last word; row i of the block. */
-static void judge_row(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
-                      struct fkmi_shortlist *list, int64_t i, const struct fkmi_range *range)
-{
-    const struct fkmi_row_facts *facts = &scratch->block.facts[i];
-
-    if (can_be_finer(job, facts, list))
-        judge_crowded(job, scratch, list, i, range);
-    else
-        fkmi_shortlist_judge(list, job->most, facts, &scratch->direct, range);
-}
-
 /* What is left to do once a cell has seen its panels. */
 static fkm_status finish_rows(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                               struct fkmi_shortlist *lists, int64_t first, int64_t n, int64_t part)
@@ -254,7 +163,7 @@ static fkm_status finish_rows(const struct fkmi_scan_job *job, struct fkmi_scan_
     if (job->epilogue == FKMI_CLASSES)
         fkmi_finish_classes(job, scratch->block.facts, first, n);
     if (job->epilogue == FKMI_LISTS && job->n_parts == 1)
-        FKMI_TRY(make_finer(job, scratch, lists, 1, first));
+        FKMI_TRY(fkmi_scan_make_finer(job, scratch, lists, first));
     for (int64_t i = 0; i < n; i++) {
         const int64_t row = fkmi_scan_row(job, first, i);
         const struct fkmi_row_facts *facts = &scratch->block.facts[i];
@@ -273,7 +182,7 @@ static fkm_status finish_rows(const struct fkmi_scan_job *job, struct fkmi_scan_
                 fkmi_direct_fetch(&scratch->direct, fkmi_scan_row(job, first, i + 1),
                                   lists[i + 1].best[0].index);
             fkmi_direct_row(&scratch->direct, row);
-            judge_row(job, scratch, &lists[i], i, &range);
+            fkmi_scan_judge_row(job, scratch, &lists[i], i, &range);
             write_list(job, &lists[i], row);
         }
     }
@@ -323,8 +232,9 @@ static fkm_status run_cell(const struct fkmi_scan_job *job, struct fkmi_scan_cel
     const int64_t n = job->groups                 ? job->groups[block].n
                       : left < job->rows_per_cell ? left
                                                   : job->rows_per_cell;
-    const struct fkmi_range range = job->groups ? fkmi_scan_range(job, fkmi_scan_row(job, first, 0))
-                                                : (struct fkmi_range){0, job->pack->k, 0, 0};
+    const struct fkmi_range range = job->groups || job->epilogue == FKMI_ALL
+                                        ? fkmi_scan_range(job, fkmi_scan_row(job, first, 0))
+                                        : (struct fkmi_range){0, job->pack->k, 0, 0};
     const int64_t panel_begin = range.begin / cols, n_panels = (range.end + cols - 1) / cols - panel_begin;
     const int64_t begin = panel_begin + n_panels * part / job->n_parts;
     const int64_t end = panel_begin + n_panels * (part + 1) / job->n_parts;
@@ -377,10 +287,10 @@ static fkm_status merge_rows(void *argument, int64_t begin, int64_t end, int thr
                 fkmi_shortlist_merge(&lists[0], job->most, job->pack, &job->facts[row], &lists[part]);
         if (!job->direct) {
             fkmi_direct_row(&scratch.direct, row);
-            if (can_be_finer(job, &job->facts[row], &lists[0])) {
+            if (fkmi_scan_can_be_finer(job, &job->facts[row], &lists[0])) {
                 fkmi_block_load(&scratch.block, job->pack, job->rows, NULL, row, 1);
-                FKMI_TRY(make_finer(job, &scratch, lists, 1, row));
-                judge_row(job, &scratch, &lists[0], 0, &range);
+                FKMI_TRY(fkmi_scan_make_finer(job, &scratch, lists, row));
+                fkmi_scan_judge_row(job, &scratch, &lists[0], 0, &range);
             } else
                 fkmi_shortlist_judge(&lists[0], job->most, &job->facts[row], &scratch.direct, &range);
         }
@@ -652,9 +562,12 @@ fkm_status fkmi_cpu_scan(struct fkm_context *context, const struct fkmi_rows *ro
         job.stride = scan->n_classes;
         break;
     case FKMI_SCAN_ALL:
+        assert(scan->begin % pack->tile->cols == 0);
         job.epilogue = FKMI_ALL;
         job.index = NULL;
-        job.stride = pack->k;
+        job.begin = scan->begin;
+        job.stride = scan->end > 0 ? scan->end - scan->begin : pack->k;
+        job.end = scan->begin + job.stride < pack->k ? scan->begin + job.stride : pack->k;
         break;
     }
     if (pack->listed && !fkmi_rows_sparse(rows))

@@ -22,6 +22,7 @@ struct fkmi_scan_job {
     int64_t most, width, stride; /* candidates kept; places written; places from row to row */
     int32_t *index;
     double *distance;
+    int64_t begin, end;         /* ALL: of these prototypes */
     const int32_t *slot;        /* to skip (own == false) or to search (own) */
     const int64_t *class_begin; /* NULL: all prototypes */
     int64_t n_classes;
@@ -66,6 +67,8 @@ static inline struct fkmi_range fkmi_scan_range(const struct fkmi_scan_job *job,
 {
     struct fkmi_range range = {0, job->pack->k, 0, 0};
 
+    if (job->epilogue == FKMI_ALL)
+        return (struct fkmi_range){job->begin, job->end, 0, 0};
     if (!job->class_begin || job->epilogue != FKMI_LISTS)
         return range;
     if (job->own_only) {
@@ -101,5 +104,16 @@ void fkmi_finish_classes(const struct fkmi_scan_job *job, const struct fkmi_row_
                          int64_t n);
 /* CLASSES and ALL for a row whose scores mean nothing. */
 void fkmi_replace_row(const struct fkmi_scan_job *job, struct fkmi_direct *direct, int64_t row);
+
+/* ---- finer.c: sparse rows with more rivals than fit */
+
+bool fkmi_scan_can_be_finer(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts,
+                            const struct fkmi_shortlist *list);
+/* The lists of such rows once more, and their facts, for the block that begins at row `first`: lists by row of it. */
+fkm_status fkmi_scan_make_finer(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                                struct fkmi_shortlist *lists, int64_t first);
+/* Direct distances have the last word; row i of the block. */
+void fkmi_scan_judge_row(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                         struct fkmi_shortlist *list, int64_t i, const struct fkmi_range *range);
 
 #endif

@@ -117,37 +117,89 @@ TEST(many_rows_go_in_blocks)
                 0.2); /* 2.7 million shares */
 }
 
-TEST(full_passes_share_rows_too)
+/* One pass, and what its sums and masses must be. */
+static void check_pass(struct field_wish wish, fkm_assignment assignment)
 {
     struct field f;
-    double *before, *share, *sum, *age, *mass, distance[12];
+    double *before, *share, *sum, *age, *mass, *distance, *nearest, total = 0, weight = 0;
+    int64_t k, *index;
 
-    field_make(&f, (struct field_wish){FIELD_WISH, .metric = FKM_METRIC_COSINE});
-    f.params.assignment = FKM_ASSIGN_LINEAR;
+    field_make(&f, wish);
+    f.params.assignment = assignment;
+    f.params.temperature = 0.2;
+    f.slot[4] = -1;
+    k = f.state.k;
+    f.state.frozen[1] = 1;
     before = field_points(&f.state);
-    share = calloc(120 * 12, sizeof *share);
-    sum = calloc(12 * 5, sizeof *sum);
-    age = calloc(12 * 5, sizeof *age);
-    mass = calloc(12, sizeof *mass);
-    for (int i = 0; i < 120; i++) {
-        for (int64_t j = 0; j < 12; j++)
-            distance[j] = naive_distance(FKM_METRIC_COSINE, f.loaded + i * 5, before + j * 5, NULL, NULL, 5);
-        naive_shares(&f, distance, 1, f.slot[i], share + i * 12);
+    share = calloc((size_t)(wish.n * k), sizeof *share);
+    sum = calloc((size_t)(k * wish.dim), sizeof *sum);
+    age = calloc((size_t)(k * wish.dim), sizeof *age);
+    mass = calloc((size_t)k, sizeof *mass);
+    distance = calloc((size_t)k, sizeof *distance);
+    nearest = calloc((size_t)wish.n, sizeof *nearest);
+    index = calloc((size_t)wish.n, sizeof *index);
+    naive_assign(&f, before, f.state.class_begin, index, nearest);
+    for (int i = 0; i < wish.n; i++)
+        if (index[i] >= 0) {
+            total += field_weight(&f, i) * nearest[i];
+            weight += field_weight(&f, i);
+        }
+    for (int i = 0; i < wish.n; i++) {
+        if (f.slot[i] < 0)
+            continue;
+        for (int64_t j = 0; j < k; j++)
+            distance[j] = naive_distance(wish.metric, f.loaded + i * wish.dim, before + j * wish.dim, f.w,
+                                         NULL, wish.dim);
+        naive_shares(&f, distance, total / weight, f.slot[i], share + i * k);
     }
-    naive_sums(&f, share, 12, sum, age, mass);
+    naive_sums(&f, share, k, sum, age, mass);
     CHECK_OK(field_lloyd(&f, 1, 0));
-    for (int64_t j = 0; j < 12; j++) {
-        CHECK_NEAR(mass[j], f.state.mass[j], 1e-9);
-        naive_normalise(&f, sum + j * 5);
-        for (int d = 0; d < 5; d++)
-            CHECK_NEAR(sum[j * 5 + d], field_point(&f.state, j, d), 1e-9);
+    CHECK_INT(k, f.state.k);
+    for (int64_t j = 0; j < k; j++) {
+        double *c = sum + j * wish.dim;
+
+        CHECK_NEAR(mass[j], f.state.mass[j], 1e-8);
+        for (int d = 0; d < wish.dim; d++)
+            c[d] = j == 1 ? before[j * wish.dim + d] : c[d] / mass[j];
+        if (j != 1)
+            naive_normalise(&f, c);
+        for (int d = 0; d < wish.dim; d++)
+            CHECK_NEAR(c[d], field_point(&f.state, j, d), 1e-8);
     }
     free(before);
     free(share);
     free(sum);
     free(age);
     free(mass);
+    free(distance);
+    free(nearest);
+    free(index);
     field_free(&f);
+}
+
+TEST(full_passes_share_rows_too)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (int kind = 0; kind < 4; kind++)
+            for (int a = FKM_ASSIGN_LINEAR; a <= FKM_ASSIGN_SOFTMAX; a++)
+                check_pass((struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .csr = kind & 1,
+                                               .weight = kind & 2, .feature_weights = kind & 2, .threads = 2},
+                           (fkm_assignment)a);
+}
+
+TEST(csr_rows_go_panel_by_panel_and_block_by_block)
+{
+    check_pass((struct field_wish){FIELD_WISH, .metric = FKM_METRIC_COSINE, .csr = true, .n = 700, .k = 70,
+                                   .dim = 9, .threads = 2},
+               FKM_ASSIGN_LINEAR); /* 210 prototypes */
+    check_pass((struct field_wish){FIELD_WISH, .metric = FKM_METRIC_EUCLIDEAN, .csr = true, .n = 700, .k = 70,
+                                   .dim = 1100},
+               FKM_ASSIGN_SOFTMAX);
+    check_pass((struct field_wish){FIELD_WISH, .metric = FKM_METRIC_COSINE, .csr = true, .n = 40000, .k = 2},
+               FKM_ASSIGN_SOFTMAX); /* two blocks of 32,768 rows, where a register holds 8 doubles */
+    check_batch(
+        (struct field_wish){FIELD_WISH, .metric = FKM_METRIC_COSINE, .csr = true, .n = 40000, .k = 30},
+        FKM_ASSIGN_LINEAR, 0.2);
 }
 
 TEST(threads_do_not_change_a_bit)
@@ -161,6 +213,24 @@ TEST(threads_do_not_change_a_bit)
         f.params.assignment = FKM_ASSIGN_SOFTMAX;
         CHECK_OK(field_ema(&f, 0, &moved));
         CHECK_OK(field_ema(&f, 1, &moved));
+        if (threads == 1)
+            CHECK_OK(fkmi_state_copy(&first, &f.state));
+        CHECK(field_same_state(&first, &f.state));
+        field_free(&f);
+    }
+    fkmi_state_free(&first);
+}
+
+TEST(nor_do_they_of_full_passes_over_csr_rows)
+{
+    struct fkmi_state first = {0};
+
+    for (int threads = 1; threads <= 8; threads *= 2) {
+        struct field f;
+        field_make(&f, (struct field_wish){FIELD_WISH, .metric = FKM_METRIC_COSINE, .dtype = FKM_DTYPE_F32,
+                                           .n = 1000, .dim = 600, .k = 30, .csr = true, .threads = threads});
+        f.params.assignment = FKM_ASSIGN_SOFTMAX;
+        CHECK_OK(field_lloyd(&f, 3, 0));
         if (threads == 1)
             CHECK_OK(fkmi_state_copy(&first, &f.state));
         CHECK(field_same_state(&first, &f.state));
