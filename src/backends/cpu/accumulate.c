@@ -42,7 +42,7 @@ static const char *dense_row(const struct fkmi_rows *rows, int64_t i, int64_t co
 }
 
 /* Rows lie anywhere, so the processor cannot guess the next one. */
-static void fetch_row(const struct fkmi_rows *rows, int64_t i, int64_t column, int64_t n)
+FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i, int64_t column, int64_t n)
 {
     const char *at = dense_row(rows, i, column), *end = at + (size_t)n * fkmi_dtype_size(rows->dtype);
 

@@ -95,6 +95,10 @@ static inline void *fkmi_carve(struct fkmi_carve *carve, int64_t count, size_t s
     return at;
 }
 
+/* Of functions that do no more than ask for memory ahead: compilers take those that they have not inlined for functions
+ * that do nothing, and leave them out. */
+#define FKMI_FETCH static inline __attribute__((always_inline))
+
 /* What points become before they meet rows, as reals; factor (pack.c). */
 void fkmi_pack_fill_map(struct fkmi_pack *pack, const double *weights, const double *mean);
 void fkmi_pack_find_norm(struct fkmi_pack *pack, const void *biases);

@@ -45,8 +45,8 @@ static double own_part(const struct fkmi_block *block, const struct fkmi_pack *p
 
 /* Lists lie anywhere: those of the entries to come are asked for while one is walked. */
 #define AHEAD 6
-static void fetch_list(const struct fkmi_list_columns *columns, const uint32_t *begin, int64_t base,
-                       int32_t d, size_t entry_size)
+FKMI_FETCH void fetch_list(const struct fkmi_list_columns *columns, const uint32_t *begin, int64_t base,
+                           int32_t d, size_t entry_size)
 {
     const char *at = columns->entries + ((size_t)base + begin[d]) * entry_size,
                *end = columns->entries + ((size_t)base + begin[d + 1]) * entry_size;
