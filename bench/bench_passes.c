@@ -39,7 +39,7 @@ struct work {
     struct fkmi_rows rows;
     float *x, *points;
     int32_t *index;
-    double *distance, *sum, *mass;
+    double *distance, *sum, *mass, total;
 };
 
 /* ---- rows */
@@ -111,8 +111,6 @@ static void pass_once(struct work *w, struct fkmi_passes *passes, struct fkmi_pa
     const struct fkmi_backend *backend = w->context->backend;
     const int64_t k = w->which->k, dim = w->which->dim;
 
-    memset(w->sum, 0, (size_t)(k * dim) * sizeof *w->sum);
-    memset(w->mass, 0, (size_t)k * sizeof *w->mass);
     bench_check(backend->pack(w->context, &w->space, FKM_DTYPE_F32, w->points, k, false, pack));
     if (passes) {
         const struct fkmi_pass pass = {.pack = *pack,
@@ -120,15 +118,19 @@ static void pass_once(struct work *w, struct fkmi_passes *passes, struct fkmi_pa
                                        .index = w->index,
                                        .distance = w->distance,
                                        .sum = w->sum,
-                                       .mass = w->mass};
+                                       .mass = w->mass,
+                                       .sum_distance = &w->total};
 
         bench_check(backend->passes->run(w->context, passes, &w->rows, &pass));
     } else {
+        memset(w->sum, 0, (size_t)(k * dim) * sizeof *w->sum);
+        memset(w->mass, 0, (size_t)k * sizeof *w->mass);
         const struct fkmi_scan scan = {.kind = FKMI_SCAN_NEAREST, .index = w->index, .distance = w->distance};
 
         bench_check(backend->scan(w->context, &w->rows, *pack, &scan));
         bench_check(
             backend->accumulate(w->context, &w->rows, &w->space, w->index, NULL, k, w->sum, w->mass, NULL));
+        w->total = sum_of(w);
     }
     move_points(w);
 }
@@ -155,7 +157,7 @@ static struct run run_passes(struct work *w, bool known)
     }
     run.seconds = bench_now() - begun;
     run.cpu = ((double)clock() - used) / CLOCKS_PER_SEC;
-    run.sum = sum_of(w);
+    run.sum = w->total;
     family->free(passes);
     w->context->backend->pack_free(pack);
     return run;

@@ -1,6 +1,6 @@
 /* passes.h — full passes over the same rows, one after the other: from the labels of the last pass, and from how far
- * prototypes have moved since, follows for most rows and prototypes that they need not meet. docs/engine.md has the
- * bounds and their proof.
+ * prototypes have moved since, follows for most rows that they need not be looked at. docs/engine.md has the bounds
+ * and their proof.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_BACKENDS_PASSES_H
 #define FKMI_BACKENDS_PASSES_H
@@ -16,9 +16,16 @@ struct fkmi_pass {
     const int32_t *slot;        /* by row: its class, -1: none */
     const int64_t *class_begin; /* n_classes + 1 */
     int64_t n_classes;
-    int32_t *index;     /* n: as the last pass left it, or any prototypes of the rows' own classes */
-    double *distance;   /* n */
-    double *sum, *mass; /* k x dim, k: added to */
+    int32_t *index;       /* n: as the last pass left it, or any prototypes of the rows' own classes */
+    double *distance;     /* n: room that passes keep bounds in; `measure` fills it */
+    double *sum, *mass;   /* k x dim, k: as the last pass left them; become those of the rows */
+    double *sum_distance; /* becomes the sum of weights times distances, as precise as these are */
+};
+
+enum fkmi_passes_changed { /* by others since the last pass; index: the sums are then wrong as well */
+                           FKMI_CHANGED_INDEX = 1,
+                           FKMI_CHANGED_DISTANCE = 2,
+                           FKMI_CHANGED_SUMS = 4
 };
 
 struct fkmi_passes_family {
@@ -27,12 +34,15 @@ struct fkmi_passes_family {
     fkm_status (*create)(struct fkm_context *context, const struct fkmi_space *space,
                          const struct fkmi_rows *rows, fkm_dtype dtype, int64_t k, enum fkmi_scan_bytes wish,
                          struct fkmi_passes **out);
-    /* Index and distance have the bits of that scan, sum and mass those of one order of the rows, which depends on
-     * the labels before and after alone. On failure index and distance hold anything that is valid here. */
+    /* Index has the bits of that scan. Sums are right to 2^-32 of their lengths, and their bits depend on the labels
+     * of all passes alone. On failure index and distance hold anything that is valid here. */
     fkm_status (*run)(struct fkm_context *context, struct fkmi_passes *passes, const struct fkmi_rows *rows,
                       const struct fkmi_pass *pass);
-    /* Labels have been changed by others since the last pass. */
-    void (*forget)(struct fkmi_passes *passes);
+    /* The distances of the last pass, with the bits of that scan. pack: one of the same space and dtype. */
+    fkm_status (*measure)(struct fkm_context *context, struct fkmi_passes *passes,
+                          const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *index,
+                          double *distance);
+    void (*changed)(struct fkmi_passes *passes, int what);
     void (*free)(struct fkmi_passes *passes); /* NULL is fine */
 };
 extern const struct fkmi_passes_family fkmi_passes_cpu;

@@ -75,6 +75,8 @@ static bool one_class_only(const struct fkmi_state *state, const int32_t *slot, 
     return state->n_classes == 1;
 }
 
+static bool by_passes(const struct fkmi_cells *cells) { return cells->passes && !cells->softly; }
+
 static fkm_status gather_own(struct fkmi_cells *cells, struct fkm_context *context,
                              const struct fkmi_state *state, const struct fkmi_space *space,
                              const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *slot)
@@ -88,7 +90,8 @@ static fkm_status gather_own(struct fkmi_cells *cells, struct fkm_context *conte
                                    .index = cells->index,
                                    .distance = cells->distance};
 
-    if (cells->passes && !cells->softly) {
+    cells->measured = !by_passes(cells);
+    if (by_passes(cells)) {
         const struct fkmi_pass pass = {.pack = pack,
                                        .kind = own,
                                        .slot = slot,
@@ -97,7 +100,8 @@ static fkm_status gather_own(struct fkmi_cells *cells, struct fkm_context *conte
                                        .index = cells->index,
                                        .distance = cells->distance,
                                        .sum = cells->pull.sum,
-                                       .mass = cells->pull.mass};
+                                       .mass = cells->pull.mass,
+                                       .sum_distance = &cells->sum_distance};
 
         return backend->passes->run(context, cells->passes, rows, &pass);
     }
@@ -115,6 +119,7 @@ static fkm_status gather_pushes(struct fkmi_cells *cells, struct fkm_context *co
 {
     struct fkmi_pushers *pushers = &cells->pushers;
 
+    FKMI_TRY(fkmi_cells_measure(cells, context, pack, rows));
     for (int64_t next = 0; next < rows->n;) {
         FKMI_TRY(fkmi_pushers_find(pushers, context, params, state, pack, rows, slot, cells->index,
                                    cells->distance, &next));
@@ -124,16 +129,34 @@ static fkm_status gather_pushes(struct fkmi_cells *cells, struct fkm_context *co
     return FKM_OK;
 }
 
+static void weigh_rows(struct fkmi_cells *cells, const struct fkmi_rows *rows)
+{
+    int64_t present = 0;
+
+    cells->weight = 0;
+    for (int64_t i = 0; i < cells->n; i++) {
+        const double u = cells->index[i] >= 0 ? fkmi_row_weight(rows, i) : 0;
+
+        cells->weight += u;
+        present += u > 0;
+    }
+    cells->row_weight = present > 0 ? cells->weight / (double)present : 0;
+}
+
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
                              const struct fkmi_state *state, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *slot)
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
 
-    FKMI_TRY(clear_sums(&cells->pull, cells->k, cells->dim));
+    if (!by_passes(cells)) /* those keep the sums from one to the next */
+        FKMI_TRY(clear_sums(&cells->pull, cells->k, cells->dim));
     FKMI_TRY(clear_sums(&cells->push, cells->k, cells->dim));
     FKMI_TRY(gather_own(cells, context, state, &space, pack, rows, slot));
-    fkmi_cells_total(cells, rows);
+    if (!by_passes(cells))
+        fkmi_cells_total(cells, rows);
+    else if (cells->row_weight == 0) /* they find the total; rows keep their weights */
+        weigh_rows(cells, rows);
     if (cells->by_panel)
         return FKM_OK;
     if (cells->softly && cells->pull.wide > 0)
@@ -147,6 +170,17 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
     return FKM_OK;
 }
 
+fkm_status fkmi_cells_measure(struct fkmi_cells *cells, struct fkm_context *context,
+                              const struct fkmi_pack *pack, const struct fkmi_rows *rows)
+{
+    if (cells->measured)
+        return FKM_OK;
+    FKMI_TRY(
+        context->backend->passes->measure(context, cells->passes, pack, rows, cells->index, cells->distance));
+    cells->measured = true;
+    return FKM_OK;
+}
+
 double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state *state)
 {
     const double mean = cells->weight > 0 ? cells->sum_distance / cells->weight : 0;
@@ -156,18 +190,14 @@ double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state 
 
 void fkmi_cells_total(struct fkmi_cells *cells, const struct fkmi_rows *rows)
 {
-    int64_t present = 0;
-
-    cells->weight = cells->sum_distance = 0;
+    weigh_rows(cells, rows);
+    cells->sum_distance = 0;
     for (int64_t i = 0; i < cells->n; i++) {
         const double u = cells->index[i] >= 0 ? fkmi_row_weight(rows, i) : 0;
-        if (u > 0) {
-            cells->weight += u;
+
+        if (u > 0)
             cells->sum_distance += u * cells->distance[i];
-            present++;
-        }
     }
-    cells->row_weight = present > 0 ? cells->weight / (double)present : 0;
 }
 
 void fkmi_cells_moved(const struct fkmi_cells *cells, struct fkmi_moved *moved)

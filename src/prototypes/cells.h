@@ -31,11 +31,12 @@ static inline double fkmi_sums_at(const struct fkmi_sums *sums, int64_t dim, int
 struct fkmi_cells {
     int64_t n, k, dim;
     int32_t *index;   /* n: the nearest prototype of the row's own class, -1: none */
-    double *distance; /* n: to it */
+    double *distance; /* n: to it; with passes, bounds of theirs until fkmi_cells_measure */
     struct fkmi_sums pull, push;
     double weight, sum_distance; /* over rows with an index */
     double row_weight;           /* mean weight of a row that has one, 0 without any */
     struct fkmi_passes *passes;  /* what passes know of the rows from one to the next, or NULL */
+    bool measured;               /* distance holds distances */
     bool softly;                 /* pull holds shares of rows (soft.h); there is no push then */
     bool by_panel;               /* pull has room for one panel, and only masses are known after gathering */
     struct fkmi_soft_room soft;
@@ -54,6 +55,9 @@ double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state 
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
                              const struct fkmi_state *state, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *slot);
+/* The distances of the last gathering, where they are not known yet. */
+fkm_status fkmi_cells_measure(struct fkmi_cells *cells, struct fkm_context *context,
+                              const struct fkmi_pack *pack, const struct fkmi_rows *rows);
 /* The totals of distances, from index and distance. */
 void fkmi_cells_total(struct fkmi_cells *cells, const struct fkmi_rows *rows);
 void fkmi_cells_moved(const struct fkmi_cells *cells, struct fkmi_moved *moved);

@@ -158,13 +158,14 @@ static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
                                         l->work->pack, l->rows, l->slot,
                                         fkmi_cells_scale(&l->cells, l->state), l->scratch, l->shift));
     else
-        FKMI_TRY(fkmi_parallel(l->context->pool, l->state->k, 16, move_to_means, l));
+        FKMI_TRY(fkmi_parallel_whole(l->context->pool, l->state->k, 16, move_to_means, l));
     fkmi_cells_moved(&l->cells, moved);
     for (int64_t j = 0; j < l->state->k; j++)
         moved->shift = fmax(moved->shift, l->shift[j]);
     if (last)
         return FKM_OK; /* a prototype moved now would end without rows */
-    return fkmi_revive(l->context, l->params, l->state, &l->cells, l->rows, l->slot, &moved->shift);
+    return fkmi_revive(l->context, l->params, l->state, &l->cells, l->work->pack, l->rows, l->slot,
+                       &moved->shift);
 }
 
 /* Passes until the shift is below tol and swaps have nothing left to try; *stopped: the status of after_pass
@@ -193,8 +194,10 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
         if (pushing)
             l->cells.push = l->push_room;
         exchange_cells(l);
-        if (l->kept_index) /* passes begin from the last one's labels */
+        if (l->kept_index) { /* passes begin from the last one's labels and bounds */
             memcpy(l->cells.index, l->kept_index, (size_t)l->cells.n * sizeof *l->kept_index);
+            memcpy(l->cells.distance, l->kept_distance, (size_t)l->cells.n * sizeof *l->kept_distance);
+        }
         status = pass(l, last || pushing, &moved);
         if (status == FKM_EINTERRUPTED) {
             exchange_cells(l);
@@ -235,6 +238,7 @@ static fkm_status settle(struct lloyd *l, const double *values)
 
     if (!values || !state->targets)
         return FKM_OK;
+    FKMI_TRY(fkmi_cells_measure(&l->cells, l->context, l->work->pack, l->rows));
     FKMI_TRY(fkmi_cell_targets_take(&targets, &l->work->arena, state));
     fkmi_cell_targets_gather(&targets, l->params, state, &l->cells, l->rows, values, state->scale);
     for (int64_t j = 0; j < k; j++)

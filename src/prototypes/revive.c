@@ -144,8 +144,8 @@ static fkm_status revive_one(struct reviving *r, int64_t c, int64_t j, double *s
 }
 
 fkm_status fkmi_revive(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                       struct fkmi_cells *cells, const struct fkmi_rows *rows, const int32_t *slot,
-                       double *shift)
+                       struct fkmi_cells *cells, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
+                       const int32_t *slot, double *shift)
 {
     fkm_status status = FKM_OK;
     struct reviving r = {.context = context,
@@ -159,6 +159,7 @@ fkm_status fkmi_revive(struct fkm_context *context, const fkm_params *params, st
         dead += !(cells->pull.mass[j] > 0) && !state->frozen[j];
     if (dead == 0)
         return FKM_OK;
+    FKMI_TRY_GOTO(fkmi_cells_measure(cells, context, pack, rows));
     FKMI_TRY_GOTO(sort_by_class(&r.sorted, state, rows, slot));
     FKMI_TRY_GOTO(fkmi_alloc(&r.row, state->dim, fkmi_real_size(r.space.real)));
     FKMI_TRY_GOTO(fkmi_alloc(&r.point, state->dim, sizeof(double)));

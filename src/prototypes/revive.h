@@ -7,10 +7,11 @@
 
 /* After a full pass: each prototype without mass goes to the row of its class that lies farthest from the
  * class's prototypes, several of them to different rows. One stays where it is when every row of the class
- * lies on a prototype. Lowers cells->distance by the new places; *shift grows to the largest move. */
+ * lies on a prototype. Lowers cells->distance by the new places; *shift grows to the largest move.
+ * pack: the pass's. */
 fkm_status fkmi_revive(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
-                       struct fkmi_cells *cells, const struct fkmi_rows *rows, const int32_t *slot,
-                       double *shift);
+                       struct fkmi_cells *cells, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
+                       const int32_t *slot, double *shift);
 
 /* In a stream: a prototype whose mass has decayed below min_weight splits the one of its class with the
  * largest within-sum in this batch: it goes to that one's farthest row, and both take half its mass. */

@@ -49,7 +49,7 @@ struct fkmi_swaps {
     /* what the last look found */
     int64_t *cell_begin; /* k + 1: rows of cell j are cell_row[cell_begin[j] ..] */
     int32_t *cell;       /* seen.n, during a look: the cell of each row */
-    int64_t *cell_row;   /* seen.n, likewise */
+    int32_t *cell_row;   /* seen.n, likewise */
     double *within;      /* k: sum of distances of the cell */
     double *loss;        /* k: what its removal costs */
     int64_t *full;       /* n_cells: cells by falling sum */
@@ -66,7 +66,7 @@ bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *stat
                          const struct fkmi_rows *rows)
 {
     if (params->task != FKM_TASK_CLUSTER || params->assignment != FKM_ASSIGN_HARD || state->n_classes != 1 ||
-        state->k < 2 || rows->mask || fkmi_rows_sparse(rows))
+        state->k < 2 || rows->mask || fkmi_rows_sparse(rows) || rows->n > INT32_MAX)
         return false;
     for (int64_t j = 0; j < state->k; j++)
         if (state->frozen[j])
@@ -219,7 +219,7 @@ static fkm_status sort_rows(struct fkmi_swaps *s)
         next[j] = s->cell_begin[j];
     }
     for (int64_t i = 0; i < s->seen.n; i++)
-        s->cell_row[next[s->cell[i]]++] = i;
+        s->cell_row[next[s->cell[i]]++] = (int32_t)i;
     fkmi_free(next);
     return FKM_OK;
 }
@@ -348,12 +348,13 @@ static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
 /* sum, gained: of the pass that is over. It was made with the points before these. */
 static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double sum, double gained)
 {
-    static_assert(sizeof *s->cell_row == sizeof *cells->distance, "distances make room for rows");
-    if (!s->seen_order) { /* the next pass finds index and distance anew: until then they are room */
-        s->cell = cells->index;
-        s->cell_row = (int64_t *)(void *)cells->distance;
+    static_assert(sizeof *s->cell + sizeof *s->cell_row == sizeof *cells->distance,
+                  "distances make room for rows");
+    if (!s->seen_order) { /* the next pass finds distances anew: until then they are room */
+        s->cell = (int32_t *)(void *)cells->distance;
+        s->cell_row = s->cell + s->seen.n;
         if (cells->passes)
-            s->context->backend->passes->forget(cells->passes);
+            s->context->backend->passes->changed(cells->passes, FKMI_CHANGED_DISTANCE);
     }
     FKMI_TRY(measure_cells(s));
     if (s->seen_order) {
@@ -449,6 +450,8 @@ static fkm_status polish(struct fkmi_swaps *s, struct fkmi_cells *cells, double 
     if (s->polished || !(settled || gained < SETTLING_PASS * sum))
         return FKM_OK;
     FKMI_TRY(fkmi_polish(s->context, s->params, s->state, s->rows, cells, &s->pairs, s->pack, &moves));
+    if (cells->passes) /* polishing takes the sums for its means */
+        s->context->backend->passes->changed(cells->passes, FKMI_CHANGED_SUMS);
     s->polished = moves == 0 && settled;
     return FKM_OK;
 }

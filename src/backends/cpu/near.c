@@ -8,11 +8,12 @@
 #include "backends/cpu/near.h"
 
 #include <assert.h>
+#include <float.h>
 #include <string.h>
 
 #include "backends/cpu/screen_bytes.h"
 
-#define CHUNK_BYTES  ((int64_t)512 << 10) /* of rows, which are read twice: half of L2 */
+#define CHUNK_BYTES  ((int64_t)2 << 20) /* of rows, which are read twice: in what is near to a core */
 #define LEAST_CHUNK  32
 #define MOST_CHUNK   1024
 #define NEAR_BYTES   ((int64_t)1 << 20)
@@ -26,6 +27,7 @@
 #define BYTES_AHEAD  4096
 #define N_BUCKETS    32
 #define LEAST_MARGIN 0.01
+#define LEAST_BOUND  0x1p-120f /* floats below round by more than a part of themselves */
 #define UP           (1 + 0x1p-19)
 #define DOWN         (1 - 0x1p-20) /* more than the rounding of what it is multiplied with, to float and in doubles */
 
@@ -58,6 +60,7 @@ void fkmi_near_carve(struct fkmi_near *near, struct fkmi_carve *carve, const str
     near->centre = fkmi_carve(carve, pack->dim, sizeof *near->centre);
     near->staged = fkmi_carve(carve, pack->dim, sizeof *near->staged);
     near->candidates = fkmi_carve(carve, pack->k, sizeof *near->candidates);
+    near->own = fkmi_carve(carve, n, sizeof *near->own);
     near->square = fkmi_carve(carve, n, sizeof *near->square);
     near->reach = fkmi_carve(carve, n, sizeof *near->reach);
     near->open = fkmi_carve(carve, n, sizeof *near->open);
@@ -401,18 +404,23 @@ static void measure_one(struct fkmi_near *near, const struct fkmi_pack *pack, in
         found->others = fmin(found->others, at_least(pack, distance));
 }
 
+/* up, low: in doubles, as precise as these. */
+static struct fkmi_near_bound bound_of(double up, double low)
+{
+    const float below = low < (double)FLT_MAX ? (float)low * (1 - 0x1p-20f) - LEAST_BOUND : FLT_MAX / 2;
+
+    return (struct fkmi_near_bound){(float)up * (1 + 0x1p-20f) + LEAST_BOUND, below > 0 ? below : 0};
+}
+
 /* The row keeps what was found; `beyond`: what it has not met is at least so far from it. */
 static void keep(const struct fkmi_near_pass *pass, int64_t row, const struct found *found, double beyond)
 {
-    const double bound = fmin(sqrt(found->others), beyond) * DOWN;
-
     pass->index[row] = found->index;
-    pass->distance[row] = found->distance;
-    pass->bound[row] = bound > 0 ? (float)bound * (1 - 0x1p-20f) : 0;
+    pass->bound[row] = bound_of(sqrt(found->square), fmin(sqrt(found->others), beyond) * DOWN);
 }
 
 /* Asks for what will be needed of a row, all of which lies anywhere. */
-static void fetch_row(const struct fkmi_near_pass *pass, int64_t i, int64_t row_bytes)
+FKMI_FETCH void fetch_row(const struct fkmi_near_pass *pass, int64_t i, int64_t row_bytes)
 {
     const char *x =
         (const char *)pass->rows->x + fkmi_row(pass->rows, i) * pass->rows->stride * pass->value_size;
@@ -422,7 +430,6 @@ static void fetch_row(const struct fkmi_near_pass *pass, int64_t i, int64_t row_
     __builtin_prefetch(x + row_bytes - 1); /* rows need not begin where a line of the cache does */
     __builtin_prefetch(&pass->bound[i], 1);
     __builtin_prefetch(&pass->index[i], 1);
-    __builtin_prefetch(&pass->distance[i], 1);
 }
 
 /* The distance of every row to its cell's prototype; returns the largest root. */
@@ -443,19 +450,18 @@ static double measure_own(struct fkmi_near *near, const struct fkmi_near_pass *p
             fetch_row(pass, row[i + ahead], row_bytes);
         fkmi_direct_row(&near->direct, row[i]);
         distance = fkmi_direct_distance(&near->direct, own);
-        pass->distance[row[i]] = distance;
+        near->own[i] = distance;
         near->square[i] = distance * most_of * (1 + 0x1p-50);
         most = near->square[i] > most ? near->square[i] : most;
     }
     return sqrt(most);
 }
 
-/* Rows whose bounds say that no other prototype can be as near are done; the others are open or far. */
+/* Rows whose bounds now say that no other prototype can be as near are done; the others stay open or are far. */
 static int64_t leave_settled(struct fkmi_near *near, const struct fkmi_near_pass *pass, const int32_t *row,
                              int64_t n, double *most_reach, int64_t *n_far)
 {
     const struct fkmi_near_list *list = &near->list;
-    const double ring_width = list->radius / FKMI_NEAR_RINGS * DOWN;
     const double rounding = fkmi_screen_rounding(pass->pack);
     int64_t n_open = 0;
 
@@ -463,17 +469,14 @@ static int64_t leave_settled(struct fkmi_near *near, const struct fkmi_near_pass
     *n_far = 0;
     for (int64_t i = 0; i < n; i++) {
         const double u = sqrt(near->square[i]) * UP;
-        const int ring = ring_at(list, (2 + LEAST_MARGIN) * u);
-        const double end = ring < FKMI_NEAR_RINGS - 1 ? ring_width * (ring + 1) : list->radius;
-        const double beyond = end - u;
-        const double left = pass->bounded ? (double)pass->bound[row[i]] - list->drift[ring] : -1.0;
-        const double bound = fmin(left, beyond) * DOWN;
+        const double low = -(double)pass->bound[row[i]].low;
 
-        if (bound > 0 && bound * bound * (1 - 4 * rounding) > near->square[i]) {
-            pass->bound[row[i]] = (float)bound * (1 - 0x1p-20f);
+        if (low > 0 && low * low * (1 - 4 * rounding) > near->square[i]) {
+            pass->bound[row[i]] = bound_of(sqrt(near->square[i]), low);
             continue;
         }
-        near->reach[i] = 2 * u + fmin(MARGIN * u, DRIFTS_AHEAD * list->drift[ring]);
+        near->reach[i] =
+            2 * u + fmin(MARGIN * u, DRIFTS_AHEAD * list->drift[ring_at(list, (2 + LEAST_MARGIN) * u)]);
         if (!(near->reach[i] <= list->radius)) {
             near->far_row[(*n_far)++] = row[i];
             continue;
@@ -491,7 +494,7 @@ static void meet_few(struct fkmi_near *near, const struct fkmi_near_pass *pass, 
 
     for (int64_t o = 0; o < n_open; o++) {
         const int32_t i = near->open[o];
-        struct found found = {own, pass->distance[row[i]], near->square[i], INFINITY};
+        struct found found = {own, near->own[i], near->square[i], INFINITY};
 
         for (int l = 0; l < list->n; l++)
             if (list->gap[l] <= near->reach[i])
@@ -566,7 +569,7 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
         struct fkmi_quantised facts = {0};
         double threshold;
 
-        found[r] = (struct found){own, pass->distance[row[i]], near->square[i], INFINITY};
+        found[r] = (struct found){own, near->own[i], near->square[i], INFINITY};
         reach = fmax(reach, near->reach[i]);
         if (!plain)
             fkmi_pack_vector(pack)->load[pass->rows->dtype](near->staged, x, pack->dim);
@@ -663,8 +666,7 @@ fkm_status fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass 
         const int32_t at = near->sorted[far];
 
         pass->index[at] = near->far_index[far];
-        pass->distance[at] = near->far_distance[far];
-        pass->bound[at] = 0;
+        pass->bound[at] = bound_of(sqrt(at_most(pack, near->far_distance[far])), 0);
     }
     return FKM_OK;
 }

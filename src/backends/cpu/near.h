@@ -5,6 +5,12 @@
 
 #include "backends/cpu/screen.h"
 
+/* What is known of a row between passes. up: its own prototype is at most so far. low: no other one is nearer; where low
+ * is not above 0 the row is open, it must be looked at, and no other prototype is nearer than -low. */
+struct fkmi_near_bound {
+    float up, low;
+};
+
 /* What is the same for all cells of a pass. */
 struct fkmi_near_pass {
     struct fkm_context *context;
@@ -13,12 +19,10 @@ struct fkmi_near_pass {
     const struct fkmi_screen *screen; /* the pack's, filled */
     const int64_t *class_begin;       /* NULL: rows may be with any prototype */
     int64_t n_classes;
-    const double *drift; /* k: how far each prototype has moved since the last pass, at most */
-    int64_t value_size;  /* bytes of a value of the rows */
-    bool bounded;        /* bound is of use */
-    float *bound; /* by row: no prototype but its own was nearer after the last pass, or will be after this */
+    const double *drift;           /* k: how far each prototype has moved since the last pass, at most */
+    int64_t value_size;            /* bytes of a value of the rows */
+    struct fkmi_near_bound *bound; /* by row, and: */
     int32_t *index;
-    double *distance;
 };
 
 struct fkmi_near_cell { /* of the cells that were measured together */
@@ -48,7 +52,8 @@ struct fkmi_near { /* room of one thread */
     struct fkmi_near_list list;
     struct fkmi_candidate *candidates; /* k, score: minus the squared gap */
     /* by row at hand */
-    double *square; /* squared distance to the cell's own prototype, at most */
+    double *own;    /* distance to the cell's own prototype, */
+    double *square; /* and its mapped square, at most */
     double *reach;  /* how far a prototype may be that must be met */
     int32_t *open;  /* rows for which bounds were not enough */
     int32_t *sorted;
@@ -67,8 +72,8 @@ int64_t fkmi_near_rows(const struct fkmi_rows *rows);
 /* How far the prototypes of their classes are from some cells' own (at most as many as a tile of bytes has rows). */
 void fkmi_near_measure(struct fkmi_near *near, const struct fkmi_near_pass *pass, const int32_t *cells,
                        int n);
-/* Finds the nearest of n rows of the c-th of those cells (n <= fkmi_near_rows). Returns how many were left to a scan of
- * all prototypes in *n_far. */
+/* Finds the nearest of n open rows of the c-th of those cells (n <= fkmi_near_rows), and their bounds. Returns how many
+ * were left to a scan of all prototypes in *n_far. */
 fkm_status fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c,
                             const int32_t *row, int64_t n, int64_t *n_far);
 

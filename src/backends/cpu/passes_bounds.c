@@ -1,0 +1,221 @@
+/* passes_bounds.c — what is left of the rows' bounds once prototypes have moved.
+ *
+ * A row at most u from its own prototype a, which moved by v, is now at most u + v from it. Prototypes within r of a
+ * have come closer to the row by what the farthest of them moved; others are at least r - u - v away. Rings around a
+ * hold that farthest move for each r. So a row costs a look at its two numbers and at one of a table.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "backends/cpu/passes_inside.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "backends/cpu/screen_bytes.h"
+
+#define SWEPT_ROWS 8192
+#define UP         (1 + 0x1p-21f) /* more than the roundings of floats here */
+#define DOWN       (1 - 0x1p-21f)
+#define BEYOND     2.02 /* rings go so far, in the farthest row's distances */
+
+struct rings { /* around a prototype, as wide as each other */
+    float radius, width, per_unit;
+    float own;                        /* how far it has moved */
+    float drift[FKMI_NEAR_RINGS + 1]; /* the farthest one in a ring or nearer; the last: of all */
+};
+
+struct sweep {
+    struct fkmi_pass_job *job;
+    struct rings *rings; /* k */
+    float *most;         /* threads x k: the largest upper bound of a cell's rows, < 0: none */
+    int n_threads;
+    float shrink; /* what is farther by more than this cannot win by rounding */
+    char *scratch;
+    size_t scratch_per_thread;
+};
+
+struct drift_job {
+    struct fkmi_passes *passes;
+    const struct fkmi_pack *pack;
+};
+
+/* As prototypes are mapped. */
+static fkm_status measure_drift(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct drift_job *job = argument;
+    const struct fkmi_pack *pack = job->pack;
+    const struct fkmi_passes *passes = job->passes;
+    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F64];
+
+    (void)thread;
+    for (int64_t j = begin; j < end; j++) {
+        const char *before = (const char *)passes->points + (size_t)j * passes->point_size;
+        const char *now = (const char *)pack->points + (size_t)j * passes->point_size;
+        double square = 0;
+
+        for (int64_t d = 0; d < passes->dim; d += 256) {
+            const int64_t n = passes->dim - d < 256 ? passes->dim - d : 256;
+            const size_t at = (size_t)d * fkmi_dtype_size(pack->dtype);
+            double a[256], b[256];
+
+            vector->load[pack->dtype](a, before + at, n);
+            vector->load[pack->dtype](b, now + at, n);
+            square += vector->distance[FKM_METRIC_EUCLIDEAN](
+                a, b, pack->feature_weights ? pack->feature_weights + d : NULL, n);
+        }
+        passes->drift[j] = sqrt(square) * (1 + 4 * fkmi_screen_rounding(pack));
+    }
+    return FKM_OK;
+}
+
+fkm_status fkmi_pass_drift(struct fkm_context *context, struct fkmi_passes *passes,
+                           const struct fkmi_pack *pack)
+{
+    struct drift_job job = {passes, pack};
+
+    return fkmi_parallel(context->pool, passes->k, 16, measure_drift, &job);
+}
+
+/* ---- one bound from above, by cell */
+
+static fkm_status raise_bounds(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct sweep *sweep = argument;
+    const int32_t *index = sweep->job->pass->index;
+    struct fkmi_near_bound *bound = sweep->job->bound;
+    float *most = sweep->most + thread * sweep->job->passes->k;
+
+    for (int64_t i = begin; i < end; i++)
+        if (index[i] >= 0) {
+            const float up = (bound[i].up + sweep->rings[index[i]].own) * UP;
+
+            bound[i].up = up;
+            most[index[i]] = up > most[index[i]] ? up : most[index[i]];
+        }
+    return FKM_OK;
+}
+
+/* ---- rings */
+
+static void fill_rings(const struct sweep *sweep, const struct fkmi_near_cell *cell, const float *gaps,
+                       float most)
+{
+    const double *drift = sweep->job->passes->drift;
+    struct rings *rings = &sweep->rings[cell->cell];
+    const double radius = fmax(BEYOND * (double)most, 1e-30), square = radius * radius;
+    const double per_unit = FKMI_NEAR_RINGS / radius;
+    double farthest[FKMI_NEAR_RINGS + 1] = {0}, all = 0;
+
+    for (int64_t j = cell->begin; j < cell->end; j++) {
+        if ((double)gaps[j] <= square && j != cell->cell) {
+            const double at = sqrt((double)gaps[j]) * (double)DOWN * per_unit;
+            double *ring = &farthest[at < FKMI_NEAR_RINGS - 1 ? (int)at : FKMI_NEAR_RINGS - 1];
+
+            *ring = drift[j] > *ring ? drift[j] : *ring;
+        }
+        all = drift[j] > all && j != cell->cell ? drift[j] : all;
+    }
+    rings->radius = (float)radius * DOWN;
+    rings->width = (float)(radius / FKMI_NEAR_RINGS) * DOWN;
+    rings->per_unit = (float)per_unit;
+    farthest[FKMI_NEAR_RINGS] = all;
+    for (int ring = 0; ring <= FKMI_NEAR_RINGS; ring++) {
+        if (ring > 0)
+            farthest[ring] = fmax(farthest[ring], farthest[ring - 1]);
+        rings->drift[ring] = (float)farthest[ring] * UP + 0x1p-120f;
+    }
+}
+
+static fkm_status find_rings(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct sweep *sweep = argument;
+    const struct fkmi_near_pass *pass = &sweep->job->near;
+    const int64_t k = sweep->job->passes->k;
+    struct fkmi_carve carve = {sweep->scratch + (size_t)thread * sweep->scratch_per_thread, 0};
+    struct fkmi_near near;
+    int32_t cells[32];
+    float most[32];
+    int n = 0;
+
+    for (int64_t j = begin; j < end; j++) {
+        float here = -1;
+
+        for (int t = 0; t < sweep->n_threads; t++)
+            here = fmaxf(here, sweep->most[t * k + j]);
+        if (here < 0)
+            continue;
+        cells[n] = (int32_t)j;
+        most[n++] = here;
+    }
+    fkmi_near_carve(&near, &carve, pass);
+    fkmi_near_measure(&near, pass, cells, n);
+    for (int c = 0; c < n; c++)
+        fill_rings(sweep, &near.cells[c], near.gaps + c * k, most[c]);
+    return FKM_OK;
+}
+
+/* ---- the other bound */
+
+static fkm_status lower_bounds(void *argument, int64_t begin, int64_t end, int thread)
+{
+    const struct sweep *sweep = argument;
+    const int32_t *index = sweep->job->pass->index;
+
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        struct fkmi_near_bound *bound = &sweep->job->bound[i];
+        const struct rings *rings;
+        float low, ring;
+
+        if (index[i] < 0)
+            continue;
+        rings = &sweep->rings[index[i]];
+        low = bound->low - rings->drift[FKMI_NEAR_RINGS];
+        ring = 2.01f * bound->up * rings->per_unit;
+        if (ring < FKMI_NEAR_RINGS) {
+            const int at = (int)ring;
+            const float left = bound->low - rings->drift[at];
+            const float end_of_it = at < FKMI_NEAR_RINGS - 1 ? rings->width * (float)(at + 1) : rings->radius;
+            const float beyond = end_of_it - bound->up, here = left < beyond ? left : beyond;
+
+            low = here > low ? here : low;
+        }
+        low = low > 0 ? low * DOWN : 0;
+        bound->low = low * sweep->shrink > bound->up ? low : -low;
+    }
+    return FKM_OK;
+}
+
+fkm_status fkmi_pass_bound(struct fkm_context *context, struct fkmi_pass_job *job)
+{
+    const int64_t n = job->rows->n, k = job->passes->k;
+    const double rounding = fkmi_screen_rounding(job->pass->pack);
+    struct sweep sweep = {.job = job,
+                          .n_threads = fkmi_pool_threads_here(context->pool),
+                          .shrink = (float)(1 - 4 * rounding) * DOWN};
+    struct fkmi_carve carve = {NULL, 0};
+    struct fkmi_near near;
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
+    fkmi_near_carve(&near, &carve, &job->near);
+    sweep.scratch_per_thread = carve.used;
+    carve = (struct fkmi_carve){NULL, 0};
+    for (int turn = 0; turn < 2; turn++) {
+        sweep.rings = fkmi_carve(&carve, k, sizeof *sweep.rings);
+        sweep.most = fkmi_carve(&carve, sweep.n_threads * k, sizeof *sweep.most);
+        sweep.scratch = fkmi_carve(&carve, sweep.n_threads, sweep.scratch_per_thread);
+        if (turn == 0) {
+            FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
+            carve = (struct fkmi_carve){memory, 0};
+        }
+    }
+    for (int64_t j = 0; j < sweep.n_threads * k; j++)
+        sweep.most[j] = -1;
+    for (int64_t j = 0; j < k; j++)
+        sweep.rings[j].own = (float)job->passes->drift[j] * UP + 0x1p-120f;
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, SWEPT_ROWS, raise_bounds, &sweep));
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, k, context->kernels->bytes.rows, find_rings, &sweep));
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, SWEPT_ROWS, lower_bounds, &sweep));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}
