@@ -1,8 +1,8 @@
 # make demo    installs what is missing, builds, learns scikit-learn's bundled data sets with the command and from
 #              Python and prints the figures
 # make test    everything that decides whether a change is good
-# make bench   every figure: the benchmarks (make bench-programs), then the table against scikit-learn, faiss, PyTorch and,
-#              with SUPERKMEANS=folder, SuperKMeans (make bench-peers; an hour)
+# make bench   every figure: the benchmarks (make bench-programs), then the tables against scikit-learn, faiss, PyTorch,
+#              scipy and, with SUPERKMEANS=folder, SuperKMeans (make bench-peers; an hour)
 # make docs    builds the pages for Python users: build/docs/index.html
 # Anything else is plain CMake: cmake --preset dev && cmake --build --preset dev && ctest --preset dev
 # SPDX-License-Identifier: Apache-2.0
@@ -32,11 +32,13 @@ bench-programs: deps
 		if [ -f "$$program" ] && [ -x "$$program" ]; then "$$program"; fi; \
 	done
 
-# One command for the table in bench/RESULTS.md. SUPERKMEANS: a checkout of that library; PEERS: options of bench/peers.py.
+# One command for the tables beside others in bench/RESULTS.md. SUPERKMEANS: a checkout of that library; PEERS and
+# SPARSE_PEERS: options of bench/peers.py and of bench/sparse_peers.py.
 bench-peers: deps
 	cmake --preset bench
-	cmake --build --preset bench -j $(JOBS) --target bench_machine
+	cmake --build --preset bench -j $(JOBS) --target bench_machine bench_sparse
 	.ci/python.sh peers $(PEERS)
+	.ci/python.sh sparse-peers $(SPARSE_PEERS)
 
 docs: deps
 	.ci/python.sh docs

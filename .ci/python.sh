@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# python.sh quickstart|install|tests|oldest|wheel|docs|peers — the Python side: builds and installs the package as a user
-# would and tests it. Results lie in build/results, environments in build/venv*. Called by test.sh and the Makefile.
+# python.sh quickstart|install|tests|oldest|wheel|docs|peers|sparse-peers — the Python side: builds and installs the package
+# as a user would and tests it. Results lie in build/results, environments in build/venv*. Called by test.sh and the Makefile.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 cd "$(dirname "$0")/.."
@@ -57,8 +57,13 @@ peers) # options of bench/peers.py
     environment venv-bench . scikit-learn faiss-cpu
     build/venv-bench/bin/python bench/peers.py "$@"
     ;;
+sparse-peers) # options of bench/sparse_peers.py
+    shift
+    environment venv-bench scikit-learn
+    build/venv-bench/bin/python bench/sparse_peers.py build/bench/bench/bench_sparse "$@"
+    ;;
 *)
-    echo "python.sh quickstart|install|tests|oldest|wheel|docs|peers" >&2
+    echo "python.sh quickstart|install|tests|oldest|wheel|docs|peers|sparse-peers" >&2
     exit 2
     ;;
 esac

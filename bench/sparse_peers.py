@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text in CSR rows: bench_sparse beside the same steps in scipy and PyTorch, and beside scikit-learn's linear classifiers.
+"""Text in CSR rows: bench_sparse beside the same steps in scipy, and beside scikit-learn's linear classifiers.
 
-    python bench/sparse_peers.py PROGRAM [--big] [--threads N] [--only NAME] [--limit SECONDS]
+    python bench/sparse_peers.py PROGRAM [--big | --quick] [--threads N] [--only NAME] [--limit SECONDS]
 
 PROGRAM is build/bench/bench/bench_sparse. Every engine runs in a process of its own on the same rows and prints one JSON
-line: seconds to fit (all passes) and to predict, documents a second, accuracy, peak memory. Needs numpy, scipy, torch and
-scikit-learn. OPENBLAS_CORETYPE is left to the caller: no matrix product of these peers is dense but one.
+line: seconds to fit (all passes) and to predict, documents a second, accuracy, peak memory; a table of them comes last.
+Needs numpy, scipy and scikit-learn. OPENBLAS_CORETYPE is left to the caller: no matrix product of these peers is dense.
+`make bench-peers` installs what is needed and runs it.
 """
 
 import argparse
@@ -131,16 +132,15 @@ def work(name, prefix, shape):
         answer = model.predict(asked)
         times.append(time.perf_counter() - begun)
     times.sort()
-    report(name, shape, fit, times[len(times) // 2], float((answer == labels).mean()), resident_mb())
+    print(json.dumps(line_of(name, shape, fit, times[len(times) // 2], float((answer == labels).mean()), resident_mb())))
 
 
-def report(name, shape, fit, predict, accuracy, peak):
-    line = {
+def line_of(name, shape, fit, predict, accuracy, peak):
+    return {
         "bench": "sparse-peers", "engine": name, "shape": shape["name"], "fit_s": round(fit, 4),
         "predict_s": round(predict, 5), "documents_per_s": round(shape["asked"] / max(predict, 1e-6)),
         "accuracy": round(accuracy, 4), "peak_mb": round(peak),
     }  # fmt: skip
-    print(json.dumps(line), flush=True)
 
 
 def ours(program, name, shape):
@@ -149,8 +149,35 @@ def ours(program, name, shape):
     arguments = [text for key, value in options.items() for text in ("--" + key, str(value))]
     out = subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
     steps = {line["step"]: line for line in map(json.loads, out.splitlines())}
-    report("fastkmeans " + name, shape, steps["fit"]["seconds"], steps["predict"]["seconds"],
-           steps["predict"]["quality"], steps["predict"]["peak_mb"])  # fmt: skip
+    return line_of("FastKMeans " + name, shape, steps["fit"]["seconds"], steps["predict"]["seconds"],
+                   steps["predict"]["quality"], steps["predict"]["peak_mb"])  # fmt: skip
+
+
+def theirs(engine, prefix, given, environment):
+    """What a process of its own prints, or why it did not."""
+    command = [sys.executable, *sys.argv, "--work", prefix, *([] if given.only else ["--only", engine])]
+    line = {"bench": "sparse-peers", "engine": engine}
+    try:
+        done = subprocess.run(
+            command, env=environment, timeout=given.limit, stdout=subprocess.PIPE, text=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return line | {"more_than_s": given.limit}
+    return json.loads(done.stdout) if done.returncode == 0 else line | {"failed": done.returncode}
+
+
+def table(lines, asked):
+    yield f"| engine | fit, s | predict {asked:,} rows, s | accuracy | peak, MB |"
+    yield "| --- | --- | --- | --- | --- |"
+    for line in lines:
+        if "fit_s" in line:
+            yield (
+                f"| {line['engine']} | {line['fit_s']:.3g} | {line['predict_s']:.2g} | {line['accuracy']:.3f} |"
+                f" {line['peak_mb']:,} |"
+            )
+        else:
+            why = f"exit status {line['failed']}" if "failed" in line else f"more than {line['more_than_s']:g} s"
+            yield f"| {line['engine']} | {why} | | | |"
 
 
 def main():
@@ -173,20 +200,16 @@ def main():
         prefix = os.path.join(folder, "rows")
         options = [text for key in ("rows", "dim", "words", "classes", "asked") for text in ("--" + key, str(shape[key]))]
         subprocess.run([given.program, *options, "--write", prefix], check=True)
-        for engine in OURS:
-            if given.only in (None, engine):
-                ours(given.program, engine, shape)
-        for engine in PEERS:
+        lines = []
+        for engine in (*OURS, *PEERS):
             if given.only not in (None, engine):
                 continue
-            command = [sys.executable, *sys.argv, "--work", prefix]
-            command += [] if given.only else ["--only", engine]
-            try:
-                done = subprocess.run(command, env=environment, timeout=given.limit, check=False)
-                if done.returncode != 0:
-                    print(json.dumps({"bench": "sparse-peers", "engine": engine, "failed": done.returncode}))
-            except subprocess.TimeoutExpired:
-                print(json.dumps({"bench": "sparse-peers", "engine": engine, "more_than_s": given.limit}), flush=True)
+            if engine in OURS:
+                lines.append(ours(given.program, engine, shape))
+            else:
+                lines.append(theirs(engine, prefix, given, environment))
+            print(json.dumps(lines[-1]), flush=True)
+    print("", *table(lines, shape["asked"]), sep="\n")
 
 
 if __name__ == "__main__":
