@@ -292,7 +292,8 @@ fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count, s
     for (; block && block->size - block->used < bytes; block = block->next)
         last = block;
     if (!block) {
-        const size_t room = bytes > ARENA_BLOCK ? bytes : ARENA_BLOCK;
+        const size_t least = arena->wanted > ARENA_BLOCK ? arena->wanted : ARENA_BLOCK;
+        const size_t room = bytes > least ? bytes : least;
 
         FKMI_TRY(fkmi_alloc(&block, (int64_t)(ALIGNMENT + room), 1));
         block->size = room;
@@ -300,8 +301,11 @@ fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count, s
             last->next = block;
         else
             arena->blocks = block;
+        arena->wanted = 0;
+        arena->grew = arena->settled;
     }
     arena->current = block;
+    arena->taken += bytes;
     start = (char *)block + ALIGNMENT + block->used;
     if (block->dirty > block->used) {
         const size_t used_before = block->dirty - block->used;
@@ -317,9 +321,18 @@ fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count, s
 
 void fkmi_arena_reset(struct fkmi_arena *arena)
 {
+    const size_t taken = arena->taken;
+
+    if (arena->grew) { /* blocks that were too small would stay so, and more would come */
+        fkmi_arena_free(arena);
+        arena->wanted = taken + taken / 4;
+        return;
+    }
     for (struct fkmi_arena_block *block = arena->blocks; block; block = block->next)
         block->used = 0;
     arena->current = arena->blocks;
+    arena->settled = arena->blocks != NULL;
+    arena->taken = 0;
 }
 
 void fkmi_arena_free(struct fkmi_arena *arena)
@@ -330,5 +343,5 @@ void fkmi_arena_free(struct fkmi_arena *arena)
         fkmi_free(arena->blocks);
         arena->blocks = next;
     }
-    arena->current = NULL;
+    *arena = (struct fkmi_arena)FKMI_ARENA_INIT;
 }

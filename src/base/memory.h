@@ -3,6 +3,8 @@
 #ifndef FKMI_BASE_MEMORY_H
 #define FKMI_BASE_MEMORY_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /* *out receives count * size bytes, zeroed and 64-byte aligned. count 0 gives a valid pointer. FKM_ENOMEM on
@@ -27,9 +29,12 @@ void fkmi_memory_set_limit(size_t bytes);
 int64_t fkmi_memory_fail(int64_t n, int for_ever);
 
 /* An arena: many short-lived blocks freed together. Keeps its memory between resets, so a steady stream
- * allocates nothing. One thread. */
+ * allocates nothing; when later rounds need more, all becomes one block with room to grow, so that a stream that
+ * grows slowly allocates now and then. One thread. */
 struct fkmi_arena {
     struct fkmi_arena_block *blocks, *current;
+    size_t taken, wanted; /* bytes of this round; of the block to come */
+    bool settled, grew;   /* a round has found its blocks; a later one had to add some */
 };
 fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count,
                            size_t size);         /* zeroed, aligned */
@@ -37,7 +42,7 @@ void fkmi_arena_reset(struct fkmi_arena *arena); /* all blocks become free for r
 void fkmi_arena_free(struct fkmi_arena *arena);
 #define FKMI_ARENA_INIT                                                                                      \
     {                                                                                                        \
-        0, 0                                                                                                 \
+        0                                                                                                    \
     }
 
 #endif

@@ -99,6 +99,12 @@ static inline void *fkmi_carve(struct fkmi_carve *carve, int64_t count, size_t s
  * that do nothing, and leave them out. */
 #define FKMI_FETCH static inline __attribute__((always_inline))
 
+/* Memory of a pack that was too small for its prototypes: more of them may keep coming. */
+static inline size_t fkmi_larger_capacity(size_t capacity, size_t needed)
+{
+    return capacity > 0 ? needed + needed / 4 : needed;
+}
+
 /* What points become before they meet rows, as reals; factor (pack.c). */
 void fkmi_pack_fill_map(struct fkmi_pack *pack, const double *weights, const double *mean);
 void fkmi_pack_find_norm(struct fkmi_pack *pack, const void *biases);

@@ -297,9 +297,9 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
         FKMI_TRY_GOTO(fkmi_screen_create(&ordered));
     }
     if (carve.used > next.capacity || !next.memory) {
-        FKMI_TRY_GOTO(fkmi_alloc(&grown, (int64_t)carve.used, 1));
+        next.capacity = fkmi_larger_capacity(next.capacity, carve.used);
+        FKMI_TRY_GOTO(fkmi_alloc(&grown, (int64_t)next.capacity, 1));
         next.memory = grown;
-        next.capacity = carve.used;
     }
 
     /* From here on nothing fails: the old content may be overwritten. */

@@ -170,6 +170,7 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     struct panels_job job = {.pack = pack, .panels = &state->shown};
     struct thread_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};
+    size_t capacity;
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
@@ -177,9 +178,10 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     if (carve.used > state->capacity) {
         fkmi_free(state->memory);
         state->memory = NULL;
+        capacity = fkmi_larger_capacity(state->capacity, carve.used);
         state->capacity = 0;
-        FKMI_TRY_GOTO(fkmi_alloc(&state->memory, (int64_t)carve.used, 1));
-        state->capacity = carve.used;
+        FKMI_TRY_GOTO(fkmi_alloc(&state->memory, (int64_t)capacity, 1));
+        state->capacity = capacity;
     }
     carve = (struct fkmi_carve){state->memory, 0};
     carve_panels(&state->shown, &carve, pack);

@@ -309,6 +309,7 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     struct fill_job job = {.pack = pack, .screen = screen};
     struct fill_scratch scratch;
     struct fkmi_carve carve = {NULL, 0};
+    size_t capacity;
     int64_t *order;
     void *memory = NULL;
     fkm_status status = FKM_OK;
@@ -320,9 +321,10 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     if (carve.used > screen->capacity) {
         fkmi_free(screen->memory);
         screen->memory = NULL;
+        capacity = fkmi_larger_capacity(screen->capacity, carve.used);
         screen->capacity = 0;
-        FKMI_TRY_GOTO(fkmi_alloc(&screen->memory, (int64_t)carve.used, 1));
-        screen->capacity = carve.used;
+        FKMI_TRY_GOTO(fkmi_alloc(&screen->memory, (int64_t)capacity, 1));
+        screen->capacity = capacity;
     }
     carve = (struct fkmi_carve){screen->memory, 0};
     carve_screen(screen, &carve, pack);

@@ -187,6 +187,34 @@ TEST(an_arena_allocates_nothing_in_its_second_round)
     fkmi_arena_free(&arena); /* an empty arena is fine */
 }
 
+/* Rounds that need a little more each time do not pile up blocks that are too small. */
+TEST(an_arena_that_grows_slowly_allocates_seldom_and_holds_little)
+{
+    enum { FIRST = 100000, STEP = 100, ROUNDS = 400 };
+    struct fkmi_arena arena = FKMI_ARENA_INIT;
+    const size_t before = fkmi_memory_held();
+    int64_t allocations = 0;
+
+    for (int64_t round = 0; round < ROUNDS; round++) {
+        const int64_t count = FIRST + STEP * round;
+        unsigned char *a, *b;
+
+        fkmi_memory_fail(0, 0);
+        CHECK_OK(fkmi_arena_take(&arena, &a, count, 1));
+        CHECK_OK(fkmi_arena_take(&arena, &b, count, 2));
+        CHECK(a + count <= b || b + 2 * count <= a);
+        CHECK(all_zero(a, 0, (size_t)count) && all_zero(b, 0, (size_t)(2 * count)));
+        memset(a, 0xee, (size_t)count);
+        memset(b, 0xee, (size_t)(2 * count));
+        allocations += fkmi_memory_fail(0, 0);
+        CHECK(fkmi_memory_held() - before < 3 * 3 * (size_t)count);
+        fkmi_arena_reset(&arena);
+    }
+    CHECK(allocations < 30);
+    fkmi_arena_free(&arena);
+    CHECK_INT(before, fkmi_memory_held());
+}
+
 TEST(blocks_of_an_arena_do_not_overlap)
 {
     struct fkmi_arena arena = FKMI_ARENA_INIT;
