@@ -4,44 +4,6 @@
 
 #include "estimators/question.h"
 
-void fkmi_question_free(struct fkmi_question *question)
-{
-    fkmi_free(question->owned_mask);
-    fkmi_free(question->owner);
-    fkmi_free(question->order);
-    fkmi_free(question->rank);
-}
-
-fkm_status fkmi_question_ask(const fkm_model *model, const fkm_batch *batch, const void *out,
-                             const char *what, struct fkmi_question *question)
-{
-    const struct fkmi_state *state;
-
-    FKMI_TRY(fkmi_model_need_fitted(model, what));
-    state = &model->learned.state;
-    if (!batch || !out)
-        return fkmi_fail(FKM_EINVAL, "%s is NULL", batch ? "the output array" : "batch");
-    FKMI_TRY(fkmi_rows_check(&question->rows, batch, state->dim, model->params.missing, model->context->pool,
-                             &question->owned_mask));
-    FKMI_TRY(fkmi_oracle_open(model, question->rows.mask != NULL, &question->oracle));
-    FKMI_TRY(fkmi_alloc(&question->owner, state->k, sizeof *question->owner));
-    fkmi_state_owners(state, question->owner);
-    FKMI_TRY(fkmi_alloc(&question->order, state->n_classes, sizeof *question->order));
-    FKMI_TRY(fkmi_alloc(&question->rank, state->n_classes, sizeof *question->rank));
-    fkmi_classes_rank(state->class_label, state->n_classes, question->order);
-    for (int64_t r = 0; r < state->n_classes; r++)
-        question->rank[question->order[r]] = r;
-    return FKM_OK;
-}
-
-fkm_status fkmi_question_need_task(const fkm_model *model, fkm_task task, fkm_task other, const char *what)
-{
-    FKMI_TRY(fkmi_model_need_fitted(model, what));
-    if (model->params.task != task && model->params.task != other)
-        return fkmi_fail(FKM_ESTATE, "a %s has no %s", model->estimator->name, what);
-    return FKM_OK;
-}
-
 struct answer {
     const struct fkmi_question *question;
     const struct fkmi_state *state;
@@ -57,10 +19,11 @@ struct answer {
 static void write_label(void *job, int64_t row, const struct fkmi_candidates *candidates, double *scratch)
 {
     const struct answer *answer = job;
-    const int32_t best = fkmi_class_sums(answer->state, answer->question->owner, candidates, scratch);
+    const int32_t best =
+        fkmi_class_sums(answer->state, answer->question->classes->owner, candidates, scratch);
 
     ((int64_t *)answer->out)[row] = answer->state->class_label[best];
-    fkmi_class_clear(answer->question->owner, candidates, scratch);
+    fkmi_class_clear(answer->question->classes->owner, candidates, scratch);
 }
 
 static void write_nearest(void *job, int64_t row, const struct fkmi_candidates *candidates, double *scratch)
@@ -99,13 +62,13 @@ static void write_proba(void *job, int64_t row, const struct fkmi_candidates *ca
     float *out = (float *)answer->out + row * n_classes;
 
     memset(out, 0, (size_t)n_classes * sizeof *out);
-    fkmi_class_sums(answer->state, answer->question->owner, candidates, scratch);
+    fkmi_class_sums(answer->state, answer->question->classes->owner, candidates, scratch);
     for (int64_t c = 0; c < candidates->width; c++)
         if (candidates->index[c] >= 0) {
-            const int32_t slot = answer->question->owner[candidates->index[c]];
-            out[answer->question->rank[slot]] = (float)scratch[slot];
+            const int32_t slot = answer->question->classes->owner[candidates->index[c]];
+            out[answer->question->classes->rank[slot]] = (float)scratch[slot];
         }
-    fkmi_class_clear(answer->question->owner, candidates, scratch);
+    fkmi_class_clear(answer->question->classes->owner, candidates, scratch);
 }
 
 static void write_tag_proba(void *job, int64_t row, const double *z, int thread)
@@ -115,7 +78,7 @@ static void write_tag_proba(void *job, int64_t row, const double *z, int thread)
 
     (void)thread;
     for (int64_t c = 0; c < answer->state->n_classes; c++)
-        out[answer->question->rank[c]] = (float)fkmi_sigmoid(z[c]);
+        out[answer->question->classes->rank[c]] = (float)fkmi_sigmoid(z[c]);
 }
 
 fkm_status fkm_model_predict_proba(const fkm_model *model, const fkm_batch *batch, float *proba)
@@ -149,7 +112,7 @@ static void write_tags(void *job, int64_t row, const double *z, int thread)
     fkmi_tags_choose(answer->state, answer->strategy, answer->top_k, z, answer->order + thread * n_classes,
                      chosen);
     for (int64_t c = 0; c < n_classes; c++)
-        out[answer->question->rank[c]] = chosen[c];
+        out[answer->question->classes->rank[c]] = chosen[c];
 }
 
 fkm_status fkm_model_predict_tags(const fkm_model *model, const fkm_batch *batch, fkm_strategy strategy,

@@ -14,7 +14,7 @@ static bool is_better(const struct top *top, double score, int64_t slot, double 
 {
     if (score != other_score)
         return score > other_score;
-    return top->question->rank[slot] < top->question->rank[other];
+    return top->question->classes->rank[slot] < top->question->classes->rank[other];
 }
 
 /* Places a class among the n best, best first; returns how many there are then. */
@@ -45,9 +45,9 @@ static void write_classes(void *job, int64_t row, const struct fkmi_candidates *
     int64_t *slots = top->labels + row * top->m, n = 0;
     double *scores = scratch + top->state->n_classes;
 
-    fkmi_class_sums(top->state, question->owner, candidates, scratch);
+    fkmi_class_sums(top->state, question->classes->owner, candidates, scratch);
     for (int64_t c = 0; c < candidates->width; c++) {
-        const int32_t slot = candidates->index[c] < 0 ? -1 : question->owner[candidates->index[c]];
+        const int32_t slot = candidates->index[c] < 0 ? -1 : question->classes->owner[candidates->index[c]];
 
         if (slot < 0 || scratch[slot] < 0)
             continue;
@@ -55,15 +55,15 @@ static void write_classes(void *job, int64_t row, const struct fkmi_candidates *
         scratch[slot] = -1;
     }
     for (int64_t r = 0; n < top->m; r++) /* all others have probability 0 */
-        if (scratch[question->order[r]] >= 0) {
+        if (scratch[question->classes->order[r]] >= 0) {
             scores[n] = 0;
-            slots[n++] = question->order[r];
+            slots[n++] = question->classes->order[r];
         }
     for (int64_t i = 0; i < top->m; i++) {
         top->proba[row * top->m + i] = (float)scores[i];
         slots[i] = top->state->class_label[slots[i]];
     }
-    fkmi_class_clear(question->owner, candidates, scratch);
+    fkmi_class_clear(question->classes->owner, candidates, scratch);
 }
 
 static void write_tags(void *job, int64_t row, const double *z, int thread)

@@ -38,27 +38,19 @@ static fkm_status begin(const fkm_model *model, struct fkmi_state *state, const 
 
 /* ---- one step */
 
-/* The first step, a step that meets new classes and a model with thresholds work on copies; others move in place.
- * Thresholds follow the scores that gradients move: later batches count less, never under a hundredth. */
+/* The first step and a model with thresholds work on copies; others move in place. Thresholds follow the scores that gradients move: later batches count less, never under a hundredth. */
 static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double *loss)
 {
     fkm_status status = FKM_OK;
     struct fkmi_learned copy = {0};
     struct fkmi_trainer trainer = {0};
     struct fkmi_lesson lesson = {0};
-    int64_t *old_of_new = NULL, old_k;
 
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
-    old_k = copy.state.k;
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, true, &lesson));
     FKMI_TRY_GOTO(fkmi_seed_classes(model, &copy, &lesson, false));
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
-    if (copy.state.k > old_k && model->trainer.begun) {
-        FKMI_TRY_GOTO(fkmi_alloc(&old_of_new, copy.state.k, sizeof *old_of_new));
-        for (int64_t j = 0; j < copy.state.k; j++)
-            old_of_new[j] = j < old_k ? j : -1;
-        FKMI_TRY_GOTO(fkmi_trainer_remap(&trainer, &copy.state, old_of_new, copy.state.k));
-    }
+    FKMI_TRY_GOTO(fkmi_trainer_grow(&trainer, &copy.state));
     FKMI_TRY_GOTO(fkmi_train_step(model->context, &model->params, &copy.state, &trainer, &model->train_work,
                                   &lesson.rows, &lesson.targets, standard_rate(model),
                                   fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps),
@@ -75,7 +67,6 @@ done:
     fkmi_learned_free(&copy);
     fkmi_trainer_free(&trainer);
     fkmi_lesson_free(&lesson);
-    fkmi_free(old_of_new);
     return status;
 }
 
@@ -89,17 +80,28 @@ static bool brings_classes(const fkm_model *model, const fkm_batch *batch)
     return false;
 }
 
+/* In place: new classes are added behind the others, and forgotten again when something fails. */
 static fkm_status quick_step(fkm_model *model, const fkm_batch *batch, double *loss)
 {
     fkm_status status = FKM_OK;
+    struct fkmi_state *state = &model->learned.state;
+    struct fkmi_trainer *trainer = &model->trainer;
     struct fkmi_lesson lesson = {0};
+    const int64_t k = state->k, n_classes = state->n_classes;
+    const bool grow = brings_classes(model, batch);
 
-    FKMI_TRY_GOTO(fkmi_lesson_open(model, &model->learned, batch, false, &lesson));
-    FKMI_TRY_GOTO(fkmi_train_step(model->context, &model->params, &model->learned.state, &model->trainer,
-                                  &model->train_work, &lesson.rows, &lesson.targets, standard_rate(model),
-                                  fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps),
-                                  loss));
+    FKMI_TRY_GOTO(fkmi_lesson_open(model, &model->learned, batch, grow, &lesson));
+    FKMI_TRY_GOTO(fkmi_seed_classes(model, &model->learned, &lesson, false));
+    FKMI_TRY_GOTO(fkmi_trainer_grow(trainer, state));
+    FKMI_TRY_GOTO(fkmi_train_step(
+        model->context, &model->params, state, trainer, &model->train_work, &lesson.rows, &lesson.targets,
+        standard_rate(model), fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps), loss));
 done:
+    if (status != FKM_OK && grow) {
+        fkmi_learned_truncate(&model->learned, n_classes);
+        fkmi_trainer_truncate(trainer, k, n_classes);
+        fkmi_model_changed(model); /* whoever was asked about an interrupt may have wanted answers */
+    }
     fkmi_lesson_free(&lesson);
     return status;
 }
@@ -110,7 +112,8 @@ fkm_status fkm_model_gradient_step(fkm_model *model, const fkm_batch *batch, dou
 
     FKMI_TRY(need_soft_routing(model, "a gradient step"));
     FKMI_TRY(fkmi_model_need_points(model));
-    if (!model->trainer.begun || model->estimator->calibrate || brings_classes(model, batch))
+    fkmi_model_changed(model); /* also when it fails: seeding may have moved what the packs look at */
+    if (!model->trainer.begun || model->estimator->calibrate)
         FKMI_TRY(careful_step(model, batch, &own_loss));
     else
         FKMI_TRY(quick_step(model, batch, &own_loss));

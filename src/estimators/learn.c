@@ -13,14 +13,6 @@ struct fkmi_random fkmi_model_random(const fkm_model *model, enum fkmi_stream st
                              (uint64_t)counter);
 }
 
-/* Forgets classes from n_classes on: undoes a lesson that grew. */
-static void shrink(struct fkmi_learned *learned, int64_t n_classes)
-{
-    if (learned->state.n_classes > n_classes)
-        fkmi_state_truncate(&learned->state, n_classes);
-    fkmi_classes_truncate(&learned->classes, n_classes);
-}
-
 /* ---- fit */
 
 /* An empty state for rows of this width. */
@@ -326,8 +318,10 @@ static fkm_status next_batch(fkm_model *model, const fkm_batch *batch, struct fk
         memset(&copy, 0, sizeof copy);
     }
 done:
-    if (status != FKM_OK && !on_copy)
-        shrink(&model->learned, n_classes);
+    if (status != FKM_OK && !on_copy) {
+        fkmi_learned_truncate(&model->learned, n_classes);
+        fkmi_model_changed(model); /* whoever was asked about an interrupt may have wanted answers */
+    }
     fkmi_learned_free(&copy);
     fkmi_lesson_free(&lesson);
     return status;

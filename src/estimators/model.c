@@ -78,6 +78,13 @@ done:
     return status;
 }
 
+void fkmi_learned_truncate(struct fkmi_learned *learned, int64_t n_classes)
+{
+    if (learned->state.n_classes > n_classes)
+        fkmi_state_truncate(&learned->state, n_classes);
+    fkmi_classes_truncate(&learned->classes, n_classes);
+}
+
 static void start_free(struct fkmi_start *start)
 {
     fkmi_free(start->points);
@@ -155,6 +162,7 @@ done:
 void fkmi_model_changed(fkm_model *model)
 {
     model->packed[0] = model->packed[1] = false;
+    model->class_map.known = false;
     fkmi_approximate_free(model->approximate);
     model->approximate = NULL;
 }
@@ -170,6 +178,7 @@ void fkmi_model_drop_packs(fkm_model *model)
     }
     fkmi_free(model->whole_points);
     model->whole_points = NULL;
+    fkmi_class_map_free(&model->class_map);
 }
 
 fkm_status fkmi_model_need_points(fkm_model *model)

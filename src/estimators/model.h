@@ -60,6 +60,14 @@ struct fkmi_learned {
     struct fkmi_importance importance;
 };
 
+/* Of a state's classes and prototypes, for answers. */
+struct fkmi_class_map {
+    bool known;     /* and of the state as it is */
+    int32_t *owner; /* class slot by prototype */
+    int64_t *order; /* class slots, ascending by label */
+    int64_t *rank;  /* column by class slot: its place among those */
+};
+
 struct fkm_model {
     struct fkm_context *context;
     fkm_params params;
@@ -89,6 +97,7 @@ struct fkm_model {
     bool packed[2];
     void *whole_points;                   /* what packs[1] looks at where prototypes are lists */
     struct fkmi_approximate *approximate; /* use_faiss: over the same prototypes; NULL: not made yet */
+    struct fkmi_class_map class_map;
     pthread_mutex_t pack_lock;
 };
 
@@ -150,6 +159,11 @@ void fkmi_model_drop_packs(fkm_model *model); /* their memory too: a long call b
 fkm_status fkmi_model_need_points(fkm_model *model);
 void fkmi_learned_free(struct fkmi_learned *learned);
 fkm_status fkmi_learned_copy(struct fkmi_learned *out, const struct fkmi_learned *learned);
+/* Forgets classes from n_classes on: undoes a lesson that grew. */
+void fkmi_learned_truncate(struct fkmi_learned *learned, int64_t n_classes);
+
+/* ---- question.c */
+void fkmi_class_map_free(struct fkmi_class_map *map);
 
 /* ---- file_check.c */
 /* FKM_EDATA unless every value of a model just read is one that all calls can work with. */

@@ -9,9 +9,7 @@ struct fkmi_question { /* zeroed: nothing was asked */
     struct fkmi_oracle oracle;
     struct fkmi_rows rows;
     float *owned_mask;
-    int32_t *owner; /* class slot by prototype */
-    int64_t *order; /* class slots, ascending by label */
-    int64_t *rank;  /* column by class slot: its place among those */
+    const struct fkmi_class_map *classes; /* the model's */
 };
 /* out: the caller's array, which must not be NULL; what: the call, for messages. Free it after a failure too. */
 fkm_status fkmi_question_ask(const fkm_model *model, const fkm_batch *batch, const void *out,

@@ -251,16 +251,14 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
                               .first_slot = first,
                               .n_new = learned->classes.n - first,
                               .space = fkmi_state_space(state, model->params.metric)};
-    int64_t *label = NULL, total = 0;
+    int64_t total = 0;
 
     if (seeding.n_new == 0)
         return FKM_OK;
-    FKMI_TRY_GOTO(fkmi_alloc(&label, seeding.n_new, sizeof *label));
     FKMI_TRY_GOTO(fkmi_alloc(&seeding.begin, seeding.n_new + 1, sizeof *seeding.begin));
     FKMI_TRY_GOTO(fkmi_alloc(&seeding.k, seeding.n_new, sizeof *seeding.k));
     FKMI_TRY_GOTO(fkmi_alloc(&seeding.seed_at, seeding.n_new, sizeof *seeding.seed_at));
-    fkmi_classes_labels(&learned->classes, first, label);
-    seeding.label = label;
+    seeding.label = learned->classes.by_slot + first;
     FKMI_TRY_GOTO(group_rows(&seeding, lesson));
     FKMI_TRY_GOTO(over_classes(&seeding, want));
     FKMI_TRY_GOTO(respect_k_max(&seeding));
@@ -278,7 +276,6 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
 done:
     if (status != FKM_OK)
         fkmi_state_truncate(state, first);
-    fkmi_free(label);
     fkmi_free(seeding.begin);
     fkmi_free(seeding.order);
     fkmi_free(seeding.k);

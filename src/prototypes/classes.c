@@ -12,6 +12,7 @@ void fkmi_classes_free(struct fkmi_classes *classes)
 {
     fkmi_free(classes->label);
     fkmi_free(classes->slot);
+    fkmi_free(classes->by_slot);
     *classes = (struct fkmi_classes){0};
 }
 
@@ -47,6 +48,7 @@ static void put(struct fkmi_classes *classes, int64_t label, int32_t slot)
     assert(classes->slot[place] == FREE);
     classes->label[place] = label;
     classes->slot[place] = slot;
+    classes->by_slot[slot] = label;
 }
 
 /* An empty table of room for n classes; the old one stays untouched on failure. */
@@ -60,6 +62,7 @@ static fkm_status make_table(struct fkmi_classes *table, int64_t n)
         capacity *= 2;
     FKMI_TRY_GOTO(fkmi_alloc(&table->label, capacity, sizeof *table->label));
     FKMI_TRY_GOTO(fkmi_alloc(&table->slot, capacity, sizeof *table->slot));
+    FKMI_TRY_GOTO(fkmi_alloc(&table->by_slot, capacity / 2, sizeof *table->by_slot));
     table->capacity = capacity;
     memset(table->slot, 0xff, (size_t)capacity * sizeof *table->slot);
 done:
@@ -75,9 +78,8 @@ fkm_status fkmi_classes_add(struct fkmi_classes *classes, int64_t label)
     if (2 * (classes->n + 1) > classes->capacity) {
         struct fkmi_classes larger;
         FKMI_TRY(make_table(&larger, 2 * (classes->n + 1)));
-        for (int64_t place = 0; place < classes->capacity; place++)
-            if (classes->slot[place] != FREE)
-                put(&larger, classes->label[place], classes->slot[place]);
+        for (int64_t slot = 0; slot < classes->n; slot++)
+            put(&larger, classes->by_slot[slot], (int32_t)slot);
         larger.n = classes->n;
         fkmi_classes_free(classes);
         *classes = larger;
@@ -118,21 +120,11 @@ static void remove_at(struct fkmi_classes *classes, int64_t hole)
 
 void fkmi_classes_truncate(struct fkmi_classes *classes, int64_t n)
 {
-    for (int64_t place = 0; place < classes->capacity; place++)
-        while (classes->slot[place] >= n) /* another entry may have moved here */
-            remove_at(classes, place);
-    if (n < classes->n)
-        classes->n = n;
+    for (; classes->n > n; classes->n--)
+        remove_at(classes, place_of(classes, classes->by_slot[classes->n - 1]));
 }
 
-void fkmi_classes_labels(const struct fkmi_classes *classes, int64_t first, int64_t *label)
-{
-    for (int64_t place = 0; place < classes->capacity; place++)
-        if (classes->slot[place] >= first && classes->slot[place] != FREE)
-            label[classes->slot[place] - first] = classes->label[place];
-}
-
-/* ---- ranks: a heap sort, which needs no memory */
+/* ---- ranks: a heap sort, which needs no memory, unless labels ascend already */
 
 static void sift(const int64_t *label, int64_t *order, int64_t root, int64_t n)
 {
@@ -150,8 +142,14 @@ static void sift(const int64_t *label, int64_t *order, int64_t root, int64_t n)
 
 void fkmi_classes_rank(const int64_t *label_by_slot, int64_t n, int64_t *order)
 {
-    for (int64_t slot = 0; slot < n; slot++)
+    bool ascending = true;
+
+    for (int64_t slot = 0; slot < n; slot++) {
         order[slot] = slot;
+        ascending = ascending && (slot == 0 || label_by_slot[slot - 1] <= label_by_slot[slot]);
+    }
+    if (ascending)
+        return;
     for (int64_t root = n / 2; root-- > 0;)
         sift(label_by_slot, order, root, n);
     for (int64_t end = n; end-- > 1;) {

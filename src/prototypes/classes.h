@@ -9,6 +9,7 @@ struct fkmi_classes {    /* zeroed: empty */
     int64_t n, capacity; /* capacity of the table, a power of two */
     int64_t *label;      /* by table place */
     int32_t *slot;       /* by table place; -1: free */
+    int64_t *by_slot;    /* labels, capacity / 2 of them */
 };
 void fkmi_classes_free(struct fkmi_classes *classes);
 /* The slot, or -1. */
@@ -19,8 +20,6 @@ fkm_status fkmi_classes_add(struct fkmi_classes *classes, int64_t label);
 fkm_status fkmi_classes_rebuild(struct fkmi_classes *classes, const int64_t *label_by_slot, int64_t n);
 /* Forgets the slots from n on. */
 void fkmi_classes_truncate(struct fkmi_classes *classes, int64_t n);
-/* label[i] = label of slot first + i, for all slots from first on. */
-void fkmi_classes_labels(const struct fkmi_classes *classes, int64_t first, int64_t *label);
 /* order[rank] = slot, ascending by label. */
 void fkmi_classes_rank(const int64_t *label_by_slot, int64_t n, int64_t *order);
 

@@ -23,6 +23,7 @@ struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     bool begun;
     int64_t step; /* Adam steps taken */
     int64_t k, dim, n_classes, n_targets;
+    int64_t k_room, class_room; /* what arrays have room for; 0: k, n_classes */
     enum fkmi_real real;
     double unit; /* standard deviation of the prototypes when phase 2 began: the unit of the learning rate */
     void *point_m, *point_v;     /* k x dim reals */
@@ -51,10 +52,11 @@ fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer
 fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *context,
                               const fkm_params *params, struct fkmi_state *state,
                               const struct fkmi_rows *rows, const struct fkmi_targets *targets);
-/* The prototypes changed in number under the trainer (a new class, a merge): keep[j_new] is the old index or
- * -1 for a fresh prototype. On failure as it was. */
-fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_state *state,
-                              const int64_t *old_of_new, int64_t k_new);
+/* Classes were added behind the state's others: their prototypes have no moments yet. Room grows geometrically. On
+ * failure as it was. */
+fkm_status fkmi_trainer_grow(struct fkmi_trainer *trainer, const struct fkmi_state *state);
+/* Forgets them again. */
+void fkmi_trainer_truncate(struct fkmi_trainer *trainer, int64_t k, int64_t n_classes);
 
 /* Memory of gradient batches, kept from step to step. Zeroed: empty. */
 struct fkmi_train_work {

@@ -76,6 +76,16 @@ done:
     return status;
 }
 
+static int64_t room_of(const struct fkmi_trainer *trainer)
+{
+    return trainer->k_room > trainer->k ? trainer->k_room : trainer->k;
+}
+
+static int64_t class_room_of(const struct fkmi_trainer *trainer)
+{
+    return trainer->class_room > trainer->n_classes ? trainer->class_room : trainer->n_classes;
+}
+
 /* ---- what begins with phase 2 */
 
 /* What lists do not hold is 0. */
@@ -130,13 +140,14 @@ static fkm_status prototype_unit(const struct fkm_context *context, const struct
     return FKM_OK;
 }
 
-/* All prototypes in reals. */
-static fkm_status copy_points(const struct fkm_context *context, const struct fkmi_state *state, void *out)
+/* All prototypes in reals, with room for more. */
+static fkm_status copy_points(const struct fkm_context *context, const struct fkmi_state *state, int64_t room,
+                              void *out)
 {
     const enum fkmi_real real = fkmi_real_of(state->dtype);
     void *points;
 
-    FKMI_TRY(fkmi_alloc(&points, state->k * state->dim, fkmi_real_size(real)));
+    FKMI_TRY(fkmi_alloc(&points, room * state->dim, fkmi_real_size(real)));
     context->kernels->vector[real].load[state->dtype](points, state->points, state->k * state->dim);
     memcpy(out, &points, sizeof points);
     return FKM_OK;
@@ -155,7 +166,7 @@ static fkm_status moments(double **m, double **v, int64_t n)
 static fkm_status complete_points(struct fkmi_trainer *trainer, const struct fkm_context *context,
                                   const fkm_params *params, const struct fkmi_state *state)
 {
-    const int64_t k = state->k, dim = state->dim;
+    const int64_t k = room_of(trainer), dim = state->dim;
     const size_t real = fkmi_real_size(trainer->real);
 
     if (!trainer->point_m)
@@ -173,9 +184,9 @@ static fkm_status complete_points(struct fkmi_trainer *trainer, const struct fkm
     if (!trainer->gradient)
         FKMI_TRY(fkmi_alloc(&trainer->gradient, k * dim, real));
     if (!trainer->master && fkmi_dtype_size(state->dtype) != real)
-        FKMI_TRY(copy_points(context, state, &trainer->master));
+        FKMI_TRY(copy_points(context, state, k, &trainer->master));
     if (!trainer->anchor && params->l2_reg > 0)
-        FKMI_TRY(copy_points(context, state, &trainer->anchor));
+        FKMI_TRY(copy_points(context, state, k, &trainer->anchor));
     return FKM_OK;
 }
 
@@ -183,7 +194,7 @@ fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_
                                  const fkm_params *params, const struct fkmi_state *state,
                                  const struct fkmi_rows *rows)
 {
-    const int64_t k = state->k, dim = state->dim;
+    const int64_t k = room_of(trainer), n_classes = class_room_of(trainer), dim = state->dim;
 
     if (state->listed && !trainer->columns)
         FKMI_TRY(fkmi_train_columns_create(state, params->metric, &trainer->columns));
@@ -198,8 +209,8 @@ fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_
     if (params->auto_feature_weights && state->feature_weights)
         FKMI_TRY(moments(&trainer->weight_m, &trainer->weight_v, dim));
     if (params->task == FKM_TASK_MULTILABEL) {
-        FKMI_TRY(moments(&trainer->alpha_m, &trainer->alpha_v, state->n_classes));
-        FKMI_TRY(moments(&trainer->beta_m, &trainer->beta_v, state->n_classes));
+        FKMI_TRY(moments(&trainer->alpha_m, &trainer->alpha_v, n_classes));
+        FKMI_TRY(moments(&trainer->beta_m, &trainer->beta_v, n_classes));
     }
     if (params->noise > 0 && !trainer->feature_std) {
         double *std;
@@ -318,105 +329,74 @@ done:
     return status;
 }
 
-/* ---- prototypes come and go */
+/* ---- classes come */
 
-/* Rows of `size` bytes in their new places; fresh prototypes get zeros. */
-static fkm_status rearrange(void *out, const void *old, const int64_t *old_of_new, int64_t k_new, size_t size)
+/* An array with a row of `size` bytes for each prototype or class, room for `room` of them, zeros from n on. */
+static fkm_status lengthen(void *array, int64_t n, int64_t n_new, int64_t room, size_t size)
 {
-    char *fresh = NULL;
+    char *rows;
 
-    if (old)
-        FKMI_TRY(fkmi_alloc(&fresh, k_new, size));
-    for (int64_t j = 0; old && j < k_new; j++)
-        if (old_of_new[j] >= 0)
-            memcpy(fresh + (size_t)j * size, (const char *)old + (size_t)old_of_new[j] * size, size);
-    memcpy(out, &fresh, sizeof fresh);
-    return FKM_OK;
-}
-
-/* Fresh prototypes' rows of an array that follows the prototypes themselves. */
-static void fill_fresh(void *reals, const struct fkmi_state *state, const struct fkmi_vector *vector,
-                       size_t real, const int64_t *old_of_new, int64_t k_new)
-{
-    for (int64_t j = 0; reals && j < k_new; j++)
-        if (old_of_new[j] < 0)
-            vector->load[state->dtype]((char *)reals + (size_t)(j * state->dim) * real,
-                                       fkmi_state_point(state, j), state->dim);
-}
-
-/* A shared theta keeps its moments in place 0, whichever prototype that is. */
-static bool shares_theta(const struct fkmi_trainer *trainer)
-{
-    if (!trainer->theta_m)
-        return false;
-    for (int64_t j = 1; j < trainer->k; j++)
-        if (trainer->theta_m[j] != 0 || trainer->theta_v[j] != 0)
-            return false;
-    return true;
-}
-
-static fkm_status lengthen(double **out, const double *old, int64_t n_old, int64_t n_new)
-{
-    *out = NULL;
-    if (!old)
+    memcpy(&rows, array, sizeof rows);
+    if (!rows)
         return FKM_OK;
-    FKMI_TRY(fkmi_alloc(out, n_new, sizeof **out));
-    memcpy(*out, old, (size_t)(n_old < n_new ? n_old : n_new) * sizeof **out);
+    FKMI_TRY(fkmi_resize(&rows, room, size));
+    memcpy(array, &rows, sizeof rows);
+    memset(rows + (size_t)n * size, 0, (size_t)(n_new - n) * size);
     return FKM_OK;
 }
 
-fkm_status fkmi_trainer_remap(struct fkmi_trainer *trainer, const struct fkmi_state *state,
-                              const int64_t *old_of_new, int64_t k_new)
+static int64_t room_for(int64_t n, int64_t room) { return n <= room ? room : n > 2 * room ? n : 2 * room; }
+
+static void load_new(void *reals, const struct fkmi_trainer *trainer, const struct fkmi_state *state)
 {
-    fkm_status status = FKM_OK;
-    const struct fkmi_trainer *old = trainer;
-    const size_t real = fkmi_real_size(old->real), row = (size_t)old->dim * real;
-    const size_t targets = (size_t)old->n_targets * sizeof(double);
-    const struct fkmi_vector *vector = &fkmi_kernels_best()->vector[old->real];
-    struct fkmi_trainer fresh = {.begun = old->begun,
-                                 .step = old->step,
-                                 .k = k_new,
-                                 .dim = old->dim,
-                                 .n_classes = state->n_classes,
-                                 .n_targets = old->n_targets,
-                                 .real = old->real,
-                                 .unit = old->unit};
+    const size_t real = fkmi_real_size(trainer->real);
 
-    assert(k_new == state->k && old->dim == state->dim);
-    FKMI_TRY_GOTO(rearrange(&fresh.point_m, old->point_m, old_of_new, k_new, row));
-    FKMI_TRY_GOTO(rearrange(&fresh.point_v, old->point_v, old_of_new, k_new, row));
-    FKMI_TRY_GOTO(rearrange(&fresh.master, old->master, old_of_new, k_new, row));
-    FKMI_TRY_GOTO(rearrange(&fresh.anchor, old->anchor, old_of_new, k_new, row));
-    FKMI_TRY_GOTO(rearrange(&fresh.gradient, old->gradient, old_of_new, k_new, row));
-    FKMI_TRY_GOTO(rearrange(&fresh.touched, old->touched, old_of_new, k_new, sizeof *old->touched));
-    FKMI_TRY_GOTO(rearrange(&fresh.target_m, old->target_m, old_of_new, k_new, targets));
-    FKMI_TRY_GOTO(rearrange(&fresh.target_v, old->target_v, old_of_new, k_new, targets));
-    FKMI_TRY_GOTO(rearrange(&fresh.theta_m, old->theta_m, old_of_new, k_new, sizeof(double)));
-    FKMI_TRY_GOTO(rearrange(&fresh.theta_v, old->theta_v, old_of_new, k_new, sizeof(double)));
-    FKMI_TRY_GOTO(rearrange(&fresh.bias_m, old->bias_m, old_of_new, k_new, sizeof(double)));
-    FKMI_TRY_GOTO(rearrange(&fresh.bias_v, old->bias_v, old_of_new, k_new, sizeof(double)));
-    FKMI_TRY_GOTO(lengthen(&fresh.alpha_m, old->alpha_m, old->n_classes, state->n_classes));
-    FKMI_TRY_GOTO(lengthen(&fresh.alpha_v, old->alpha_v, old->n_classes, state->n_classes));
-    FKMI_TRY_GOTO(lengthen(&fresh.beta_m, old->beta_m, old->n_classes, state->n_classes));
-    FKMI_TRY_GOTO(lengthen(&fresh.beta_v, old->beta_v, old->n_classes, state->n_classes));
-    FKMI_TRY_GOTO(lengthen(&fresh.weight_m, old->weight_m, old->dim, old->dim));
-    FKMI_TRY_GOTO(lengthen(&fresh.weight_v, old->weight_v, old->dim, old->dim));
-    FKMI_TRY_GOTO(lengthen(&fresh.feature_std, old->feature_std, old->dim, old->dim));
-    FKMI_TRY_GOTO(lengthen(&fresh.target_mean, old->target_mean, old->n_targets, old->n_targets));
-    FKMI_TRY_GOTO(lengthen(&fresh.target_std, old->target_std, old->n_targets, old->n_targets));
+    if (reals)
+        fkmi_kernels_best()->vector[trainer->real].load[state->dtype](
+            (char *)reals + (size_t)(trainer->k * state->dim) * real, fkmi_state_point(state, trainer->k),
+            (state->k - trainer->k) * state->dim);
+}
 
-    fill_fresh(fresh.master, state, vector, real, old_of_new, k_new);
-    fill_fresh(fresh.anchor, state, vector, real, old_of_new, k_new);
-    if (shares_theta(old)) {
-        memset(fresh.theta_m, 0, (size_t)k_new * sizeof(double));
-        memset(fresh.theta_v, 0, (size_t)k_new * sizeof(double));
-        fresh.theta_m[0] = old->theta_m[0];
-        fresh.theta_v[0] = old->theta_v[0];
-    }
-    fkmi_trainer_free(trainer);
-    *trainer = fresh;
-    fresh = (struct fkmi_trainer){0};
-done:
-    fkmi_trainer_free(&fresh);
-    return status;
+/* A theta shared by all keeps its moments in place 0, and needs none for what is new. */
+fkm_status fkmi_trainer_grow(struct fkmi_trainer *trainer, const struct fkmi_state *state)
+{
+    const int64_t k = trainer->k, k_new = state->k, c = trainer->n_classes, c_new = state->n_classes;
+    const int64_t k_room = room_for(k_new, room_of(trainer));
+    const int64_t c_room = room_for(c_new, class_room_of(trainer));
+    const size_t row = (size_t)trainer->dim * fkmi_real_size(trainer->real);
+    const size_t targets = (size_t)trainer->n_targets * sizeof(double);
+
+    assert(!trainer->columns && trainer->dim == state->dim && k_new >= k && c_new >= c);
+    FKMI_TRY(lengthen(&trainer->point_m, k, k_new, k_room, row));
+    FKMI_TRY(lengthen(&trainer->point_v, k, k_new, k_room, row));
+    FKMI_TRY(lengthen(&trainer->master, k, k_new, k_room, row));
+    FKMI_TRY(lengthen(&trainer->anchor, k, k_new, k_room, row));
+    FKMI_TRY(lengthen(&trainer->gradient, k, k_new, k_room, row));
+    FKMI_TRY(lengthen(&trainer->touched, k, k_new, k_room, sizeof *trainer->touched));
+    FKMI_TRY(lengthen(&trainer->listed, k, k_new, k_room, sizeof *trainer->listed));
+    FKMI_TRY(lengthen(&trainer->target_m, k, k_new, k_room, targets));
+    FKMI_TRY(lengthen(&trainer->target_v, k, k_new, k_room, targets));
+    FKMI_TRY(lengthen(&trainer->theta_m, k, k_new, k_room, sizeof(double)));
+    FKMI_TRY(lengthen(&trainer->theta_v, k, k_new, k_room, sizeof(double)));
+    FKMI_TRY(lengthen(&trainer->bias_m, k, k_new, k_room, sizeof(double)));
+    FKMI_TRY(lengthen(&trainer->bias_v, k, k_new, k_room, sizeof(double)));
+    FKMI_TRY(lengthen(&trainer->alpha_m, c, c_new, c_room, sizeof(double)));
+    FKMI_TRY(lengthen(&trainer->alpha_v, c, c_new, c_room, sizeof(double)));
+    FKMI_TRY(lengthen(&trainer->beta_m, c, c_new, c_room, sizeof(double)));
+    FKMI_TRY(lengthen(&trainer->beta_v, c, c_new, c_room, sizeof(double)));
+    load_new(trainer->master, trainer, state);
+    load_new(trainer->anchor, trainer, state);
+    trainer->k = k_new;
+    trainer->n_classes = c_new;
+    trainer->k_room = k_room;
+    trainer->class_room = c_room;
+    return FKM_OK;
+}
+
+void fkmi_trainer_truncate(struct fkmi_trainer *trainer, int64_t k, int64_t n_classes)
+{
+    if (k < trainer->k)
+        trainer->n_listed = -1; /* the list may name what goes */
+    trainer->k = k;
+    trainer->n_classes = n_classes;
 }

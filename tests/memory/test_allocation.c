@@ -104,6 +104,18 @@ static fkm_status do_gradient_step(struct scene *scene)
     return fkm_model_gradient_step(scene->model, &batch, NULL);
 }
 
+static fkm_status do_gradient_step_with_new_class(struct scene *scene)
+{
+    fkm_batch batch = whole(scene);
+    int64_t labels[N];
+
+    for (int64_t i = 0; i < N; i++)
+        labels[i] = i % 5 == 0 ? 1000 + i % 10 : scene->data->labels[i];
+    if (batch.labels)
+        batch.labels = labels;
+    return fkm_model_gradient_step(scene->model, &batch, NULL);
+}
+
 static fkm_status do_finetune(struct scene *scene)
 {
     const fkm_batch batch = whole(scene);
@@ -307,6 +319,7 @@ static const struct {
     {"fit_batch", do_fit_batch},
     {"fit_batch with a new class", do_fit_batch_with_new_class},
     {"gradient_step", do_gradient_step},
+    {"gradient_step with new classes", do_gradient_step_with_new_class},
     {"finetune", do_finetune},
     {"find_learning_rate", do_search},
     {"feature_importance", do_importance},
@@ -400,6 +413,17 @@ TEST(a_model_answers_as_before_when_a_batch_with_a_new_class_failed)
     for (int64_t n = 1; status == FKM_ENOMEM; n++) {
         fkmi_memory_fail(n, 0);
         status = do_fit_batch_with_new_class(&scene);
+        fkmi_memory_fail(0, 0);
+        CHECK_OK(fkm_model_predict_labels(scene.model, &batch, after));
+        CHECK(status == FKM_OK || memcmp(before, after, sizeof before) == 0);
+    }
+    CHECK_OK(status);
+    CHECK_OK(do_gradient_step(&scene));
+    CHECK_OK(fkm_model_predict_labels(scene.model, &batch, before));
+    status = FKM_ENOMEM;
+    for (int64_t n = 1; status == FKM_ENOMEM; n++) {
+        fkmi_memory_fail(n, 0);
+        status = do_gradient_step_with_new_class(&scene);
         fkmi_memory_fail(0, 0);
         CHECK_OK(fkm_model_predict_labels(scene.model, &batch, after));
         CHECK(status == FKM_OK || memcmp(before, after, sizeof before) == 0);

@@ -56,16 +56,14 @@ TEST(truncating_forgets_the_later_slots_only)
 TEST(labels_come_back_by_slot)
 {
     struct fkmi_classes classes = {0};
-    int64_t label[100];
 
-    for (int64_t slot = 0; slot < 100; slot++)
-        CHECK_OK(fkmi_classes_add(&classes, label_of(slot)));
-    fkmi_classes_labels(&classes, 0, label);
-    for (int64_t slot = 0; slot < 100; slot++)
-        CHECK_INT(label_of(slot), label[slot]);
-    fkmi_classes_labels(&classes, 60, label);
-    for (int64_t slot = 60; slot < 100; slot++)
-        CHECK_INT(label_of(slot), label[slot - 60]);
+    for (int round = 0; round < 2; round++) {
+        for (int64_t slot = classes.n; slot < 100; slot++)
+            CHECK_OK(fkmi_classes_add(&classes, label_of(slot)));
+        for (int64_t slot = 0; slot < 100; slot++)
+            CHECK_INT(label_of(slot), classes.by_slot[slot]);
+        fkmi_classes_truncate(&classes, 60);
+    }
     fkmi_classes_free(&classes);
 }
 
@@ -115,4 +113,9 @@ TEST(ranks_ascend_by_label)
     fkmi_classes_rank(label, 0, order);
     fkmi_classes_rank(label, 1, order);
     CHECK_INT(0, order[0]);
+    for (int64_t slot = 0; slot < 777; slot++)
+        label[slot] = slot * slot - 50;
+    fkmi_classes_rank(label, 777, order);
+    for (int64_t rank = 0; rank < 777; rank++)
+        CHECK_INT(rank, order[rank]);
 }

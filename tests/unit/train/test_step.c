@@ -467,13 +467,12 @@ TEST(a_failed_allocation_leaves_all_as_it_was)
     free(after);
 }
 
-TEST(a_failed_copy_or_remap_leaves_all_as_it_was)
+TEST(a_failed_copy_or_growth_leaves_all_as_it_was)
 {
     char *before = malloc(PHOTO), *after = malloc(PHOTO);
     struct world_wish wish = {WORLD_WISH, .task = FKM_TASK_CLASSIFY};
     struct fkmi_trainer copy;
     struct world world;
-    int64_t old_of_new[15];
     double points[15];
     fkm_status status = FKM_ENOMEM;
     size_t size;
@@ -496,12 +495,10 @@ TEST(a_failed_copy_or_remap_leaves_all_as_it_was)
     for (int i = 0; i < 15; i++)
         points[i] = i;
     CHECK_OK(fkmi_state_add_class(&world.state, world.context->kernels, 77, points, NULL, 3));
-    for (int64_t j = 0; j < 15; j++)
-        old_of_new[j] = j < 12 ? j : -1;
     status = FKM_ENOMEM;
     for (int64_t n = 1; status != FKM_OK; n++) {
         fkmi_memory_fail(n, 0);
-        status = fkmi_trainer_remap(&world.trainer, &world.state, old_of_new, 15);
+        status = fkmi_trainer_grow(&world.trainer, &world.state);
         fkmi_memory_fail(0, 0);
         world.state.k = 12; /* the photo of what was there before */
         world.state.n_classes = 4;
@@ -521,12 +518,12 @@ TEST(a_failed_copy_or_remap_leaves_all_as_it_was)
     free(after);
 }
 
-TEST(a_remap_moves_moments_with_their_prototypes)
+/* Classes that come one by one find moments of zero, also where forgotten ones have left some. */
+TEST(classes_come_and_go_under_the_optimizer)
 {
     struct world world;
-    int64_t old_of_new[11];
-    uint8_t keep[12];
-    double moment, theta;
+    double points[15] = {0}, moment, theta;
+    int64_t allocations = 0;
 
     world_make(&world, (struct world_wish){WORLD_WISH, .task = FKM_TASK_CLASSIFY});
     world_begin(&world);
@@ -534,14 +531,29 @@ TEST(a_remap_moves_moments_with_their_prototypes)
     moment = ((const double *)world.trainer.point_m)[5 * 5 + 2];
     theta = world.trainer.theta_m[0];
     CHECK(moment != 0 && theta != 0);
-    memset(keep, 1, sizeof keep);
-    keep[0] = 0;
-    fkmi_state_compact(&world.state, keep);
-    for (int64_t j = 0; j < 11; j++)
-        old_of_new[j] = j + 1;
-    CHECK_OK(fkmi_trainer_remap(&world.trainer, &world.state, old_of_new, 11));
-    CHECK_NEAR(moment, ((const double *)world.trainer.point_m)[4 * 5 + 2], 0);
-    CHECK_NEAR(theta, world.trainer.theta_m[0], 0); /* shared: it belongs to no prototype */
+    for (int64_t c = 0; c < 200; c++) {
+        const int64_t k = world.state.k, n_classes = world.state.n_classes;
+        double *fresh;
+
+        CHECK_OK(fkmi_state_add_class(&world.state, world.context->kernels, 100 + c, points, NULL, 3));
+        for (int round = 0; round < 2; round++) {
+            fkmi_memory_fail(0, 0);
+            CHECK_OK(fkmi_trainer_grow(&world.trainer, &world.state));
+            allocations += fkmi_memory_fail(0, 0);
+            CHECK_INT(world.state.k, world.trainer.k);
+            CHECK_INT(world.state.n_classes, world.trainer.n_classes);
+            fresh = (double *)world.trainer.point_m + k * 5;
+            for (int64_t i = 0; i < 15; i++) {
+                CHECK_NEAR(0, fresh[i], 0);
+                fresh[i] = 1 - round;
+            }
+            if (round == 0)
+                fkmi_trainer_truncate(&world.trainer, k, n_classes);
+        }
+        CHECK_NEAR(moment, ((const double *)world.trainer.point_m)[5 * 5 + 2], 0);
+        CHECK_NEAR(theta, world.trainer.theta_m[0], 0); /* shared: it belongs to no prototype */
+    }
+    CHECK(allocations < 100);
     world_step(&world, 0.03, 1);
     world_free(&world);
 }
