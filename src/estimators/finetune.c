@@ -48,7 +48,7 @@ static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double 
 
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, true, &lesson));
-    FKMI_TRY_GOTO(fkmi_seed_classes(model, &copy, &lesson, false));
+    FKMI_TRY_GOTO(fkmi_seed_classes(model, &copy, &lesson));
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
     FKMI_TRY_GOTO(fkmi_trainer_grow(&trainer, &copy.state));
     FKMI_TRY_GOTO(fkmi_train_step(model->context, &model->params, &copy.state, &trainer, &model->train_work,
@@ -91,7 +91,7 @@ static fkm_status quick_step(fkm_model *model, const fkm_batch *batch, double *l
     const bool grow = brings_classes(model, batch);
 
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &model->learned, batch, grow, &lesson));
-    FKMI_TRY_GOTO(fkmi_seed_classes(model, &model->learned, &lesson, false));
+    FKMI_TRY_GOTO(fkmi_seed_classes(model, &model->learned, &lesson));
     FKMI_TRY_GOTO(fkmi_trainer_grow(trainer, state));
     FKMI_TRY_GOTO(fkmi_train_step(
         model->context, &model->params, state, trainer, &model->train_work, &lesson.rows, &lesson.targets,

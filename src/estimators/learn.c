@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "estimators/model.h"
+#include "prototypes/lists.h"
 
 struct fkmi_random fkmi_model_random(const fkm_model *model, enum fkmi_stream stream, int64_t counter)
 {
@@ -212,7 +213,7 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     watch.rows = lesson.rows.n;
     if (model->params.task != FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(fkmi_learn_importance(model, &fresh, &lesson));
-    FKMI_TRY_GOTO(fkmi_seed_classes(model, &fresh, &lesson, true));
+    FKMI_TRY_GOTO(fkmi_seed_classes(model, &fresh, &lesson));
     FKMI_TRY_GOTO(fkmi_model_tune(model, &lesson, &fresh.state));
     if (options.eval) {
         const fkm_status read = fkmi_lesson_open(model, &fresh, options.eval, false, &eval);
@@ -269,7 +270,7 @@ static fkm_status first_batch(fkm_model *model, const fkm_batch *batch, struct f
     FKMI_TRY_GOTO(begin_state(model, &lesson, &fresh.state));
     if (model->params.task != FKM_TASK_CLUSTER)
         FKMI_TRY_GOTO(fkmi_learn_importance(model, &fresh, &lesson));
-    FKMI_TRY_GOTO(fkmi_seed_classes(model, &fresh, &lesson, false));
+    FKMI_TRY_GOTO(fkmi_seed_classes(model, &fresh, &lesson));
     FKMI_TRY_GOTO(fkmi_model_tune(model, &lesson, &fresh.state));
     FKMI_TRY_GOTO(fkmi_ema_batch(model->context, &model->params, &fresh.state, &model->phase1, &lesson.view,
                                  lesson.slot, lesson.targets.values,
@@ -303,7 +304,10 @@ static fkm_status next_batch(fkm_model *model, const fkm_batch *batch, struct fk
         learned = &copy;
     }
     FKMI_TRY_GOTO(fkmi_lesson_open(model, learned, batch, true, &lesson));
-    FKMI_TRY_GOTO(fkmi_seed_classes(model, learned, &lesson, false));
+    if (learned->state.listed &&
+        (model->start.k > 0 || !fkmi_lists_stay(&model->params, &lesson.view, &learned->state)))
+        FKMI_TRY_GOTO(fkmi_state_need_points(&learned->state));
+    FKMI_TRY_GOTO(fkmi_seed_classes(model, learned, &lesson));
     FKMI_TRY_GOTO(fkmi_model_tune(model, &lesson, &learned->state));
     if (on_copy)
         FKMI_TRY_GOTO(fkmi_learn_importance(model, learned, &lesson));
@@ -334,7 +338,6 @@ fkm_status fkm_model_fit_batch(fkm_model *model, const fkm_batch *batch, double 
     if (!model)
         return fkmi_fail(FKM_EINVAL, "model is NULL");
     fkmi_model_changed(model); /* also when it fails: seeding may have moved what the packs look at */
-    FKMI_TRY(fkmi_model_need_points(model));
     if (model->learned.state.k == 0)
         FKMI_TRY(first_batch(model, batch, &moved));
     else

@@ -184,9 +184,8 @@ fkm_status fkmi_lesson_hold_out(struct fkmi_lesson *lesson, double fraction, str
 
 /* ---- seeding.c */
 /* Seeds the classes of learned->classes that have no prototypes yet, from the lesson's view. On failure the state
- * is as it was. may_list: prototypes of a state without any may become lists (prototypes/lists.h). */
-fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson,
-                             bool may_list);
+ * is as it was. Prototypes of a state without any may become lists (prototypes/lists.h). */
+fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson);
 
 /* ---- weights.c */
 /* With auto_feature_weights: adds the lesson to the running statistics and sets the weights they give. */

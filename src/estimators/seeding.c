@@ -239,8 +239,7 @@ done:
     return status;
 }
 
-fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson,
-                             bool may_list)
+fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, struct fkmi_lesson *lesson)
 {
     fkm_status status = FKM_OK;
     struct fkmi_state *state = &learned->state;
@@ -266,7 +265,7 @@ fkm_status fkmi_seed_classes(fkm_model *model, struct fkmi_learned *learned, str
         seeding.seed_at[c] = total;
         total += seeding.k[c];
     }
-    if (may_list && model->start.k == 0 && state->k == 0)
+    if (model->start.k == 0 && state->k == 0)
         state->listed = fkmi_lists_pay(&model->params, &lesson->view, total);
     FKMI_TRY_GOTO(fkmi_alloc(&seeding.seeds, total, sizeof *seeding.seeds));
     FKMI_TRY_GOTO(over_classes(&seeding, seed));

@@ -6,12 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "prototypes/cells.h"
+#include "prototypes/ema.h"
 #include "prototypes/maintain.h"
 #include "prototypes/repel.h"
 #include "prototypes/revive.h"
 #include "prototypes/round.h"
-#include "prototypes/targets.h"
 
 struct batch {
     struct fkm_context *context;
@@ -67,13 +66,14 @@ static bool pull(const struct batch *b, int64_t j, double *point)
     return moved;
 }
 
-static void blend_targets(const struct batch *b, int64_t j)
+void fkmi_ema_targets(struct fkmi_state *state, const struct fkmi_cells *cells,
+                      const struct fkmi_cell_targets *targets, int64_t j)
 {
-    const int64_t m = b->state->n_targets;
-    const double n = b->cells.pull.mass[j], age = b->state->mass[j];
+    const int64_t m = state->n_targets;
+    const double n = cells->pull.mass[j], age = state->mass[j];
 
-    for (int64_t t = 0; t < m && b->targets.total[j] > 0; t++)
-        b->state->targets[j * m + t] += n / age * (b->targets.mean[j * m + t] - b->state->targets[j * m + t]);
+    for (int64_t t = 0; t < m && targets->total[j] > 0; t++)
+        state->targets[j * m + t] += n / age * (targets->mean[j * m + t] - state->targets[j * m + t]);
 }
 
 static fkm_status move_prototypes(void *job, int64_t begin, int64_t end, int thread)
@@ -93,7 +93,7 @@ static fkm_status move_prototypes(void *job, int64_t begin, int64_t end, int thr
         if (state->frozen[j])
             continue; /* its rows count, but it stays */
         if (b->has_targets)
-            blend_targets(b, j);
+            fkmi_ema_targets(state, &b->cells, &b->targets, j);
         if (pushed)
             fkmi_push_point(b->params, &b->cells.push, state->dim, j, state->mass[j], point);
         if (!moved && !pushed)
@@ -107,8 +107,7 @@ static fkm_status move_prototypes(void *job, int64_t begin, int64_t end, int thr
     return FKM_OK;
 }
 
-/* The running mean distance, weighted by the mass behind it. */
-static void update_scale(struct fkmi_state *state, const struct fkmi_cells *cells, double mass_before)
+void fkmi_ema_scale(struct fkmi_state *state, const struct fkmi_cells *cells, double mass_before)
 {
     const double mean = cells->weight > 0 ? cells->sum_distance / cells->weight : 0;
     double scale = state->scale;
@@ -135,6 +134,8 @@ fkm_status fkmi_ema_batch(struct fkm_context *context, const fkm_params *params,
                       .noise_key = fkmi_random_u64(&random)};
     double mass_before = 0;
 
+    if (state->listed)
+        return fkmi_ema_lists(context, params, state, work, rows, slot, values, b.noise_key, moved);
     work->old_of_new = NULL;
     FKMI_TRY(take_memory(&b, &work->arena, rows));
     FKMI_TRY(fkmi_state_pack(context, params, state, rows, &work->pack));
@@ -148,7 +149,7 @@ fkm_status fkmi_ema_batch(struct fkm_context *context, const fkm_params *params,
     for (int64_t j = 0; j < state->k; j++)
         mass_before += params->decay * state->mass[j];
     FKMI_TRY(fkmi_parallel_whole(context->pool, state->k, 16, move_prototypes, &b));
-    update_scale(state, &b.cells, mass_before);
+    fkmi_ema_scale(state, &b.cells, mass_before);
     *moved = (struct fkmi_moved){0};
     fkmi_cells_moved(&b.cells, moved);
     for (int64_t j = 0; j < state->k; j++)

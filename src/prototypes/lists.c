@@ -10,19 +10,30 @@
 #define LEAST_COORDINATES ((int64_t)1 << 20) /* of points: smaller ones are quick whatever they hold */
 #define LEAST_SAVING      4                  /* coordinates of points to an entry of a row */
 
-bool fkmi_lists_pay(const fkm_params *params, const struct fkmi_rows *rows, int64_t k)
+/* Whether these rows can be learned so, and no parameter asks for what only points can do. */
+static bool can_learn(const fkm_params *params, const struct fkmi_rows *rows)
 {
     const bool glvq = params->task == FKM_TASK_CLASSIFY && params->repulsion_factor > 0 &&
                       params->repulsion == FKM_REPULSION_GLVQ;
+
+    return fkmi_rows_sparse(rows) && !rows->mask && !glvq && params->assignment == FKM_ASSIGN_HARD &&
+           params->merge_threshold < 0 && params->percentile_threshold < 0;
+}
+
+bool fkmi_lists_pay(const fkm_params *params, const struct fkmi_rows *rows, int64_t k)
+{
     int64_t entries = 0;
 
-    if (!fkmi_rows_sparse(rows) || rows->mask || glvq || params->assignment != FKM_ASSIGN_HARD ||
-        params->merge_threshold >= 0 || params->percentile_threshold >= 0 ||
-        k * rows->dim < LEAST_COORDINATES)
+    if (!can_learn(params, rows) || k * rows->dim < LEAST_COORDINATES)
         return false;
     for (int64_t i = 0; i < rows->n; i++) /* the entries of a mean are those of its rows, at most */
         entries += rows->indptr[fkmi_row(rows, i) + 1] - rows->indptr[fkmi_row(rows, i)];
     return entries <= k * rows->dim / LEAST_SAVING;
+}
+
+bool fkmi_lists_stay(const fkm_params *params, const struct fkmi_rows *rows, const struct fkmi_state *state)
+{
+    return can_learn(params, rows) && state->lists.begin[state->k] <= state->k * state->dim / LEAST_SAVING;
 }
 
 bool fkmi_list_normalise(const struct fkmi_space *space, const int32_t *index, int64_t n, double *values)

@@ -1,8 +1,9 @@
 /* lists.h — prototypes that keep only the coordinates that are not 0: where rows are CSR and have few columns in
  * common, those of 5,000 classes of text take a thirtieth of the memory, and a pass costs what its rows do.
  *
- * A state whose prototypes are lists (state->listed) comes from a fit to CSR rows, or a file. Full passes, upkeep
- * and answers work on it as it is; what needs points makes them first (fkmi_state_need_points).
+ * A state whose prototypes are lists (state->listed) comes from a fit to CSR rows, a first batch of them, or a file. Full
+ * passes, batches, fine-tuning, upkeep and answers work on it as it is; what needs points makes them first
+ * (fkmi_state_need_points).
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_LISTS_H
 #define FKMI_PROTOTYPES_LISTS_H
@@ -12,6 +13,8 @@
 /* Whether k prototypes of these rows should be lists: they will be much smaller, and no parameter asks for what only
  * points can do. */
 bool fkmi_lists_pay(const fkm_params *params, const struct fkmi_rows *rows, int64_t k);
+/* Whether a state of lists can learn a batch of these rows as it is, and its lists are still much smaller than points. */
+bool fkmi_lists_stay(const fkm_params *params, const struct fkmi_rows *rows, const struct fkmi_state *state);
 /* What fkmi_lloyd does, for a state of lists. */
 fkm_status fkmi_lloyd_lists(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                             struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,

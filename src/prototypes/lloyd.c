@@ -311,5 +311,7 @@ void fkmi_phase1_free(struct fkmi_phase1 *work, const struct fkmi_backend *backe
     if (work->pack)
         backend->pack_free(work->pack);
     fkmi_arena_free(&work->arena);
+    fkmi_free(work->spare.index);
+    fkmi_free(work->spare.value);
     *work = (struct fkmi_phase1){0};
 }

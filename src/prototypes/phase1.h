@@ -12,6 +12,8 @@
 struct fkmi_phase1 {
     struct fkmi_pack *pack;
     struct fkmi_arena arena;
+    struct fkmi_lists spare; /* prototypes that are lists: index and value of the next ones */
+    int64_t spare_capacity;
     /* After fkmi_ema_batch, until the next call: the index before the batch of each prototype there is now.
      * NULL when none was pruned or merged. */
     const int64_t *old_of_new;

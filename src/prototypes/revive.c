@@ -183,6 +183,7 @@ done:
 
 fkm_status fkmi_split_take(struct fkmi_split *split, struct fkmi_arena *arena, const struct fkmi_state *state)
 {
+    split->measured = false;
     FKMI_TRY(fkmi_arena_take(arena, &split->within, state->k, sizeof(double)));
     FKMI_TRY(fkmi_arena_take(arena, &split->farthest, state->k, sizeof(int64_t)));
     FKMI_TRY(fkmi_arena_take(arena, &split->row, state->dim, fkmi_real_size(fkmi_real_of(state->dtype))));
@@ -207,7 +208,24 @@ static void measure_cells(struct fkmi_split *split, const struct fkmi_state *sta
     }
 }
 
-static void halve(const struct fkmi_state *state, int64_t donor, int64_t j)
+int64_t fkmi_split_donor(struct fkmi_split *split, const fkm_params *params, const struct fkmi_state *state,
+                         const struct fkmi_cells *cells, const struct fkmi_rows *rows, const double *mass,
+                         int64_t c, int64_t j)
+{
+    int64_t donor = state->class_begin[c];
+
+    if (mass[j] >= params->min_weight || state->frozen[j])
+        return -1;
+    if (!split->measured)
+        measure_cells(split, state, cells, rows);
+    split->measured = true;
+    for (int64_t other = donor; other < state->class_begin[c + 1]; other++)
+        if (split->within[other] > split->within[donor])
+            donor = other;
+    return donor == j || !(split->within[donor] > 0) ? -1 : donor;
+}
+
+void fkmi_split_halve(struct fkmi_state *state, int64_t donor, int64_t j)
 {
     const int64_t dim = state->dim, m = state->n_targets;
 
@@ -224,29 +242,19 @@ void fkmi_split_dead(struct fkmi_split *split, struct fkm_context *context, cons
                      struct fkmi_state *state, const struct fkmi_cells *cells, const struct fkmi_rows *rows)
 {
     const struct fkmi_space space = fkmi_state_space(state, params->metric);
-    bool measured = false;
 
-    for (int64_t c = 0; c < state->n_classes; c++) {
-        const int64_t begin = state->class_begin[c], end = state->class_begin[c + 1];
-        for (int64_t j = begin; j < end; j++) {
-            int64_t donor = begin;
-            if (state->mass[j] >= params->min_weight || state->frozen[j])
-                continue;
-            if (!measured)
-                measure_cells(split, state, cells, rows);
-            measured = true;
-            for (int64_t other = begin; other < end; other++)
-                if (split->within[other] > split->within[donor])
-                    donor = other;
-            if (donor == j || !(split->within[donor] > 0))
+    for (int64_t c = 0; c < state->n_classes; c++)
+        for (int64_t j = state->class_begin[c]; j < state->class_begin[c + 1]; j++) {
+            const int64_t donor = fkmi_split_donor(split, params, state, cells, rows, state->mass, c, j);
+
+            if (donor < 0)
                 continue;
             fkmi_point_load(state, context->kernels, donor, split->point);
             if (move_onto_row(rows, &space, context->kernels, split->farthest[donor], split->row,
                               split->point)) {
                 fkmi_point_store(state, context->kernels, j, split->point);
-                halve(state, donor, j);
+                fkmi_split_halve(state, donor, j);
             }
             split->within[donor] = 0; /* the next one splits another */
         }
-    }
 }

@@ -20,9 +20,17 @@ struct fkmi_split {    /* room for it, from an arena */
     int64_t *farthest; /* k: row of the view, -1: none */
     void *row;         /* dim reals */
     double *point;     /* dim */
+    bool measured;     /* within and farthest are known */
 };
 fkm_status fkmi_split_take(struct fkmi_split *split, struct fkmi_arena *arena,
                            const struct fkmi_state *state);
+/* Which prototype of class c the dead j splits, -1: j is not dead, or there is none. within[] of one that has been split is
+ * to become 0. mass: theirs by now. */
+int64_t fkmi_split_donor(struct fkmi_split *split, const fkm_params *params, const struct fkmi_state *state,
+                         const struct fkmi_cells *cells, const struct fkmi_rows *rows, const double *mass,
+                         int64_t c, int64_t j);
+/* Both take half the donor's mass; j answers and routes as it does. */
+void fkmi_split_halve(struct fkmi_state *state, int64_t donor, int64_t j);
 void fkmi_split_dead(struct fkmi_split *split, struct fkm_context *context, const fkm_params *params,
                      struct fkmi_state *state, const struct fkmi_cells *cells, const struct fkmi_rows *rows);
 

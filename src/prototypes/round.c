@@ -50,3 +50,17 @@ void fkmi_round_randomly(fkm_dtype dtype, uint64_t key, int64_t prototype, doubl
         values[d] = round_one(dtype, values[d], noise[d % 4]);
     }
 }
+
+void fkmi_round_list_randomly(fkm_dtype dtype, uint64_t key, int64_t prototype, const int32_t *column,
+                              double *values, int64_t n)
+{
+    uint32_t noise[4];
+
+    if (dtype != FKM_DTYPE_F16 && dtype != FKM_DTYPE_BF16)
+        return;
+    for (int64_t e = 0; e < n; e++) {
+        if (e == 0 || column[e] / 4 != column[e - 1] / 4)
+            fkmi_philox(key, (uint64_t)prototype, (uint64_t)(column[e] / 4), noise);
+        values[e] = round_one(dtype, values[e], noise[column[e] % 4]);
+    }
+}

@@ -13,4 +13,8 @@
  */
 void fkmi_round_randomly(fkm_dtype dtype, uint64_t key, int64_t prototype, double *values, int64_t n);
 
+/* The same for values in these columns. */
+void fkmi_round_list_randomly(fkm_dtype dtype, uint64_t key, int64_t prototype, const int32_t *column,
+                              double *values, int64_t n);
+
 #endif

@@ -151,38 +151,95 @@ TEST(dense_rows_and_masked_ones_get_the_same_answers)
     free(text);
 }
 
-static fkm_status learn(fkm_model *model, const fkm_batch *batch, int way)
+TEST(gradient_steps_go_on_with_whole_points)
 {
-    fkm_finetune_options options = FKM_FINETUNE_OPTIONS_INIT;
+    struct text *text = text_make();
+    const fkm_batch batch = batch_of(text);
+    fkm_model *model = fitted(text, FKM_TASK_CLASSIFY), *whole;
+    double *a, *b;
 
-    options.epochs = 2;
-    return way == 0   ? fkm_model_finetune(model, batch, &options)
-           : way == 1 ? fkm_model_fit_batch(model, batch, NULL)
-                      : fkm_model_gradient_step(model, batch, NULL);
+    CHECK_OK(fkm_model_copy(model, &whole));
+    CHECK_OK(fkmi_model_need_points(whole));
+    CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    CHECK_OK(fkm_model_gradient_step(whole, &batch, NULL));
+    CHECK(!model->learned.state.listed);
+    a = nearest_of(model, &batch);
+    b = nearest_of(whole, &batch);
+    CHECK(memcmp(a, b, ROWS * sizeof *a) == 0);
+    free(a);
+    free(b);
+    fkm_model_free(model);
+    fkm_model_free(whole);
+    free(text);
 }
 
-TEST(learning_goes_on_with_whole_points)
+static fkm_model *streamed(const struct text *text, fkm_task task, double merge_threshold)
+{
+    const fkm_batch batch = batch_of(text);
+    fkm_params params = data_params(task);
+    fkm_model *model;
+
+    params.metric = FKM_METRIC_COSINE;
+    params.k_init = task == FKM_TASK_CLUSTER ? 30 : 4;
+    params.k_targets = 9;
+    params.merge_threshold = merge_threshold;
+    CHECK_OK(fkm_model_create(context_of(2), &params, &model));
+    for (int t = 0; t < 3; t++)
+        CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    return model;
+}
+
+TEST(batches_keep_lists)
 {
     struct text *text = text_make();
     const fkm_batch batch = batch_of(text);
 
-    for (int way = 1; way < 3; way++) {
-        fkm_model *model = fitted(text, FKM_TASK_CLASSIFY), *whole;
+    for (int t = 0; t < 4; t++) {
+        fkm_model *model = streamed(text, data_tasks[t], -1), *fit = fitted(text, data_tasks[t]), *whole;
         double *a, *b;
 
-        CHECK_OK(fkm_model_copy(model, &whole));
+        CHECK(model->learned.state.listed); /* from the first batch on */
+        CHECK_OK(fkm_model_copy(fit, &whole));
         CHECK_OK(fkmi_model_need_points(whole));
-        CHECK_OK(learn(model, &batch, way));
-        CHECK_OK(learn(whole, &batch, way));
-        CHECK(!model->learned.state.listed);
-        a = nearest_of(model, &batch);
+        CHECK_OK(fkm_model_fit_batch(fit, &batch, NULL)); /* and after a fit */
+        CHECK_OK(fkm_model_fit_batch(whole, &batch, NULL));
+        CHECK(fit->learned.state.listed && !whole->learned.state.listed);
+        a = nearest_of(fit, &batch);
         b = nearest_of(whole, &batch);
-        CHECK(memcmp(a, b, ROWS * sizeof *a) == 0);
+        check_near(a, b);
         free(a);
         free(b);
         fkm_model_free(model);
+        fkm_model_free(fit);
         fkm_model_free(whole);
     }
+    free(text);
+}
+
+/* A class that a later batch brings, dense rows, and what asks for points. */
+TEST(batches_of_lists_go_on_whatever_comes)
+{
+    struct text *text = text_make();
+    fkm_batch batch = batch_of(text);
+    fkm_model *model = streamed(text, FKM_TASK_CLASSIFY, -1), *merging;
+    float *dense = calloc((size_t)ROWS * DIM, sizeof *dense);
+    const int64_t k = model->learned.state.k;
+
+    for (int i = 0; i < ROWS; i++)
+        text->labels[i] += i % 2 ? 1000 : 0;
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK(model->learned.state.listed && model->learned.state.k > k);
+    merging = streamed(text, FKM_TASK_CLASSIFY, 1e-9);
+    CHECK(!merging->learned.state.listed);
+    batch.values = NULL;
+    batch.indices = NULL;
+    batch.indptr = NULL;
+    batch.x = dense;
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK(!model->learned.state.listed);
+    fkm_model_free(model);
+    fkm_model_free(merging);
+    free(dense);
     free(text);
 }
 

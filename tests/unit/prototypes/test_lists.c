@@ -192,6 +192,176 @@ TEST(a_copy_and_points_say_the_same_as_lists)
     field_free(&listed);
 }
 
+/* ---- batches of a stream */
+
+struct stream_of {
+    double decay, repulsion, min_weight, truncation;
+    bool unit;
+};
+
+/* Batches of other rows each time: the first ones, then more and more. */
+static void next_batch(struct field *f, int t, struct fkmi_moved *moved)
+{
+    f->rows.n = f->wish.n * (t + 1) / 6;
+    CHECK_OK(field_ema(f, (uint64_t)t, moved));
+}
+
+static void start_stream(struct field *f, struct stream_of how)
+{
+    f->params.decay = how.decay;
+    f->params.repulsion_factor = how.repulsion;
+    f->params.min_weight = how.min_weight;
+    f->params.sparse = how.truncation > 0;
+    f->params.truncation_threshold = how.truncation;
+    f->params.normalize_prototypes = how.unit;
+    f->state.frozen[1] = 1;
+}
+
+static void check_stream(struct field_wish wish, struct stream_of how)
+{
+    struct field whole, listed;
+
+    wish.csr = true;
+    field_make(&whole, wish);
+    field_make(&listed, wish);
+    make_lists(&listed);
+    start_stream(&whole, how);
+    start_stream(&listed, how);
+    for (int t = 0; t < 6; t++) {
+        struct fkmi_moved a, b;
+
+        next_batch(&whole, t, &a);
+        next_batch(&listed, t, &b);
+        check_same_points(&whole.state, &listed.state);
+        CHECK_INT(a.merged, b.merged);
+        CHECK_NEAR(a.shift, b.shift, 1e-5 * (1 + a.shift));
+        CHECK_NEAR(a.mean_distance, b.mean_distance, 1e-6 * (1 + a.mean_distance));
+    }
+    field_free(&whole);
+    field_free(&listed);
+}
+
+TEST(batches_give_the_bits_of_whole_points)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (int dtype = 0; dtype < FKMI_N_DTYPES; dtype++)
+            for (int weights = 0; weights < 2; weights++)
+                check_stream(
+                    (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dtype = (fkm_dtype)dtype,
+                                        .dim = 70, .weight = weights, .feature_weights = weights, .seed = 5},
+                    (struct stream_of){.decay = weights ? 0.9 : 1, .unit = true, .min_weight = 1e-3});
+}
+
+TEST(batches_push_like_those_of_whole_points)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (int unit = 0; unit < 2; unit++)
+            check_stream((struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dim = 9,
+                                             .spread = 0.3, .weight = true},
+                         (struct stream_of){.decay = 1, .repulsion = 0.2, .unit = unit, .min_weight = 1e-3});
+}
+
+TEST(dead_prototypes_split_others_as_whole_ones_do)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (uint64_t seed = 1; seed < 10; seed++)
+            check_stream((struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .k = 9, .seed = seed},
+                         (struct stream_of){.decay = 0.3, .min_weight = 0.5, .unit = true});
+}
+
+TEST(batches_prune_and_truncate_like_those_of_whole_points)
+{
+    for (int metric = 0; metric < 3; metric++)
+        check_stream((struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dim = 20, .k = 8},
+                     (struct stream_of){.decay = 0.8, .min_weight = 2, .truncation = 0.3, .unit = true});
+}
+
+TEST(targets_and_one_class_follow_batches)
+{
+    check_stream((struct field_wish){FIELD_WISH, .targets = 2, .dim = 8},
+                 (struct stream_of){.decay = 0.9, .min_weight = 1e-3});
+    check_stream((struct field_wish){FIELD_WISH, .classes = 1, .k = 11, .dim = 30, .n = 300},
+                 (struct stream_of){.decay = 1, .min_weight = 1e-3});
+}
+
+TEST(threads_change_no_bit_of_a_batch)
+{
+    struct field_wish wish = {FIELD_WISH, .csr = true, .n = 500, .dim = 40, .k = 6, .spread = 0.5};
+    const struct stream_of how = {.decay = 0.9, .repulsion = 0.1, .min_weight = 1e-3, .unit = true};
+    struct field one, many;
+
+    field_make(&one, wish);
+    make_lists(&one);
+    start_stream(&one, how);
+    for (wish.threads = 2; wish.threads <= 16; wish.threads *= 2) {
+        struct fkmi_moved moved;
+
+        field_make(&many, wish);
+        make_lists(&many);
+        start_stream(&many, how);
+        for (int t = 0; t < 4; t++) {
+            if (wish.threads == 2)
+                next_batch(&one, t, &moved);
+            next_batch(&many, t, &moved);
+        }
+        CHECK_INT(one.state.lists.begin[one.state.k], many.state.lists.begin[many.state.k]);
+        CHECK(memcmp(one.state.lists.value, many.state.lists.value,
+                     (size_t)one.state.lists.begin[one.state.k] * sizeof(double)) == 0);
+        CHECK(memcmp(one.state.mass, many.state.mass, (size_t)one.state.k * sizeof(double)) == 0);
+        field_free(&many);
+    }
+    field_free(&one);
+}
+
+TEST(a_failed_batch_of_lists_moves_nothing)
+{
+    const struct field_wish wish = {FIELD_WISH, .csr = true, .dim = 40, .targets = 2, .threads = 2};
+    struct field f;
+    struct fkmi_state before;
+    fkm_status status = FKM_ENOMEM;
+
+    field_make(&f, wish);
+    make_lists(&f);
+    start_stream(&f, (struct stream_of){.decay = 0.3, .repulsion = 0.1, .min_weight = 0.5});
+    CHECK_OK(fkmi_state_copy(&before, &f.state));
+    for (int64_t n = 1; status != FKM_OK; n++) {
+        struct fkmi_moved moved;
+        const int64_t k = f.state.k;
+
+        fkmi_memory_fail(n, 0);
+        status = field_ema(&f, 1, &moved);
+        fkmi_memory_fail(0, 0);
+        CHECK(status == FKM_OK || status == FKM_ENOMEM);
+        if (status == FKM_OK)
+            break;
+        CHECK(memcmp(before.lists.begin, f.state.lists.begin, (size_t)(k + 1) * sizeof(int64_t)) == 0);
+        CHECK(memcmp(before.lists.value, f.state.lists.value,
+                     (size_t)before.lists.begin[k] * sizeof(double)) == 0);
+        CHECK(memcmp(before.mass, f.state.mass, (size_t)k * sizeof(double)) == 0);
+    }
+    fkmi_state_free(&before);
+    field_free(&f);
+}
+
+TEST(a_steady_stream_of_lists_holds_no_more)
+{
+    const struct field_wish wish = {FIELD_WISH, .csr = true, .dim = 40};
+    struct field f;
+    struct fkmi_moved moved;
+    size_t held;
+
+    field_make(&f, wish);
+    make_lists(&f);
+    start_stream(&f, (struct stream_of){.decay = 1, .repulsion = 0.1, .min_weight = 1e-3, .unit = true});
+    for (int t = 0; t < 4; t++)
+        CHECK_OK(field_ema(&f, 1, &moved));
+    held = fkmi_memory_held();
+    for (int t = 0; t < 10; t++)
+        CHECK_OK(field_ema(&f, 1, &moved));
+    CHECK_INT((int64_t)held, (int64_t)fkmi_memory_held());
+    field_free(&f);
+}
+
 /* ---- seeds */
 
 TEST(seeds_are_different_rows_that_lie_apart)
