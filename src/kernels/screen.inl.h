@@ -105,24 +105,22 @@ static void FKMI_PASTE(quantise, _, ISA, )(const float *x, int64_t n, int most, 
                                            struct fkmi_quantised *facts)
 {
     const v32 magic = v32_set1(0x1.8p23f); /* adding it rounds to the nearest integer */
-    v32 square = v32_zero(), rest = v32_zero(), scale, unscale;
-    uint32_t peak_bits = 0;
-    int32_t sum = 0, integers[V32_LANES];
-    v8 sums;
+    v32 square = v32_zero(), rest = v32_zero(), sum = v32_zero(), scale, unscale;
+    v32 peaks = v32_zero(), more_peaks = v32_zero();
+    int64_t first = 0;
     float peak;
 
-    for (int64_t i = 0; i < n; i++) { /* floats without their sign are ordered as integers are */
-        uint32_t bits;
-
-        memcpy(&bits, x + i, sizeof bits);
-        bits &= 0x7fffffffu;
-        peak_bits = bits > peak_bits ? bits : peak_bits;
+    for (; first + 2 * V32_LANES <= n; first += 2 * V32_LANES) {
+        peaks = v32_max(peaks, v32_abs(v32_load(x + first)));
+        more_peaks = v32_max(more_peaks, v32_abs(v32_load(x + first + V32_LANES)));
     }
-    memcpy(&peak, &peak_bits, sizeof peak);
+    for (; first < n; first += V32_LANES)
+        peaks = v32_max(peaks, v32_abs(n - first < V32_LANES ? v32_load_part(x + first, n - first)
+                                                             : v32_load(x + first)));
+    peak = v32_peak(peaks, more_peaks);
     facts->scale = peak > 1e-30f && peak < 1e30f ? peak / (float)most : 0.0f;
     scale = v32_set1(facts->scale);
     unscale = v32_set1(facts->scale > 0 ? (float)most / peak : 0.0f);
-    memset(&sums, 0, sizeof sums);
     for (int64_t i = 0; i < n; i += V32_LANES) {
         const int64_t left = n - i < V32_LANES ? n - i : V32_LANES;
         const v32 v = left == V32_LANES ? v32_load(x + i) : v32_load_part(x + i, left);
@@ -130,13 +128,10 @@ static void FKMI_PASTE(quantise, _, ISA, )(const float *x, int64_t n, int most, 
 
         square = v32_fma(v, v, square);
         rest = v32_fma(e, e, rest);
-        sums = v8_add(sums, v8_of_v32(q));
+        sum = v32_add(sum, q); /* exact: at most 127 * 65536 */
         (void)v32_store_bytes(bytes + i, q, left);
     }
     facts->square = v32_sum(square);
     facts->rest2 = v32_sum(rest);
-    memcpy(integers, &sums, sizeof sums);
-    for (int k = 0; k < V32_LANES; k++)
-        sum += integers[k];
-    facts->sum = sum;
+    facts->sum = (int64_t)v32_sum(sum);
 }

@@ -61,6 +61,7 @@ void fkmi_near_carve(struct fkmi_near *near, struct fkmi_carve *carve, const str
     near->staged = fkmi_carve(carve, pack->dim, sizeof *near->staged);
     near->candidates = fkmi_carve(carve, pack->k, sizeof *near->candidates);
     near->own = fkmi_carve(carve, n, sizeof *near->own);
+    near->within = fkmi_carve(carve, pack->k, sizeof *near->within);
     near->square = fkmi_carve(carve, n, sizeof *near->square);
     near->reach = fkmi_carve(carve, n, sizeof *near->reach);
     near->open = fkmi_carve(carve, n, sizeof *near->open);
@@ -78,6 +79,7 @@ void fkmi_near_carve(struct fkmi_near *near, struct fkmi_carve *carve, const str
     near->scores = fkmi_carve(carve, tile->rows * tile->cols, sizeof(float));
     list->index = fkmi_carve(carve, most, sizeof *list->index);
     list->gap = fkmi_carve(carve, most, sizeof *list->gap);
+    list->beyond = fkmi_carve(carve, most / tile->cols, sizeof *list->beyond);
     list->bytes = fkmi_carve(carve, most * n_quads, 4);
     list->facts = fkmi_carve(carve, most, sizeof *list->facts);
     list->panels = fkmi_carve(carve, most / tile->cols, sizeof *list->panels);
@@ -254,20 +256,34 @@ static int ring_at(const struct fkmi_near_list *list, double gap)
     return ring < FKMI_NEAR_RINGS - 1 ? (int)ring : FKMI_NEAR_RINGS - 1;
 }
 
-/* Prototypes of the class that may lie within `radius` of the cell's own, as far as there is room. */
-static void list_near(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, double radius)
+int64_t fkmi_near_within(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, double square)
 {
     const struct fkmi_near_cell *cell = &near->cells[c];
     const float *gaps = near->gaps + c * pass->pack->k;
-    const int most = most_near(pass->pack);
-    const double square = radius * radius;
-    struct fkmi_near_list *list = &near->list;
-    int64_t n = 0;
+    const float limit = square < (double)FLT_MAX ? (float)square * (1 + 0x1p-22f) : INFINITY;
+    int64_t n = 0, own = 0;
 
-    for (int64_t j = cell->begin; j < cell->end; j++) {
-        near->candidates[n] = (struct fkmi_candidate){-(double)gaps[j], (int32_t)j};
-        n += (double)gaps[j] <= square && j != cell->cell;
+    for (int64_t j = cell->begin; j < cell->end; j++) { /* without branches, which could not be foreseen */
+        near->within[n] = (int32_t)j;
+        n += gaps[j] <= limit;
     }
+    while (own < n && near->within[own] != cell->cell)
+        own++;
+    if (own < n)
+        memmove(near->within + own, near->within + own + 1, (size_t)(--n - own) * sizeof *near->within);
+    return n;
+}
+
+/* Prototypes of the class that may lie within `radius` of the cell's own, as far as there is room. */
+static void list_near(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, double radius)
+{
+    const float *gaps = near->gaps + c * pass->pack->k;
+    const int most = most_near(pass->pack);
+    struct fkmi_near_list *list = &near->list;
+    int64_t n = fkmi_near_within(near, pass, c, radius * radius);
+
+    for (int64_t i = 0; i < n; i++)
+        near->candidates[i] = (struct fkmi_candidate){-(double)gaps[near->within[i]], near->within[i]};
     list->radius = radius;
     if (n > most) {
         double nearest = INFINITY;
@@ -330,19 +346,40 @@ static void pack_panel(struct fkmi_near_list *list, const struct fkmi_pack *pack
     pack->kernels->tile[FKM_DTYPE_F32].pack(row, n, n_quads, tile->cols, packed);
 }
 
-/* Less the cell's prototype, as bytes, in panels, the nearest first; those beyond `radius` are left out. */
+static int bucket_of(double value, double scale)
+{
+    const double bucket = value * scale;
+
+    return bucket < N_BUCKETS - 1 ? (int)bucket : N_BUCKETS - 1;
+}
+
+/* The places of n prototypes whose gaps are at most `radius`, roughly the nearest first, become `order`. */
+static void sort_list(const struct fkmi_near_list *list, const int *kept, int n, double radius, int *order)
+{
+    const double scale = radius > 1e-300 ? (N_BUCKETS - 1) / radius : 0;
+    int begin[N_BUCKETS + 1] = {0};
+
+    for (int i = 0; i < n; i++)
+        begin[1 + bucket_of(list->gap[kept[i]], scale)]++;
+    for (int b = 0; b < N_BUCKETS; b++)
+        begin[b + 1] += begin[b];
+    for (int i = 0; i < n; i++)
+        order[begin[bucket_of(list->gap[kept[i]], scale)]++] = kept[i];
+}
+
+/* Less the cell's prototype, as bytes, in panels; those beyond `radius` are left out. */
 static void pack_list(struct fkmi_near *near, const struct fkmi_pack *pack, double radius)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const double rounding = fkmi_screen_rounding(pack);
     const int64_t n_quads = n_quads_of(pack);
     struct fkmi_near_list *list = &near->list;
-    int order[MOST_NEAR], n = 0;
+    int kept[MOST_NEAR + 1], order[MOST_NEAR], n = 0;
+    double least = INFINITY;
 
     for (int i = 0; i < list->n; i++) {
         struct fkmi_quantised *facts = &list->facts[i];
         int8_t *bytes = list->bytes + i * n_quads * 4;
-        int place = n;
 
         if (list->gap[i] > radius)
             continue;
@@ -351,18 +388,17 @@ static void pack_list(struct fkmi_near *near, const struct fkmi_pack *pack, doub
         tile->quantise(near->staged, pack->dim, 127, bytes, facts);
         memset(bytes + pack->dim, 0, (size_t)(n_quads * 4 - pack->dim));
         list->gap[i] = fmax(list->gap[i], sqrt(facts->square) * (1 - rounding) * DOWN - 0x1p-50);
-        if (list->gap[i] > radius)
-            continue;
-        for (; place > 0 && list->gap[order[place - 1]] > list->gap[i]; place--)
-            order[place] = order[place - 1];
-        order[place] = i;
-        n++;
+        kept[n] = i;
+        n += list->gap[i] <= radius;
     }
+    sort_list(list, kept, n, radius, order);
     for (int i = 0; i < n; i++) /* in that order, through the room of candidates */
         near->candidates[i] = (struct fkmi_candidate){list->gap[order[i]], list->index[order[i]]};
-    for (int i = 0; i < n; i++) {
+    for (int i = n; i-- > 0;) {
         list->gap[i] = near->candidates[i].score;
         list->index[i] = near->candidates[i].index;
+        least = fmin(least, list->gap[i]);
+        list->beyond[i / tile->cols] = least;
     }
     list->n = n;
     for (int first = 0; first < n; first += tile->cols)
@@ -515,11 +551,11 @@ static void sort_open(struct fkmi_near *near, int64_t n_open, double most_reach)
     if (!(scale < 1e300))
         scale = 0;
     for (int64_t o = 0; o < n_open; o++)
-        begin[1 + (int)((most_reach - near->reach[near->open[o]]) * scale)]++;
+        begin[1 + bucket_of(most_reach - near->reach[near->open[o]], scale)]++;
     for (int b = 0; b < N_BUCKETS; b++)
         begin[b + 1] += begin[b];
     for (int64_t o = 0; o < n_open; o++)
-        near->sorted[begin[(int)((most_reach - near->reach[near->open[o]]) * scale)]++] = near->open[o];
+        near->sorted[begin[bucket_of(most_reach - near->reach[near->open[o]], scale)]++] = near->open[o];
 }
 
 /* Row r of the tile meets the lanes of a panel that its bytes do not rule out. */
@@ -590,8 +626,8 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
     for (int first = 0; first < list->n; first += tile->cols) {
         uint32_t hit;
 
-        if (list->gap[first] > reach) {
-            unmet = list->gap[first];
+        if (list->beyond[first / tile->cols] > reach) {
+            unmet = list->beyond[first / tile->cols];
             break;
         }
         hit = tile->screen(near->x, &list->panels[first / tile->cols], n_quads_of(pack), &rows, near->scores,

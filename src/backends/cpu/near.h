@@ -30,13 +30,13 @@ struct fkmi_near_cell { /* of the cells that were measured together */
     int64_t begin, end; /* prototypes of its class */
 };
 enum { FKMI_NEAR_RINGS = 32 };
-struct fkmi_near_list { /* prototypes near a cell's own, the nearest first, as bytes less that one */
+struct fkmi_near_list { /* prototypes near a cell's own, roughly the nearest first, as bytes less that one */
     int n;
     double radius; /* all of the class that are not in the list are farther than this from the cell's own */
     double rings,
         drift[FKMI_NEAR_RINGS]; /* rings in a unit; the farthest one in a ring or nearer has moved */
     int32_t *index;             /* and how far they are, at least; bytes, n x n_quads */
-    double *gap;
+    double *gap, *beyond;       /* beyond: by panel, the least gap in it and in all behind it */
     int8_t *bytes;
     struct fkmi_quantised *facts;
     struct fkmi_byte_panel *panels;
@@ -51,6 +51,7 @@ struct fkmi_near { /* room of one thread */
     float *staged;
     struct fkmi_near_list list;
     struct fkmi_candidate *candidates; /* k, score: minus the squared gap */
+    int32_t *within;                   /* k: prototypes, see fkmi_near_within */
     /* by row at hand */
     double *own;    /* distance to the cell's own prototype, */
     double *square; /* and its mapped square, at most */
@@ -72,6 +73,9 @@ int64_t fkmi_near_rows(const struct fkmi_rows *rows);
 /* How far the prototypes of their classes are from some cells' own (at most as many as a tile of bytes has rows). */
 void fkmi_near_measure(struct fkmi_near *near, const struct fkmi_near_pass *pass, const int32_t *cells,
                        int n);
+/* near->within becomes the prototypes of the c-th of those cells' class, without its own, whose squared gaps may be at
+ * most `square`; returns how many there are. */
+int64_t fkmi_near_within(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, double square);
 /* Finds the nearest of n open rows of the c-th of those cells (n <= fkmi_near_rows), and their bounds. Returns how many
  * were left to a scan of all prototypes in *n_far. */
 fkm_status fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c,

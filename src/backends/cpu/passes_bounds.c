@@ -95,28 +95,38 @@ static fkm_status raise_bounds(void *argument, int64_t begin, int64_t end, int t
 
 /* ---- rings */
 
-static void fill_rings(const struct sweep *sweep, const struct fkmi_near_cell *cell, const float *gaps,
-                       float most)
+/* The farthest move of a class's prototypes but one. */
+static double farthest_other(const struct sweep *sweep, const struct fkmi_near_cell *cell)
 {
     const double *drift = sweep->job->passes->drift;
-    struct rings *rings = &sweep->rings[cell->cell];
-    const double radius = fmax(BEYOND * (double)most, 1e-30), square = radius * radius;
-    const double per_unit = FKMI_NEAR_RINGS / radius;
-    double farthest[FKMI_NEAR_RINGS + 1] = {0}, all = 0;
+    double all = 0;
 
-    for (int64_t j = cell->begin; j < cell->end; j++) {
-        if ((double)gaps[j] <= square && j != cell->cell) {
-            const double at = sqrt((double)gaps[j]) * (double)DOWN * per_unit;
-            double *ring = &farthest[at < FKMI_NEAR_RINGS - 1 ? (int)at : FKMI_NEAR_RINGS - 1];
-
-            *ring = drift[j] > *ring ? drift[j] : *ring;
-        }
+    for (int64_t j = cell->begin; j < cell->end; j++)
         all = drift[j] > all && j != cell->cell ? drift[j] : all;
+    return all;
+}
+
+static void fill_rings(const struct sweep *sweep, struct fkmi_near *near, int c, float most)
+{
+    const struct fkmi_near_cell *cell = &near->cells[c];
+    const float *gaps = near->gaps + c * sweep->job->passes->k;
+    const double *drift = sweep->job->passes->drift;
+    struct rings *rings = &sweep->rings[cell->cell];
+    const double radius = fmax(BEYOND * (double)most, 1e-30), per_unit = FKMI_NEAR_RINGS / radius;
+    const int64_t n = fkmi_near_within(near, &sweep->job->near, c, radius * radius);
+    double farthest[FKMI_NEAR_RINGS + 1] = {0};
+
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t j = near->within[i];
+        const double at = sqrt((double)gaps[j]) * (double)DOWN * per_unit;
+        double *ring = &farthest[at < FKMI_NEAR_RINGS - 1 ? (int)at : FKMI_NEAR_RINGS - 1];
+
+        *ring = drift[j] > *ring ? drift[j] : *ring;
     }
     rings->radius = (float)radius * DOWN;
     rings->width = (float)(radius / FKMI_NEAR_RINGS) * DOWN;
     rings->per_unit = (float)per_unit;
-    farthest[FKMI_NEAR_RINGS] = all;
+    farthest[FKMI_NEAR_RINGS] = farthest_other(sweep, cell);
     for (int ring = 0; ring <= FKMI_NEAR_RINGS; ring++) {
         if (ring > 0)
             farthest[ring] = fmax(farthest[ring], farthest[ring - 1]);
@@ -148,7 +158,7 @@ static fkm_status find_rings(void *argument, int64_t begin, int64_t end, int thr
     fkmi_near_carve(&near, &carve, pass);
     fkmi_near_measure(&near, pass, cells, n);
     for (int c = 0; c < n; c++)
-        fill_rings(sweep, &near.cells[c], near.gaps + c * k, most[c]);
+        fill_rings(sweep, &near, c, most[c]);
     return FKM_OK;
 }
 
