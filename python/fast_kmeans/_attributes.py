@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from . import _core
-from ._arrays import Kind, give
+from ._arrays import Kind, Rows, give
 from ._parameters import LIVE, STANDARD_RATE, text_of
 
 
@@ -36,6 +36,17 @@ def per_class(model: _core.Model, n_rows: int, dtype, fill) -> tuple[np.ndarray,
         answer = filled(model, lambda facts: (n_rows, facts["n_classes"]), dtype, fill)
         if answer.shape[1] == len(codes):  # else another thread has brought a class; none ever goes
             return codes, answer
+
+
+def part_of(rows: Rows, mask, begin: int, end: int) -> _core.Batch:
+    """Rows begin .. end - 1, with their mask or None."""
+    mask = None if mask is None else mask[begin:end]
+    if rows.csr is None:
+        return _core.Batch(rows.dense[begin:end], mask=mask)
+    values, indptr, indices, n_cols = rows.csr
+    first, last = indptr[begin], indptr[end]
+    csr = values[first:last], indptr[begin : end + 1] - first, indices[first:last], n_cols
+    return _core.Batch(csr=csr, mask=mask)
 
 
 def top_of(model: _core.Model, n_rows: int, batch: _core.Batch, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,13 @@ from sklearn.metrics import accuracy_score
 
 from . import _core
 from ._arrays import give
-from ._attributes import filled, per_class, top_of
+from ._attributes import filled, part_of, per_class, top_of
 from ._base import BaseFastKMeans
 from ._labels import Labels
 from ._lessons import Lesson
 from ._targets import vector_of, weight_of
+
+SPARSE_BLOCK = 1 << 20  # probabilities looked at together, for a sparse answer
 
 
 class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
@@ -360,9 +362,9 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         ValueError
             When X has another number of columns, or values that are not finite.
         """
-        model, rows, batch = self._question(X, feature_mask)
         if sparse:
-            return self._sparse_proba(model, rows.n_rows, batch)
+            return self._sparse_proba(X, feature_mask)
+        model, rows, batch = self._question(X, feature_mask)
         return give(self._proba(model, rows.n_rows, batch), rows.kind)
 
     def predict_top(self, X, m=5, feature_mask=None):
@@ -395,20 +397,29 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         labels = self._meaning.write(codes.reshape(-1)).reshape(codes.shape)
         return give(labels, rows.kind), give(proba, rows.kind)
 
-    def _sparse_proba(self, model: _core.Model, n_rows: int, batch: _core.Batch):
+    def _sparse_proba(self, X, feature_mask):
+        """Some rows at a time, so that no more is held than the answer and SPARSE_BLOCK numbers."""
         from scipy.sparse import csr_matrix
 
-        top_k = int(model.describe()["params"]["top_k"])
-        labels, proba = top_of(model, n_rows, batch, top_k if top_k > 0 else model.describe()["n_classes"])
+        model = self._current()
+        rows, mask, _ = self._rows(X, feature_mask)
         codes = filled(model, lambda facts: facts["n_classes"], np.int64, partial(model.get, "classes"))
         order = self._meaning.sorted(codes)[1]
         column = np.arange(len(codes)) if order is None else np.argsort(order)
-        there = proba > 0
-        begin = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-        found = column[np.searchsorted(codes, labels[there])]
-        sparse = csr_matrix((proba[there], found, begin), shape=(n_rows, len(codes)))
-        sparse.sort_indices()
-        return sparse
+        top_k = int(model.describe()["params"]["top_k"])
+        width = min(top_k, len(codes)) if top_k > 0 else len(codes)
+        proba, columns, lengths = [], [], [[0]]
+        for begin in range(0, rows.n_rows, max(1, SPARSE_BLOCK // width)):
+            end = min(rows.n_rows, begin + max(1, SPARSE_BLOCK // width))
+            labels, here = top_of(model, end - begin, part_of(rows, mask, begin, end), width)
+            there = here > 0
+            proba.append(here[there])
+            columns.append(column[np.searchsorted(codes, labels[there])].astype(np.int32))
+            lengths.append(there.sum(axis=1))
+        begin = np.cumsum(np.concatenate(lengths))
+        answer = csr_matrix((np.concatenate(proba), np.concatenate(columns), begin), shape=(rows.n_rows, len(codes)))
+        answer.sort_indices()
+        return answer
 
     def _proba(self, model: _core.Model, n_rows: int, batch: _core.Batch) -> np.ndarray:
         codes, proba = per_class(model, n_rows, np.float32, partial(model.predict_proba, batch))

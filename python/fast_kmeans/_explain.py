@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
 from ._arrays import Rows
+from ._attributes import part_of
 
 MOST_SHOWN = 20  # prototypes of a row, unless top_k asks for more
 BLOCK = 1 << 20  # entries of rows x prototypes looked at together
@@ -220,7 +220,7 @@ def _explained(estimator, model, facts, rows: Rows, mask, X, feature_mask, top_k
     index, weight, distance = np.empty((n, shown), np.int64), np.empty((n, shown)), np.empty((n, shown))
     clear = np.empty((n, facts["n_targets"]) if task == "regressor" else n)
     for begin in range(0, n, max(1, BLOCK // width)):
-        batch = _part(rows, mask, begin, min(n, begin + max(1, BLOCK // width)))
+        batch = part_of(rows, mask, begin, min(n, begin + max(1, BLOCK // width)))
         here = slice(begin, begin + batch.n_rows)
         near, far, share = _nearest(model, batch, width, answering)
         index[here], distance[here], weight[here] = near[:, :shown], far[:, :shown], share[:, :shown]
@@ -264,16 +264,6 @@ def _nearest(model, batch, width: int, answering: int):
     else:
         model.nearest(batch, width, index=index, distance=distance, routing=share)
     return index, distance, share
-
-
-def _part(rows: Rows, mask, begin: int, end: int):
-    mask = None if mask is None else mask[begin:end]
-    if rows.csr is None:
-        return _core.Batch(rows.dense[begin:end], mask=mask)
-    values, indptr, indices, n_cols = rows.csr
-    first, last = indptr[begin], indptr[end]
-    csr = values[first:last], indptr[begin : end + 1] - first, indices[first:last], n_cols
-    return _core.Batch(csr=csr, mask=mask)
 
 
 def _spread(share, targets):

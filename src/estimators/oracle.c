@@ -8,7 +8,8 @@ enum {
     MOST_BLOCK_ROWS = 256,
     LEAST_ROWS_OF_LARGE_MODELS = 64,
     LARGE_MODEL_BYTES = 1 << 20,
-    MOST_BYTES = 8 << 20, /* of answers in memory, unless a single block takes more */
+    MOST_BYTES = 8 << 20,           /* of answers in memory, unless a single block takes more, */
+    MOST_BYTES_OF_BLOCK = 64 << 20, /* and that no more than this, or a row */
     ROWS_OF_A_PART = 16,
     LARGE_K = 256,
     MOST_WIDTH_OF_LARGE = 16,
@@ -122,6 +123,8 @@ static void size_blocks(struct asking *asking, int64_t row_bytes, int n_threads)
 
     rows = rows > MOST_BLOCK_ROWS ? MOST_BLOCK_ROWS : rows < least ? least : rows;
     asking->block = rows > together ? rows / together * together : together;
+    if (asking->block > MOST_BYTES_OF_BLOCK / row_bytes)
+        asking->block = MOST_BYTES_OF_BLOCK / row_bytes > 1 ? MOST_BYTES_OF_BLOCK / row_bytes : 1;
     asking->room = asking->block * n_threads;
     asking->alone = asking->rows->n >= 4 * asking->room;
     if (asking->room > MOST_BYTES / row_bytes) {

@@ -134,6 +134,18 @@ def test_the_most_probable_are_those_of_all_probabilities(y, top_k):
     np.testing.assert_array_equal(alone.toarray(), proba)
 
 
+@pytest.mark.parametrize("top_k", [2, -1])
+def test_sparse_probabilities_come_some_rows_at_a_time(monkeypatch, top_k):
+    model = FastKMeansClassifier(soft_type="softmax_scaled", top_k=top_k, missing="mask", **EUCLIDEAN).fit(X, NAMES)
+    mask = (np.arange(X.size).reshape(X.shape) % 5 > 0).astype(np.float32)
+    for rows, masked in ((X, None), (X, mask), (sparse.csr_matrix(X), None)):
+        proba = model.predict_proba(rows, feature_mask=masked)
+        for block in (1, 7, 1 << 20):
+            monkeypatch.setattr("fast_kmeans._classifier.SPARSE_BLOCK", block)
+            alone = model.predict_proba(rows, feature_mask=masked, sparse=True)
+            np.testing.assert_array_equal(alone.toarray(), proba)
+
+
 def test_one_class_only():
     model = FastKMeansClassifier(**EUCLIDEAN).fit(X, np.full(90, "only"))
     assert model.classes_.tolist() == ["only"] and set(model.predict(X)) == {"only"}

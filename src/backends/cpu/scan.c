@@ -40,7 +40,7 @@ static void carve_cell(struct fkmi_scan_cell *scratch, struct fkmi_carve *carve,
     const struct fkmi_pack *pack = job->pack;
     const struct fkmi_tile *tile = pack->tile;
     const size_t real = fkmi_real_size(pack->space.real);
-    const int64_t n = job->rows_per_cell,
+    const int64_t n = job->rows_per_cell < job->rows->n ? job->rows_per_cell : job->rows->n,
                   own_lists = job->epilogue == FKMI_LISTS && job->n_parts == 1 ? n : 0;
 
     *scratch = (struct fkmi_scan_cell){0};
