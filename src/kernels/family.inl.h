@@ -66,6 +66,7 @@ typedef double real_64;
         .dot_sparse_f64 = FD__(dot_sparse_f64, dtype, ISA),                                                  \
         .l1_sparse_f64 = FD__(l1_sparse_f64, dtype, ISA), .pack = FN__(pack, bits, ISA),                     \
         .above = FN__(above, bits, ISA), .highest = FN__(highest, bits, ISA),                                \
+        .raise = FN__(raise, bits, ISA), .place = FN__(place, bits, ISA),                                    \
     }
 #define VECTOR(bits)                                                                                         \
     .dot = FN__(dot, bits, ISA),                                                                             \
@@ -126,6 +127,7 @@ const struct fkmi_kernels
             .bytes = {.runs_here = bytes_run_here,
                       .least_k = BYTES_LEAST_K,
                       .least_coordinates = BYTES_LEAST_COORDINATES,
+                      .least_several = BYTES_LEAST_SEVERAL,
                       .rows = V32_ROWS,
                       .cols = 2 * V32_LANES,
                       .stride = BYTE_STRIDE,
@@ -134,6 +136,5 @@ const struct fkmi_kernels
                       .quantise = NAME(quantise),
                       .screen = NAME(screen),
                       .reaches = NAME(reaches),
-                      .peaks = NAME(screen_peaks),
-                      .place = NAME(screen_place)},
+                      .peaks = NAME(screen_peaks)},
 };

@@ -39,6 +39,11 @@ struct fkmi_tile {
     uint32_t (*above)(const void *scores, const void *threshold, uint32_t *lanes);
     /* the first lane of the largest of one row's cols scores; some lane when one of them is NaN */
     int (*highest)(const void *scores);
+    /* peaks[i] becomes the larger of itself and of scores[i]; rows x cols of each */
+    void (*raise)(const void *scores, void *peaks);
+    /* At least m of one row's cols values are at least the result, which is the m-th largest when no two are equal;
+     * -inf for m > cols. */
+    double (*place)(const void *values, int64_t m);
 };
 
 /* Loops over one or two vectors of n reals. `a` are active weights, NULL for all ones. */
@@ -104,7 +109,7 @@ struct fkmi_byte_rows {
 struct fkmi_byte_tile {
     bool (*runs_here)(void);
     /* From so many prototypes, and coordinates of them, on they are measured to save time; 0: never. */
-    int64_t least_k, least_coordinates;
+    int64_t least_k, least_coordinates, least_several; /* the last: coordinates, for several nearest */
     int rows, cols, stride; /* stride: floats by row come in groups of this many, of which `rows` count */
     int most, offset;
     /* Nearest integers of x most / max |x|, and what they stand for */
@@ -122,9 +127,6 @@ struct fkmi_byte_tile {
     /* the same scores, all of them; peaks[r * cols + j] becomes the larger of itself and of the score there */
     void (*peaks)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads, const float *row_scale,
                   float *scores, float *peaks);
-    /* At least m of one row's cols values are at least the result, which is the m-th largest when no two are equal;
-     * -inf for m > cols. */
-    float (*place)(const float *values, int64_t m);
 };
 
 struct fkmi_kernels {

@@ -108,11 +108,13 @@ typedef __m256i v8;
 #define BYTE_MOST               127
 #define BYTES_LEAST_K           128
 #define BYTES_LEAST_COORDINATES 16384
+#define BYTES_LEAST_SEVERAL     131072
 #define BYTE_OFFSET             128
 #else
 #define BYTE_MOST               63
 #define BYTES_LEAST_K           512
 #define BYTES_LEAST_COORDINATES 65536
+#define BYTES_LEAST_SEVERAL     196608
 #define BYTE_OFFSET             64
 #endif
 FKMI_INLINE v8 v8_load(const void *p) { return _mm256_loadu_si256(p); }
@@ -196,6 +198,10 @@ FKMI_INLINE double v64_peak(v64 a, v64 b)
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
 {
     return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ));
+}
+FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
+{
+    return _mm256_blendv_pd(other, a, _mm256_cmp_pd(a, v64_set1(top), _CMP_LT_OQ));
 }
 FKMI_INLINE v64 v64_max(v64 a, v64 b) { return _mm256_max_pd(a, b); }
 FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */

@@ -98,6 +98,7 @@ typedef __m512i v8;
 #define BYTE_MOST               127
 #define BYTES_LEAST_K           128
 #define BYTES_LEAST_COORDINATES 16384
+#define BYTES_LEAST_SEVERAL     131072
 #define BYTE_OFFSET             128
 FKMI_INLINE v8 v8_load(const void *p) { return _mm512_loadu_si512(p); }
 FKMI_INLINE v8 v8_set1(const void *quad)
@@ -152,6 +153,10 @@ FKMI_INLINE v64 v64_sign(v64 a)
 FKMI_INLINE double v64_sum(v64 a) { return _mm512_reduce_add_pd(a); }
 FKMI_INLINE double v64_peak(v64 a, v64 b) { return _mm512_reduce_max_pd(_mm512_max_pd(a, b)); }
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
+FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
+{
+    return _mm512_mask_mov_pd(other, _mm512_cmp_pd_mask(a, v64_set1(top), _CMP_LT_OQ), a);
+}
 FKMI_INLINE v64 v64_max(v64 a, v64 b) { return _mm512_max_pd(a, b); }
 FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
 {

@@ -107,9 +107,11 @@ typedef int32x4_t v8;
 #if defined(__ARM_FEATURE_DOTPROD) /* not measured: from where on AVX2's bytes save time, which gain less */
 #define BYTES_LEAST_K           512
 #define BYTES_LEAST_COORDINATES 65536
+#define BYTES_LEAST_SEVERAL     196608
 #else /* four instructions, as many as the floats take */
 #define BYTES_LEAST_K           0
 #define BYTES_LEAST_COORDINATES 0
+#define BYTES_LEAST_SEVERAL     0
 #endif
 FKMI_INLINE v8 v8_load(const void *p)
 {
@@ -186,8 +188,12 @@ FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
     static const uint64_t bits[2] = {1, 2};
     return (uint32_t)vaddvq_u64(vandq_u64(vcgtq_f64(a, b), vld1q_u64(bits)));
 }
-FKMI_INLINE v64 v64_max(v64 a, v64 b) { return vmaxnmq_f64(a, b); }
-FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
+FKMI_INLINE v64 v64_below(v64 a, double top, v64 other)
+{
+    return vbslq_f64(vcltq_f64(a, v64_set1(top)), a, other);
+}
+FKMI_INLINE v64 v64_max(v64 a, v64 b) { return vbslq_f64(vcgtq_f64(a, b), a, b); } /* as v32_max */
+FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x)                                  /* x where a > b, else 0 */
 {
     return vbslq_f64(vcgtq_f64(a, b), x, v64_zero());
 }

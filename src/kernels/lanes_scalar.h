@@ -119,6 +119,7 @@ typedef uint8_t v8 __attribute__((vector_size(16)));
 #define BYTE_MOST               127
 #define BYTES_LEAST_K           0
 #define BYTES_LEAST_COORDINATES 0
+#define BYTES_LEAST_SEVERAL     0
 #define BYTE_OFFSET             128
 FKMI_INLINE v8 v8_load(const void *p)
 {
@@ -214,6 +215,11 @@ FKMI_INLINE double v64_peak(v64 a, v64 b)
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
 {
     return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1;
+}
+FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
+{
+    const v64_bits below = a < top;
+    return (v64)(((v64_bits)a & below) | ((v64_bits)other & ~below));
 }
 FKMI_INLINE v64 v64_max(v64 a, v64 b) { return (v64){a[0] > b[0] ? a[0] : b[0], a[1] > b[1] ? a[1] : b[1]}; }
 FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */

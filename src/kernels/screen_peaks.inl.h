@@ -41,17 +41,3 @@ static void FKMI_PASTE(screen_peaks, _, ISA, )(const void *x_at, const struct fk
         v32_store(peak + V32_LANES, v32_max(v32_load(peak + V32_LANES), s1));
     }
 }
-
-static float FKMI_PASTE(screen_place, _, ISA, )(const float *values, int64_t m)
-{
-    const v32 none = v32_set1(-__builtin_inff());
-    v32 a = v32_load(values), b = v32_load(values + V32_LANES);
-    float top = v32_peak(a, b);
-
-    for (int64_t place = 1; place < m; place++) {
-        a = v32_below(a, top, none);
-        b = v32_below(b, top, none);
-        top = v32_peak(a, b);
-    }
-    return top;
-}

@@ -438,3 +438,29 @@ static int FN(highest)(const void *scores_at)
     return __builtin_ctzll(~(uint64_t)below) %
            COLS; /* a NaN counts as large: the caller looks at what it gets */
 }
+
+/* peaks: the larger of themselves and of the scores, ROWS x COLS */
+static void FN(raise)(const void *scores_at, void *peaks_at)
+{
+    const REAL *scores = scores_at;
+    REAL *peaks = peaks_at;
+
+    for (int i = 0; i < ROWS * COLS; i += LANES)
+        V(store)(peaks + i, V(max)(V(load)(peaks + i), V(load)(scores + i)));
+}
+
+/* the m-th largest of COLS values when no two are equal */
+static double FN(place)(const void *values_at, int64_t m)
+{
+    const REAL *values = values_at;
+    const VEC none = V(set1)((REAL)-INFINITY);
+    VEC a = V(load)(values), b = V(load)(values + LANES);
+    REAL top = (REAL)V(peak)(a, b);
+
+    for (int64_t place = 1; place < m; place++) {
+        a = V(below)(a, top, none);
+        b = V(below)(b, top, none);
+        top = (REAL)V(peak)(a, b);
+    }
+    return (double)top;
+}

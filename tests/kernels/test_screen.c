@@ -566,35 +566,6 @@ TEST(tiles_of_bytes_add_up_exactly)
     }
 }
 
-TEST(at_least_so_many_values_are_as_large_as_a_place)
-{
-    const struct fkmi_kernels *tables[8];
-    const int n_tables = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {56};
-
-    for (int table = 0; table < n_tables; table++) {
-        const struct fkmi_byte_tile *tile = &tables[table]->bytes;
-        float values[64];
-
-        for (int repeat = 0; repeat < 200; repeat++) {
-            const int64_t m = 1 + naive_below(&random, tile->cols);
-            const bool alike = repeat % 4 == 0;
-            float place;
-            int64_t n_least = 0, n_above = 0;
-
-            for (int j = 0; j < tile->cols; j++)
-                values[j] = alike ? (float)naive_below(&random, 5) : (float)naive_normal(&random);
-            place = tile->place(values, m);
-            for (int j = 0; j < tile->cols; j++) {
-                n_least += values[j] >= place;
-                n_above += values[j] > place;
-            }
-            CHECK(n_least >= m && (alike || n_above == m - 1));
-        }
-        CHECK(tile->place(values, tile->cols + 1) == -INFINITY);
-    }
-}
-
 TEST(bytes_and_their_rest_make_up_the_numbers)
 {
     const struct fkmi_kernels *tables[8];

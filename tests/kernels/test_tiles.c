@@ -303,3 +303,43 @@ static void check_above(const struct operands *o, struct naive_random *random)
     free(threshold);
 }
 TEST(above_finds_the_lanes_that_beat_a_threshold) { for_every_tile(check_above); }
+
+static void check_lane_places(const struct operands *o, struct naive_random *random)
+{
+    const int rows = o->tile->rows, cols = o->tile->cols;
+    const int64_t m = 1 + naive_below(random, cols);
+    const bool alike = naive_below(random, 4) == 0;
+    void *peaks = room((int64_t)rows * cols, naive_size(o->real));
+
+    for (int i = 0; i < rows * cols; i++) {
+        naive_set(o->scores, o->real, i, alike ? (double)naive_below(random, 5) : naive_normal(random));
+        naive_set(peaks, o->real, i, naive_below(random, 2) ? naive_normal(random) : -(double)INFINITY);
+    }
+    for (int r = 0; r < rows; r++) {
+        const char *row = (const char *)o->scores + (size_t)(r * cols) * naive_size(o->real);
+        const double place = o->tile->place(row, m);
+        int64_t n_least = 0, n_above = 0;
+
+        for (int j = 0; j < cols; j++) {
+            n_least += score(o, r, j) >= place;
+            n_above += score(o, r, j) > place;
+        }
+        CHECK(n_least >= m && (alike || n_above == m - 1));
+        CHECK(o->tile->place(row, cols + 1) == -(double)INFINITY);
+    }
+    for (int i = 0; i < rows * cols; i++) /* what raise must give, where the tile's own arrays have room */
+        naive_set(o->scores, o->real, i, fmax(score(o, i / cols, i % cols), naive_get(peaks, o->real, i)));
+    {
+        void *scores = room((int64_t)rows * cols, naive_size(o->real));
+
+        memcpy(scores, o->scores, (size_t)(rows * cols) * naive_size(o->real));
+        for (int i = 0; i < rows * cols; i += 2) /* half of them come from the scores, half were there */
+            naive_set(peaks, o->real, i, -(double)INFINITY);
+        o->tile->raise(scores, peaks);
+        for (int i = 0; i < rows * cols; i++)
+            CHECK(naive_get(peaks, o->real, i) == score(o, i / cols, i % cols));
+        free(scores);
+    }
+    free(peaks);
+}
+TEST(places_and_peaks_are_those_of_the_lanes) { for_every_tile(check_lane_places); }

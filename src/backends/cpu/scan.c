@@ -30,9 +30,7 @@
 
 #define ROWS_NEAR_AT_ONCE 168 /* whole tiles of 14, 6 and 4 rows */
 
-/* Between two checks for an interrupt. */
-#define PANELS_PER_CHECK 16
-#define ROWS_PER_CHECK   16
+#define ROWS_PER_CHECK 16 /* between two for an interrupt */
 
 static void carve_cell(struct fkmi_scan_cell *scratch, struct fkmi_carve *carve,
                        const struct fkmi_scan_job *job)
@@ -57,6 +55,7 @@ static void carve_cell(struct fkmi_scan_cell *scratch, struct fkmi_carve *carve,
         fkmi_carve(carve, fkmi_rows_sparse(job->rows) && !pack->listed ? n : 0, sizeof *scratch->finer);
     scratch->scores = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, real);
     scratch->other = fkmi_carve(carve, (int64_t)tile->rows * tile->cols, real);
+    fkmi_several_carve(job, scratch, carve);
 }
 
 static struct fkmi_scan_cell scratch_of(const struct fkmi_scan_job *job, int thread)
@@ -77,10 +76,12 @@ static fkm_status scan_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_c
     const struct fkmi_pack *pack = job->pack;
     int64_t first_class = 0;
 
+    if (scratch->peaks)
+        return fkmi_several_tiles(job, scratch, lists, list_stride, first, panel_begin, panel_end);
     for (int64_t panel = panel_begin; panel < panel_end; panel++) {
         const uint32_t allowed = fkmi_lanes_between(panel, pack->tile->cols, range->begin, range->end);
 
-        FKMI_TRY(fkmi_check_every(PANELS_PER_CHECK, panel - panel_begin));
+        FKMI_TRY(fkmi_check_every(FKMI_PANELS_PER_CHECK, panel - panel_begin));
         while (job->epilogue == FKMI_CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
             first_class++;
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {

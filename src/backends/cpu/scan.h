@@ -55,7 +55,8 @@ struct fkmi_scan_cell {
     struct fkmi_candidate *candidates;
     char *threshold; /* reals by row */
     char *scores, *other;
-    int64_t *finer; /* sparse: rows of the block whose scores are made once more */
+    char *kept, *peaks; /* of several nearest: scores of a block of panels, the best by lane; else NULL */
+    int64_t *finer;     /* sparse: rows of the block whose scores are made once more */
 };
 
 static inline int64_t fkmi_scan_row(const struct fkmi_scan_job *job, int64_t first, int64_t i)
@@ -82,6 +83,17 @@ static inline struct fkmi_range fkmi_scan_range(const struct fkmi_scan_job *job,
     }
     return range;
 }
+
+/* Between two checks for an interrupt. */
+#define FKMI_PANELS_PER_CHECK 16
+
+/* ---- several.c: lists of several nearest, of dense rows */
+
+void fkmi_several_carve(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                        struct fkmi_carve *carve);
+fkm_status fkmi_several_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
+                              struct fkmi_shortlist *lists, int64_t list_stride, int64_t first,
+                              int64_t panel_begin, int64_t panel_end);
 
 /* ---- epilogue.c: tile t of the cell that begins at row `first`, its scores in cell->scores */
 

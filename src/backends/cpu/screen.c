@@ -368,17 +368,18 @@ static void raise_by_peaks(struct fkmi_screen_cell *cell, const struct fkmi_pack
                            const struct fkmi_byte_panel *worst)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const struct fkmi_tile *floats = &pack->kernels->tile[FKM_DTYPE_F32];
 
     for (int r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++) {
         const int64_t i = t * tile->rows + r, at = t * tile->stride + r;
         struct fkmi_screened *row = &cell->screened[i];
         const double error =
             row->reach * (double)worst->rest + row->rest * (double)worst->size + (double)worst->slack;
-        const float score = tile->place(cell->peaks + i * tile->cols, cell->most);
+        const double score = floats->place(cell->peaks + i * tile->cols, cell->most);
 
-        if (row->left || !(score > LEAST_SCORE))
+        if (row->left || !(score > (double)LEAST_SCORE))
             continue;
-        raise_threshold(row, threshold_of_score(pack, row, (double)score - error));
+        raise_threshold(row, threshold_of_score(pack, row, score - error));
         set_threshold(cell, i, at);
     }
 }

@@ -366,7 +366,7 @@ static bool is_worth(const struct fkmi_pack *pack, enum fkmi_scan_bytes wish, in
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const bool large = tile->least_k > 0 && pack->k >= tile->least_k && pack->k >= 16 * most &&
-                       pack->k * pack->dim >= (most > 1 ? 2 : 1) * tile->least_coordinates;
+                       pack->k * pack->dim >= (most > 1 ? tile->least_several : tile->least_coordinates);
 
     return (large || wish == FKMI_BYTES_MEASURED) && atomic_load(&pack->screen->n_skipped) == 0 &&
            atomic_load(&pack->ordered->n_skipped) == 0;

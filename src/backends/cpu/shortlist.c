@@ -107,9 +107,11 @@ static void find_threshold(struct fkmi_shortlist *list, const struct fkmi_pack *
                            const struct fkmi_row_facts *facts)
 {
     const double worst = list->best[0].score;
-
-    list->threshold =
+    const double threshold =
         list->close ? fkmi_score_close_threshold(pack, facts, worst) : fkmi_score_threshold(facts, worst);
+
+    if (threshold > list->threshold) /* scores that were not offered may have told more */
+        list->threshold = threshold;
 }
 
 static void forget_lost_rivals(struct fkmi_shortlist *list)
