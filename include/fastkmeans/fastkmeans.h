@@ -425,6 +425,12 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_describe(const fkm_model *model, fkm
 /** Copies of the fitted state; the caller gives arrays of the sizes of fkm_model_describe. FKM_ESTATE when the
  *  model has no such thing (ages without masks, targets outside the regressor, ...). */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroids(const fkm_model *model, double *points); /* k x dim */
+/** The same without zeros, whether the model keeps them or not: those of prototype j are indices and values
+ *  [indptr[j], indptr[j + 1]), columns ascending. Asked twice: with n_entries 0, indices and values NULL it fills indptr
+ *  alone (k + 1), whose last number is how many there are; then with that number and arrays of that size.
+ *  Returns FKM_EINVAL when the model has another number of them than n_entries (it may have learned since). */
+FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroids_csr(const fkm_model *model, int64_t n_entries,
+                                                          int64_t *indptr, int32_t *indices, double *values);
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_weights(const fkm_model *model, double *mass); /* k */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_ages(const fkm_model *model, double *ages); /* k x dim */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_labels(const fkm_model *model, int64_t *label); /* k */

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
 from . import _core
@@ -158,6 +159,25 @@ class FittedAttributes:
         """Prototypes, array of shape (K, D), in the model's dtype (bfloat16 as float32 in numpy). A tensor
         has the last gradient step's gradient as ``grad``."""
         return self._kept("centroids with gradient", self._centroids_with_gradient)
+
+    @property
+    def centroids_csr(self) -> sparse.csr_matrix:
+        """``centroids`` without zeros, scipy.sparse.csr_matrix of shape (K, D), float32 or, of a float64 model, float64.
+        A ``fit`` to sparse rows may keep prototypes this way; then nothing of the size K x D is made."""
+        return self._kept("centroids by entries", self._centroids_by_entries)
+
+    def _centroids_by_entries(self) -> sparse.csr_matrix:
+        model = self._fitted()
+        dtype = np.float64 if self._facts()["params"]["dtype"] == "float64" else np.float32
+        while True:
+            indptr = filled(model, lambda facts: facts["k"] + 1, np.int64, model.centroids_csr)
+            indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1])
+            try:
+                model.centroids_csr(indptr, indices, values)
+            except ValueError:  # another thread has moved them in between
+                continue
+            shape = (len(indptr) - 1, self._facts()["dim"])
+            return sparse.csr_matrix((values.astype(dtype, copy=False), indices, indptr), shape=shape)
 
     def _centroids_with_gradient(self):
         facts = self._facts()

@@ -123,6 +123,8 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     ----------
     centroids : array of shape (K, D)
         The prototypes; of a tensor, ``grad`` holds the last gradient step's gradient.
+    centroids_csr : scipy.sparse.csr_matrix of shape (K, D)
+        The same without zeros, at the cost of what is not 0 where ``fit`` kept prototypes of sparse rows so.
     centroid_weights : array of shape (K,)
         Mass of each: how many rows it stands for.
     centroid_labels : array of shape (K,)

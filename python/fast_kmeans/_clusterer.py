@@ -100,6 +100,8 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
     ----------
     centroids : array of shape (K, D)
         The prototypes; of a tensor, ``grad`` holds the last gradient step's gradient.
+    centroids_csr : scipy.sparse.csr_matrix of shape (K, D)
+        The same without zeros, at the cost of what is not 0 where ``fit`` kept prototypes of sparse rows so.
     centroid_weights : array of shape (K,)
         Mass of each: how many rows it stands for.
     labels_ : array of int64 of shape (n,)

@@ -167,6 +167,13 @@ class Model:
         centroid_labels (int64 k), centroid_targets (float64 k x n_targets), centroid_gradients (float64 k x dim),
         centroid_routing (float64 k x 2: temperature, bias), frozen (uint8 or bool k), feature_weights (float64 dim),
         classes (int64 n_classes), tag_scores (float64 n_classes x 3: alpha, beta, threshold of 'adaptive')."""
+    def centroids_csr(
+        self,
+        indptr: Buffer,  # int64, k + 1
+        indices: Buffer | None = None,  # int32, indptr[k]
+        values: Buffer | None = None,  # float64, indptr[k]
+    ) -> None:
+        """Centroids without zeros: indptr alone, then all three; a ValueError when there are not as many any more."""
     def history(self, begin: int = 0) -> list[dict[str, Any]]:
         """phase, epoch, loss, shift, eval, lr, k; oldest first, from line `begin` on."""
 

@@ -78,6 +78,8 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     centroids : ndarray of shape (K, D)
+    centroids_csr : scipy.sparse.csr_matrix of shape (K, D)
+        The same without zeros.
     centroid_labels : ndarray of shape (K,)
     centroid_weights : ndarray of shape (K,)
         Mass of each prototype.
@@ -287,6 +289,11 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
     def centroids(self) -> np.ndarray:
         """Prototypes, (K, D)."""
         return self._shown("centroids")
+
+    @property
+    def centroids_csr(self):
+        """Prototypes without zeros, scipy.sparse.csr_matrix of shape (K, D)."""
+        return self._fitted().centroids_csr
 
     @property
     def centroid_weights(self) -> np.ndarray:

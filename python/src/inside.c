@@ -206,6 +206,59 @@ PyObject *fkmpy_model_get(PyObject *self, PyObject *args, PyObject *keywords)
     return is_fine ? Py_NewRef(Py_None) : NULL;
 }
 
+PyObject *fkmpy_model_centroids_csr(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    PyObject *given[3] = {NULL, NULL, NULL};
+    struct fkmpy_array arrays[3] = {0};
+    fkm_model_info info;
+    struct fkmpy_use use;
+    bool is_fine;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OO:centroids_csr",
+                                     FKMPY_NAMES("indptr", "indices", "values"), &given[0], &given[1],
+                                     &given[2]) ||
+        !fkmpy_use_begin(&use, self, ANSWERS))
+        return NULL;
+    is_fine = fkmpy_use_describe(&use, &info);
+    const struct fkmpy_want wanted[] = {{.name = "indptr",
+                                         .dtypes = FKMPY_I64,
+                                         .n_dims = 1,
+                                         .shape = {is_fine && info.fitted ? info.k + 1 : FKMPY_ANY},
+                                         .writes = true},
+                                        {.name = "indices",
+                                         .dtypes = FKMPY_I32,
+                                         .n_dims = 1,
+                                         .shape = {FKMPY_ANY},
+                                         .writes = true,
+                                         .may_be_absent = true},
+                                        {.name = "values",
+                                         .dtypes = FKMPY_F64,
+                                         .n_dims = 1,
+                                         .shape = {FKMPY_ANY},
+                                         .writes = true,
+                                         .may_be_absent = true}};
+    for (int i = 0; is_fine && i < 3; i++)
+        is_fine = fkmpy_array_borrow(&arrays[i], given[i], &wanted[i]);
+    if (is_fine && arrays[1].data && arrays[2].data && arrays[1].shape[0] != arrays[2].shape[0]) {
+        PyErr_Format(PyExc_ValueError, "indices has length %lld, values has length %lld",
+                     (long long)arrays[1].shape[0], (long long)arrays[2].shape[0]);
+        is_fine = false;
+    }
+    if (is_fine) {
+        fkmpy_use_work(&use, NULL);
+        is_fine =
+            fkmpy_use_end(&use, fkm_model_centroids_csr(use.model, arrays[1].data ? arrays[1].shape[0] : 0,
+                                                        (int64_t *)(void *)arrays[0].data,
+                                                        (int32_t *)(void *)arrays[1].data,
+                                                        (double *)(void *)arrays[2].data));
+    } else {
+        fkmpy_use_abandon(&use);
+    }
+    for (int i = 0; i < 3; i++)
+        fkmpy_array_release(&arrays[i]);
+    return is_fine ? Py_NewRef(Py_None) : NULL;
+}
+
 /* ---- history */
 
 static PyObject *line_of(const struct fkmpy_use *use, int64_t index)

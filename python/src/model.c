@@ -554,6 +554,11 @@ PyObject *fkmpy_model_type(PyObject *module)
                      "Fills out with the array called name: centroids, centroid_weights, centroid_ages,\n"
                      "centroid_labels, centroid_targets, centroid_gradients, centroid_routing, frozen,\n"
                      "feature_weights, classes, tag_scores."),
+        FKMPY_METHOD(
+            "centroids_csr", fkmpy_model_centroids_csr, FKMPY_KEYWORDS,
+            "centroids_csr($self, indptr, indices=None, values=None)\n--\n\n"
+            "Centroids without zeros: fills indptr (int64 k + 1) alone, then, with arrays of indptr[k]\n"
+            "places, indices (int32) and values (float64) too."),
         FKMPY_METHOD("history", fkmpy_model_history, FKMPY_KEYWORDS,
                      "history($self, begin=0)\n--\n\n"
                      "Lines of the history from line `begin` on, oldest first, as dicts."),

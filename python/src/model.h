@@ -60,6 +60,7 @@ FKMPY_DECLARE(nearest);
 FKMPY_DECLARE(transform);
 FKMPY_DECLARE(scores);
 FKMPY_DECLARE(get);
+FKMPY_DECLARE(centroids_csr);
 FKMPY_DECLARE(history);
 #undef FKMPY_DECLARE
 PyObject *fkmpy_model_last_merged(PyObject *self, PyObject *unused);

@@ -94,6 +94,50 @@ fkm_status fkm_model_centroids(const fkm_model *model, double *points)
     return FKM_OK;
 }
 
+/* The coordinates of prototype j that are not 0, to indices and values unless those are NULL; how many. */
+static int64_t entries_of(const struct fkmi_state *state, int64_t j, int32_t *indices, double *values)
+{
+    const struct fkmi_lists *lists = &state->lists;
+    const int64_t first = state->listed ? lists->begin[j] : 0,
+                  n = state->listed ? lists->begin[j + 1] - first : state->dim;
+    const void *stored = state->listed ? lists->value : fkmi_state_point(state, j);
+    int64_t found = 0;
+
+    for (int64_t e = 0; e < n; e++) {
+        const double value = fkmi_dtype_get(stored, state->dtype, first + e);
+
+        if (value == 0)
+            continue;
+        if (values) {
+            indices[found] = state->listed ? lists->index[first + e] : (int32_t)e;
+            values[found] = value;
+        }
+        found++;
+    }
+    return found;
+}
+
+fkm_status fkm_model_centroids_csr(const fkm_model *model, int64_t n_entries, int64_t *indptr,
+                                   int32_t *indices, double *values)
+{
+    const struct fkmi_state *state;
+    int64_t n = 0;
+
+    FKMI_TRY(look(model, indptr, "the beginnings of centroids", &state));
+    if (!indices != !values)
+        return fkmi_fail(FKM_EINVAL, "of indices and values, one is NULL and one is not");
+    for (int64_t j = 0; j < state->k; j++)
+        n += entries_of(state, j, NULL, NULL);
+    if (n_entries != (indices ? n : 0))
+        return fkmi_fail(FKM_EINVAL, "the arrays hold %lld numbers, centroids have %lld that are not 0",
+                         (long long)n_entries, (long long)n);
+    indptr[0] = 0;
+    for (int64_t j = 0; j < state->k; j++)
+        indptr[j + 1] = indptr[j] + entries_of(state, j, indices ? indices + indptr[j] : NULL,
+                                               indices ? values + indptr[j] : NULL);
+    return FKM_OK;
+}
+
 fkm_status fkm_model_centroid_weights(const fkm_model *model, double *mass)
 {
     const struct fkmi_state *state;

@@ -80,3 +80,41 @@ def test_clusters_of_sparse_rows(text):
     model = FastKMeansClusterer(k_init=20, distance="cosine").fit(x)
     score = x @ np.asarray(model.centroids).T
     np.testing.assert_array_equal(model.predict(x), score.argmax(1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_prototypes_without_zeros(text, dtype):
+    x, y = text
+    model = fitted(text, dtype=dtype)
+    found = model.centroids_csr
+    assert found.shape == (CLASSES * K, DIM) and found.has_sorted_indices
+    assert found.dtype == (np.float64 if dtype == "float64" else np.float32)
+    assert found.nnz < x.nnz + 1 and (found.data != 0).all()
+    np.testing.assert_array_equal(found.toarray(), np.asarray(model.centroids))
+    assert model.centroids_csr is found  # until the model changes
+    model.fit_batch(x[:50], y[:50])
+    np.testing.assert_array_equal(model.centroids_csr.toarray(), np.asarray(model.centroids))
+
+
+def test_whole_prototypes_without_zeros():
+    x = np.array([[1.0, 0, 2], [1, 0, 2], [0, 3, 0]])
+    model = FastKMeansClusterer(k_init=2, distance="euclidean").fit(x)
+    np.testing.assert_array_equal(model.centroids_csr.toarray(), model.centroids)
+    assert model.centroids_csr.nnz == 3
+
+
+def test_arrays_of_the_wrong_size_are_refused(text):
+    core, k = fitted(text)._model, CLASSES * K
+    indptr = np.empty(k + 1, np.int64)
+    core.centroids_csr(indptr)
+    n = indptr[-1]
+    with pytest.raises(ValueError, match="indptr"):
+        core.centroids_csr(np.empty(k, np.int64))
+    with pytest.raises(ValueError, match="not 0"):
+        core.centroids_csr(indptr, np.empty(n - 1, np.int32), np.empty(n - 1))
+    with pytest.raises(ValueError, match="length"):
+        core.centroids_csr(indptr, np.empty(n, np.int32), np.empty(n - 1))
+    with pytest.raises(ValueError, match="NULL"):
+        core.centroids_csr(indptr, np.empty(n, np.int32))
+    with pytest.raises(TypeError):
+        core.centroids_csr(indptr, np.empty(n, np.int64), np.empty(n))

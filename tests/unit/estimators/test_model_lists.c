@@ -151,6 +151,58 @@ TEST(dense_rows_and_masked_ones_get_the_same_answers)
     free(text);
 }
 
+/* Without zeros, and the same in full. */
+static void check_csr(const fkm_model *model)
+{
+    const int64_t k = model->learned.state.k, dim = model->learned.state.dim;
+    double *points = calloc((size_t)(k * dim), sizeof *points), *values;
+    int64_t *begin = calloc((size_t)k + 1, sizeof *begin), n;
+    int32_t *indices;
+
+    CHECK_OK(fkm_model_centroids(model, points));
+    CHECK_OK(fkm_model_centroids_csr(model, 0, begin, NULL, NULL));
+    n = begin[k];
+    CHECK(n > 0 && n < k * dim);
+    indices = calloc((size_t)n, sizeof *indices);
+    values = calloc((size_t)n, sizeof *values);
+    CHECK_STATUS(FKM_EINVAL, fkm_model_centroids_csr(model, n - 1, begin, indices, values));
+    CHECK_SAYS("not 0", fkm_last_error());
+    CHECK_STATUS(FKM_EINVAL, fkm_model_centroids_csr(model, n, begin, NULL, NULL));
+    CHECK_STATUS(FKM_EINVAL, fkm_model_centroids_csr(model, n, begin, indices, NULL));
+    CHECK_STATUS(FKM_EINVAL, fkm_model_centroids_csr(model, n, NULL, indices, values));
+    CHECK_STATUS(FKM_EINVAL, fkm_model_centroids_csr(NULL, n, begin, indices, values));
+    CHECK_OK(fkm_model_centroids_csr(model, n, begin, indices, values));
+    CHECK_INT(n, begin[k]);
+    for (int64_t j = 0; j < k; j++)
+        for (int64_t e = begin[j]; e < begin[j + 1]; e++) {
+            CHECK(values[e] != 0 && (e == begin[j] || indices[e] > indices[e - 1]));
+            CHECK(points[j * dim + indices[e]] == values[e]);
+            points[j * dim + indices[e]] = 0;
+        }
+    for (int64_t i = 0; i < k * dim; i++)
+        CHECK(points[i] == 0);
+    free(points);
+    free(begin);
+    free(indices);
+    free(values);
+}
+
+TEST(centroids_without_zeros)
+{
+    struct text *text = text_make();
+    fkm_model *model = fitted(text, FKM_TASK_CLASSIFY), *unfitted;
+    int64_t begin[2];
+
+    check_csr(model);
+    CHECK_OK(fkmi_model_need_points(model));
+    check_csr(model);
+    CHECK_OK(fkm_model_create(model->context, &model->params, &unfitted));
+    CHECK_STATUS(FKM_ESTATE, fkm_model_centroids_csr(unfitted, 0, begin, NULL, NULL));
+    fkm_model_free(unfitted);
+    fkm_model_free(model);
+    free(text);
+}
+
 TEST(gradient_steps_go_on_with_whole_points)
 {
     struct text *text = text_make();
