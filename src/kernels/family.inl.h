@@ -77,12 +77,12 @@ typedef double real_64;
                   [FKM_METRIC_EUCLIDEAN] = FN__(euclidean_many, bits, ISA),                                  \
                   [FKM_METRIC_L1] = FN__(l1_many, bits, ISA)},                                               \
     .transform = FN__(transform, bits, ISA), .add_f64 = FN__(add_f64, bits, ISA),                            \
-    .add_rows_f64 = FN__(add_rows_f64, bits, ISA), .add_difference = FN__(add_difference, bits, ISA),        \
-    .add_differences = FN__(add_differences, bits, ISA), .add_sign = FN__(add_sign, bits, ISA),              \
-    .add_scaled = FN__(add_scaled, bits, ISA), .add_square = FN__(add_square, bits, ISA),                    \
-    .add_absolute = FN__(add_absolute, bits, ISA), .adam = FN__(adam, bits, ISA),                            \
-    .wide = WIDE_VECTORS * V##bits##_LANES, .columns_dot = FN__(columns_dot, bits, ISA),                     \
-    .columns_l1 = FN__(columns_l1, bits, ISA)
+    .square_f64 = FN__(square_f64, bits, ISA), .add_rows_f64 = FN__(add_rows_f64, bits, ISA),                \
+    .add_difference = FN__(add_difference, bits, ISA), .add_differences = FN__(add_differences, bits, ISA),  \
+    .add_sign = FN__(add_sign, bits, ISA), .add_scaled = FN__(add_scaled, bits, ISA),                        \
+    .add_square = FN__(add_square, bits, ISA), .add_absolute = FN__(add_absolute, bits, ISA),                \
+    .adam = FN__(adam, bits, ISA), .wide = WIDE_VECTORS * V##bits##_LANES,                                   \
+    .columns_dot = FN__(columns_dot, bits, ISA), .columns_l1 = FN__(columns_l1, bits, ISA)
 #define NAME(name) FKMI_PASTE(name, _, ISA, )
 #define TEXT_(isa) #isa
 #define TEXT(isa)  TEXT_(isa)

@@ -51,6 +51,7 @@ struct fkmi_vector {
     void (*load[FKMI_N_DTYPES])(void *real, const void *stored, int64_t n);
     void (*store[FKMI_N_DTYPES])(void *stored, const void *real, int64_t n);       /* nearest even */
     double (*dot)(const void *x, const void *c, const void *a, int64_t n);         /* sum a x c */
+    double (*square_f64)(const void *x, int64_t n);                                /* sum x^2, in f64 */
     double (*distance[3])(const void *x, const void *c, const void *a, int64_t n); /* by fkm_metric; direct:
         euclidean sum a (x-c)^2, l1 sum a |x-c|, cosine 1 - cos with 1 for a zero vector */
     /* to several points: the bits of as many single calls */

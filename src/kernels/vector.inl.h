@@ -326,6 +326,30 @@ FKMI_INLINE void V(add_rows)(double *sum, const REAL *const *row, const double *
     }
 }
 
+/* sum x^2 in f64 */
+static double FN(square_f64)(const void *x_at, int64_t n)
+{
+    const REAL *x = x_at;
+    v64 s0 = v64_zero(), s1 = v64_zero(), s2 = v64_zero(), s3 = v64_zero();
+    double sum;
+    int64_t i = 0;
+
+#define WIDENED(at) FKMI_PASTE(v64_load_f, BITS, , )(x + (at))
+    for (; i + 4 * V64_LANES <= n; i += 4 * V64_LANES) {
+        const v64 x0 = WIDENED(i), x1 = WIDENED(i + V64_LANES), x2 = WIDENED(i + 2 * V64_LANES),
+                  x3 = WIDENED(i + 3 * V64_LANES);
+        s0 = v64_fma(x0, x0, s0);
+        s1 = v64_fma(x1, x1, s1);
+        s2 = v64_fma(x2, x2, s2);
+        s3 = v64_fma(x3, x3, s3);
+    }
+#undef WIDENED
+    sum = v64_sum(v64_add(v64_add(s0, s1), v64_add(s2, s3)));
+    for (; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
 static void FN(add_f64)(double *sum, const void *x, double scale, int64_t n)
 {
     const REAL *const row[1] = {x};

@@ -77,6 +77,7 @@ static void check_sums(struct operands *o, struct naive_random *random)
             xx += w * x * x;
             cc += w * c * c;
         }
+        CHECK_NEAR(xx, weighted ? xx : o->vector->square_f64(o->rx, o->n), (double)(o->n + 4) * 0x1p-53 * xx);
         CHECK_NEAR(dot, o->vector->dot(o->rx, o->rc, a, o->n), 2 * (double)(o->n + 4) * o->unit * dot_size);
         CHECK_NEAR(squares, o->vector->distance[FKM_METRIC_EUCLIDEAN](o->rx, o->rc, a, o->n),
                    2 * (double)(o->n + 4) * o->unit * squares);

@@ -179,6 +179,10 @@ static struct norms measure_point(const struct pack_job *job, const struct threa
     const size_t real = fkmi_real_size(pack->space.real);
     struct norms norms = {0};
 
+    if (euclidean && !pack->centre && !pack->map && fkmi_dtype_size(pack->dtype) == real) {
+        norms.size = norms.norm2 = vector->square_f64(point_at(job, j, 0), pack->dim);
+        return norms;
+    }
     for (int64_t d = 0; d < pack->dim; d += FKMI_DIMS_PER_CHUNK) {
         const int64_t n = pack->dim - d < FKMI_DIMS_PER_CHUNK ? pack->dim - d : FKMI_DIMS_PER_CHUNK;
         const double *w = pack->feature_weights ? pack->feature_weights + d : NULL;

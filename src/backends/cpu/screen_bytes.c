@@ -75,6 +75,11 @@ static double unit_of(const struct fkmi_pack *pack, int64_t j)
 /* Prototype j, moved. */
 static void move_prototype(const struct fkmi_pack *pack, const float *centre, int64_t j, float *staged)
 {
+    if (!fkmi_screen_cosine(pack) && pack->dtype == FKM_DTYPE_F32) {
+        fkmi_pack_vector(pack)->transform(staged, (const float *)pack->points + j * pack->dim, centre,
+                                          pack->map, pack->dim);
+        return;
+    }
     load_point(pack, j, staged);
     fkmi_screen_move(pack, centre, unit_of(pack, j), staged);
 }
@@ -131,7 +136,7 @@ struct fill_job {
 
 struct fill_scratch {
     float *staged, *transposed, *scores;
-    int8_t *bytes;
+    int8_t *bytes; /* of a panel's prototypes, one behind the other */
 };
 
 static void carve_fill(struct fill_scratch *scratch, struct fkmi_carve *carve, const struct fkmi_pack *pack,
@@ -141,7 +146,7 @@ static void carve_fill(struct fill_scratch *scratch, struct fkmi_carve *carve, c
     const int64_t together = heads ? tile->rows : 1;
 
     scratch->staged = fkmi_carve(carve, together * pack->dim, sizeof *scratch->staged);
-    scratch->bytes = fkmi_carve(carve, pack->dim + 4, 1);
+    scratch->bytes = fkmi_carve(carve, (pack->dim + 3) / 4 * fkmi_screen_tile(pack)->cols, 4);
     scratch->transposed = fkmi_carve(carve, heads ? together * pack->dim : 0, sizeof *scratch->transposed);
     scratch->scores =
         fkmi_carve(carve, heads ? (int64_t)tile->rows * tile->cols : 0, sizeof *scratch->scores);
@@ -192,14 +197,14 @@ static void fill_lane(const struct fill_job *job, const struct fill_scratch *scr
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const int64_t at = panel * tile->cols + lane, j = at < pack->k ? fkmi_screen_prototype(screen, at) : 0;
     const double rounding = fkmi_screen_rounding(pack);
-    int8_t *to = screen->bytes + panel * screen->n_quads * tile->cols * 4 + lane * 4;
+    int8_t *bytes = scratch->bytes + lane * screen->n_quads * 4;
     struct fkmi_quantised facts = {0};
     double rest = 0, norm = 0, bias = -0x1p99, size = 0;
 
-    memset(scratch->bytes, 0, (size_t)screen->n_quads * 4);
+    memset(bytes + screen->n_quads * 4 - 4, 0, 4); /* what pads the last four */
     if (at < pack->k) {
         move_prototype(pack, screen->centre, j, scratch->staged);
-        tile->quantise(scratch->staged, pack->dim, 127, scratch->bytes, &facts);
+        tile->quantise(scratch->staged, pack->dim, 127, bytes, &facts);
         rest = fkmi_screen_rest(pack, &facts);
         norm = fkmi_screen_norm(pack, &facts);
         if (fkmi_screen_cosine(pack)) {
@@ -212,8 +217,6 @@ static void fill_lane(const struct fill_job *job, const struct fill_scratch *scr
             size = norm * norm / 2;
         }
     }
-    for (int64_t quad = 0; quad < screen->n_quads; quad++)
-        memcpy(to + quad * tile->cols * 4, scratch->bytes + quad * 4, 4);
     screen->start[at] = (int32_t)(-tile->offset * facts.sum);
     screen->scale[at] = facts.scale;
     screen->bias[at] = (float)bias;
@@ -244,7 +247,9 @@ static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int th
 
     carve_fill(&scratch, &carve, job->pack, job->screen->has_head);
     for (int64_t panel = begin; panel < end; panel++) {
-        const int64_t first = panel * cols;
+        const int64_t first = panel * cols, left = job->pack->k - first;
+        const int n_points = left < cols ? (int)left : cols;
+        const void *rows[64];
         struct fkmi_byte_panel *facts = &screen->panels[panel];
 
         *facts = (struct fkmi_byte_panel){.bytes = screen->bytes + panel * screen->n_quads * cols * 4,
@@ -256,7 +261,11 @@ static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int th
             facts->rest = fmaxf(facts->rest, screen->rest[first + lane]);
             facts->size = fmaxf(facts->size, screen->size[first + lane]);
             facts->slack = fmaxf(facts->slack, screen->slack[first + lane]);
+            rows[lane] = scratch.bytes + lane * screen->n_quads * 4;
         }
+        /* four bytes are as wide as a float */
+        job->pack->kernels->tile[FKM_DTYPE_F32].pack(rows, n_points, screen->n_quads, cols,
+                                                     screen->bytes + panel * screen->n_quads * cols * 4);
         if (job->numbers)
             fill_head(job, panel);
     }
