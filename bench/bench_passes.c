@@ -147,7 +147,7 @@ static struct run run_passes(struct work *w, bool known)
         memcpy(w->points + j * w->which->dim, w->x + j * 7919 % w->which->n * w->which->dim,
                (size_t)w->which->dim * sizeof *w->points);
     bench_check(family->create(w->context, &w->space, &w->rows, FKM_DTYPE_F32, w->which->k,
-                               known ? FKMI_BYTES_IF_WORTH : FKMI_BYTES_NEVER, &passes));
+                               known ? FKMI_BYTES_IF_WORTH : FKMI_BYTES_NEVER, NULL, &passes));
     for (int at = 0; at < PASSES; at++) {
         const double start = bench_now();
 

@@ -304,6 +304,11 @@ typedef struct fkm_fit_options {
     double eval_fraction; /* rows held out when eval is NULL; 0: none */
     fkm_progress_fn *progress;
     void *user;
+    /* NULL, or n_rows each, in which fit works and may leave the nearest prototype of each row and its distance, as
+     * fkm_model_nearest would find them: *answered says whether it has, where it costs less than to ask. */
+    int64_t *nearest;
+    double *distance;
+    int32_t *answered;
 } fkm_fit_options;
 #define FKM_FIT_OPTIONS_INIT                                                                                 \
     {                                                                                                        \

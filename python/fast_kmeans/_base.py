@@ -167,26 +167,32 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         lesson = self._lesson(X, y, sample_weight, feature_mask, anew=True, grow=True)
         held = self._held_out(eval_set, lesson)
         model = self._new_model(lesson)
+        answers = self._fit_answers(lesson)
         with Watcher(verbose, callbacks, "fit") as progress:
             try:
-                model.fit(
+                answered = model.fit(
                     lesson.batch,
                     max_iters=max_iters,
                     tol=tol,
                     eval=held,
                     eval_fraction=eval_fraction,
                     progress=progress,
+                    **answers,
                 )
             except _core.InterruptedByCallback:
-                pass
+                answered = False
             finally:  # also after Ctrl-C: the model keeps the passes that were whole
                 if model.describe()["fitted"]:
                     self._adopt(model, lesson, anew=True)
-        self._after_fit(lesson)
+        self._after_fit(lesson, answers, answered)
         return self
 
-    def _after_fit(self, lesson: Lesson) -> None:
-        """What a task adds after fit."""
+    def _fit_answers(self, lesson: Lesson) -> dict:
+        """Arrays that fit may fill, by the names that the model has for them."""
+        return {}
+
+    def _after_fit(self, lesson: Lesson, answers: dict, answered: bool) -> None:
+        """What a task adds after fit; answered: the arrays are filled."""
 
     @in_turn
     def fit_batch(

@@ -191,11 +191,15 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
         """``centroids``, array of shape (K, D)."""
         return self.centroids
 
-    def _after_fit(self, lesson: Lesson) -> None:
-        labels, distance = np.empty((lesson.batch.n_rows, 1), np.int64), np.empty((lesson.batch.n_rows, 1))
-        self._model.nearest(lesson.batch, 1, index=labels, distance=distance)
-        self.labels_ = give(labels[:, 0], lesson.kind)
-        self.inertia_ = float(distance.sum() if lesson.weight is None else lesson.weight @ distance[:, 0])
+    def _fit_answers(self, lesson: Lesson) -> dict:
+        return {"nearest": np.empty(lesson.batch.n_rows, np.int64), "distance": np.empty(lesson.batch.n_rows)}
+
+    def _after_fit(self, lesson: Lesson, answers: dict, answered: bool) -> None:
+        nearest, distance = answers["nearest"], answers["distance"]
+        if not answered:
+            self._model.nearest(lesson.batch, 1, index=nearest[:, None], distance=distance[:, None])
+        self.labels_ = give(nearest, lesson.kind)
+        self.inertia_ = float(distance.sum() if lesson.weight is None else lesson.weight @ distance)
 
     def predict(self, X, feature_mask=None):
         """The number of the nearest prototype.

@@ -23,25 +23,46 @@ static bool check_arguments(PyObject *self, PyObject *batch, PyObject *eval, PyO
 
 PyObject *fkmpy_model_fit(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    PyObject *batch, *eval = NULL, *progress = NULL;
+    static const char *const names[] = {"nearest", "distance"};
+    static const unsigned dtypes[] = {FKMPY_I64, FKMPY_F64};
+    PyObject *batch, *eval = NULL, *progress = NULL, *outs[2] = {NULL, NULL};
     const fkm_batch *rows;
+    struct fkmpy_array arrays[2] = {0};
+    bool is_fine = true;
+    int32_t answered = 0;
     fkm_fit_options options = FKM_FIT_OPTIONS_INIT;
     long long max_iters = options.max_iters;
     struct fkmpy_use use;
 
-    if (!PyArg_ParseTupleAndKeywords(
-            args, keywords, "O|LdOdO:fit",
-            FKMPY_NAMES("batch", "max_iters", "tol", "eval", "eval_fraction", "progress"), &batch, &max_iters,
-            &options.tol, &eval, &options.eval_fraction, &progress))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|LdOdOOO:fit",
+                                     FKMPY_NAMES("batch", "max_iters", "tol", "eval", "eval_fraction",
+                                                 "progress", "nearest", "distance"),
+                                     &batch, &max_iters, &options.tol, &eval, &options.eval_fraction,
+                                     &progress, &outs[0], &outs[1]))
         return NULL;
-    if (!check_arguments(self, batch, eval, progress, &rows, &options.eval) ||
-        !fkmpy_use_begin(&use, self, LEARNS))
+    if (!check_arguments(self, batch, eval, progress, &rows, &options.eval))
         return NULL;
-    options.max_iters = max_iters;
-    fkmpy_use_work(&use, progress);
-    options.progress = fkmpy_call_progress(&use.call);
-    options.user = &use.call;
-    return fkmpy_use_end(&use, fkm_model_fit(use.model, rows, &options)) ? Py_NewRef(Py_None) : NULL;
+    for (int i = 0; i < 2 && is_fine; i++)
+        is_fine = fkmpy_array_borrow(&arrays[i], outs[i],
+                                     &(struct fkmpy_want){.name = names[i],
+                                                          .dtypes = dtypes[i],
+                                                          .n_dims = 1,
+                                                          .shape = {rows->n_rows},
+                                                          .writes = true,
+                                                          .may_be_absent = true});
+    if (is_fine && (is_fine = fkmpy_use_begin(&use, self, LEARNS))) {
+        options.max_iters = max_iters;
+        options.nearest = (int64_t *)(void *)arrays[0].data;
+        options.distance = (double *)(void *)arrays[1].data;
+        options.answered = &answered;
+        fkmpy_use_work(&use, progress);
+        options.progress = fkmpy_call_progress(&use.call);
+        options.user = &use.call;
+        is_fine = fkmpy_use_end(&use, fkm_model_fit(use.model, rows, &options));
+    }
+    for (int i = 0; i < 2; i++)
+        fkmpy_array_release(&arrays[i]);
+    return is_fine ? PyBool_FromLong(answered) : NULL;
 }
 
 PyObject *fkmpy_model_finetune(PyObject *self, PyObject *args, PyObject *keywords)

@@ -490,10 +490,13 @@ PyObject *fkmpy_model_type(PyObject *module)
             "Sparse rows of a list of texts by the model's vectorizer: bytes of the values (float32), of "
             "indptr\n(int64) and of the indices (int32), and the number of columns; None when the model "
             "has no vectorizer."),
-        FKMPY_METHOD(
-            "fit", fkmpy_model_fit, FKMPY_KEYWORDS,
-            "fit($self, batch, max_iters=100, tol=1e-4, eval=None, eval_fraction=0.0, progress=None)\n--\n\n"
-            "Phase 1 on the whole of the data: seeding, then full passes; learns anew."),
+        FKMPY_METHOD("fit", fkmpy_model_fit, FKMPY_KEYWORDS,
+                     "fit($self, batch, max_iters=100, tol=1e-4, eval=None, eval_fraction=0.0, "
+                     "progress=None, nearest=None, "
+                     "distance=None)\n--\n\n"
+                     "Phase 1 on the whole of the data: seeding, then full passes; learns anew. True when "
+                     "nearest (int64, n)\n"
+                     "and distance (float64, n) hold what the method nearest would tell of the rows now."),
         FKMPY_METHOD(
             "fit_batch", fkmpy_model_fit_batch, FKMPY_KEYWORDS,
             "fit_batch($self, batch)\n--\n\n"

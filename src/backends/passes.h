@@ -30,10 +30,10 @@ enum fkmi_passes_changed { /* by others since the last pass; index: the sums are
 
 struct fkmi_passes_family {
     /* *out stays NULL where such passes would not be faster (wish: as for scans), or cannot be: sparse or masked
-     * rows, other metrics than euclidean. The rows must stay as they are. */
+     * rows, other metrics than euclidean. The rows must stay as they are. room: n numbers that may be used, or NULL. */
     fkm_status (*create)(struct fkm_context *context, const struct fkmi_space *space,
                          const struct fkmi_rows *rows, fkm_dtype dtype, int64_t k, enum fkmi_scan_bytes wish,
-                         struct fkmi_passes **out);
+                         int32_t *room, struct fkmi_passes **out);
     /* Index has the bits of that scan. Sums are right to 2^-32 of their lengths, and their bits depend on the labels
      * of all passes alone. On failure index and distance hold anything that is valid here. */
     fkm_status (*run)(struct fkm_context *context, struct fkmi_passes *passes, const struct fkmi_rows *rows,

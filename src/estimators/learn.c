@@ -109,12 +109,14 @@ static fkm_status check_fit_options(const fkm_fit_options *options, fkm_fit_opti
 /* Passes over the rows until nothing moves; twice for a clusterer with automatic feature weights, whose weights are
  * known only when its clusters are. */
 static fkm_status run_passes(fkm_model *model, struct fkmi_learned *fresh, struct fkmi_lesson *lesson,
-                             const fkm_fit_options *options, struct watch *watch)
+                             const fkm_fit_options *options, struct fkmi_answers *answers,
+                             struct watch *watch)
 {
     const bool weigh_later = model->params.task == FKM_TASK_CLUSTER && model->params.auto_feature_weights;
     fkm_status status;
     int64_t n_passes;
 
+    model->phase1.answers = weigh_later ? NULL : answers;
     FKMI_TRY(fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view,
                         lesson->slot, lesson->targets.values, options->max_iters, options->tol,
                         fkmi_model_random(model, FKMI_STREAM_PASS, 0), after_pass, watch, &n_passes));
@@ -125,6 +127,7 @@ static fkm_status run_passes(fkm_model *model, struct fkmi_learned *fresh, struc
         fkmi_importance_free(&fresh->importance); /* part of the rows may be in it */
         return status;
     }
+    model->phase1.answers = answers;
     return fkmi_lloyd(model->context, &model->params, &fresh->state, &model->phase1, &lesson->view,
                       lesson->slot, NULL, options->max_iters, options->tol,
                       fkmi_model_random(model, FKMI_STREAM_PASS, 1), after_pass, watch, &n_passes);
@@ -188,6 +191,14 @@ fkm_status fkmi_model_calibrate_kept(const fkm_model *model, const struct fkmi_l
     return status;
 }
 
+/* Whether passes may find what is asked: they see all rows in their order, and no index stands between. */
+static bool passes_answer(const fkm_model *model, const struct fkmi_lesson *lesson,
+                          const fkm_fit_options *options)
+{
+    return options->nearest && options->distance && options->answered && !model->params.use_faiss &&
+           lesson->view.n == lesson->base.n && !lesson->view.order;
+}
+
 fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit_options *given)
 {
     fkm_status status = FKM_OK, stopped = FKM_OK;
@@ -196,11 +207,14 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     struct fkmi_lesson lesson = {0}, held = {0}, eval = {0};
     struct fkmi_history history = {0};
     struct watch watch = {0};
+    struct fkmi_answers answers = {0};
     const int64_t interrupts = fkmi_interrupts();
 
     if (!model)
         return fkmi_fail(FKM_EINVAL, "model is NULL");
     FKMI_TRY(check_fit_options(given, &options));
+    if (options.answered)
+        *options.answered = 0;
     fkmi_model_drop_packs(model);
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &fresh, batch, true, &lesson));
     FKMI_TRY_GOTO(begin_state(model, &lesson, &fresh.state));
@@ -221,7 +235,10 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
             FKMI_TRY_GOTO(fkmi_fail_within(read, "eval"));
         watch.eval = &eval;
     }
-    stopped = run_passes(model, &fresh, &lesson, &options, &watch);
+    answers = (struct fkmi_answers){.nearest = options.nearest, .distance = options.distance};
+    stopped = run_passes(model, &fresh, &lesson, &options,
+                         passes_answer(model, &lesson, &options) ? &answers : NULL, &watch);
+    model->phase1.answers = NULL;
     if (stopped == FKM_EINTERRUPTED && watch.passes == 0)
         FKMI_TRY_GOTO(fkmi_fail(stopped, "interrupted before the first pass was over"));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
@@ -245,7 +262,9 @@ fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch, const fkm_fit
     memset(&fresh, 0, sizeof fresh);
     memset(&history, 0, sizeof history);
     if (stopped != FKM_OK)
-        status = fkmi_fail(stopped, "interrupted after %lld passes", (long long)watch.passes);
+        FKMI_TRY_GOTO(fkmi_fail(stopped, "interrupted after %lld passes", (long long)watch.passes));
+    if (options.answered)
+        *options.answered = answers.found;
 done:
     model->context->backend->pack_free(watch.pack);
     fkmi_learned_free(&fresh);

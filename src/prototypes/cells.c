@@ -40,15 +40,21 @@ static fkm_status clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t di
 
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
                            const fkm_params *params, const struct fkmi_state *state,
-                           const struct fkmi_rows *rows, bool push, bool panels)
+                           const struct fkmi_rows *rows, const struct fkmi_answers *answers, bool push,
+                           bool panels)
 {
     const bool masked = rows->mask != NULL, softly = params->assignment != FKM_ASSIGN_HARD;
     const int64_t wide = softly && fkmi_rows_sparse(rows) ? context->kernels->vector[FKMI_REAL_F64].wide : 0;
     int64_t at_once;
 
     *cells = (struct fkmi_cells){.n = rows->n, .k = state->k, .dim = state->dim};
-    FKMI_TRY(fkmi_arena_take(arena, &cells->index, cells->n, sizeof(int32_t)));
-    FKMI_TRY(fkmi_arena_take(arena, &cells->distance, cells->n, sizeof(double)));
+    if (answers) {
+        cells->index = (int32_t *)(void *)answers->nearest;
+        cells->distance = answers->distance;
+    } else {
+        FKMI_TRY(fkmi_arena_take(arena, &cells->index, cells->n, sizeof(int32_t)));
+        FKMI_TRY(fkmi_arena_take(arena, &cells->distance, cells->n, sizeof(double)));
+    }
     cells->softly = softly;
     cells->by_panel = panels && wide > 0;
     cells->pull.wide = wide;

@@ -43,11 +43,12 @@ struct fkmi_cells {
     struct fkmi_pushers pushers;
 };
 
-/* Takes memory from the arena; push: with sums of rows that push; panels: sums that come in panels need room for one
+/* Takes memory from the arena, and of answers unless they are NULL; push: with sums of rows that push; panels: sums that come in panels need room for one
  * alone, since fkmi_soft_move_columns will add them up and use them. */
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
                            const fkm_params *params, const struct fkmi_state *state,
-                           const struct fkmi_rows *rows, bool push, bool panels);
+                           const struct fkmi_rows *rows, const struct fkmi_answers *answers, bool push,
+                           bool panels);
 /* Assigns each row to its own class's nearest prototype and adds up; a second call starts at 0 again. With
  * soft assignment every prototype takes its share; index and distance are still those of the nearest. */
 /* s for this gathering: the state's, or the mean distance just found while the state's is unknown. */

@@ -32,7 +32,7 @@ static fkm_status take_memory(struct batch *b, struct fkmi_arena *arena, const s
     const int64_t n_threads = fkmi_pool_threads(b->context->pool);
 
     fkmi_arena_reset(arena);
-    FKMI_TRY(fkmi_cells_take(&b->cells, arena, b->context, b->params, b->state, rows,
+    FKMI_TRY(fkmi_cells_take(&b->cells, arena, b->context, b->params, b->state, rows, NULL,
                              fkmi_repels(b->params, b->state), false));
     if (b->has_targets)
         FKMI_TRY(fkmi_cell_targets_take(&b->targets, arena, b->state));

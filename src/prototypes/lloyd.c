@@ -43,7 +43,8 @@ static fkm_status take_memory(struct lloyd *l, bool keep, bool needs_cells)
 
     fkmi_arena_reset(arena);
     l->work->old_of_new = NULL;
-    FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, push, true));
+    FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, l->work->answers,
+                             push, true));
     if (keep)
         FKMI_TRY(fkmi_arena_take(arena, &l->kept_points, k * dim, fkmi_dtype_size(l->state->dtype)));
     if (keep && needs_cells) {
@@ -261,6 +262,25 @@ static fkm_status upkeep(struct lloyd *l, bool merge)
                            &removed);
 }
 
+/* One more pass, for labels; the answers' memory holds the cells already. */
+static fkm_status find_answers(struct lloyd *l)
+{
+    struct fkmi_answers *answers = l->work->answers;
+
+    if (!answers || !l->cells.passes || l->state->n_classes != 1 || l->state->k != l->cells.k)
+        return FKM_OK;
+    l->cells.push = (struct fkmi_sums){0};
+    FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
+    FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
+    FKMI_TRY(fkmi_cells_measure(&l->cells, l->context, l->work->pack, l->rows));
+    answers->found = true;
+    for (int64_t i = l->cells.n; i-- > 0;) { /* from behind, as index lies where nearest does */
+        answers->nearest[i] = l->cells.index[i];
+        answers->found &= answers->nearest[i] >= 0;
+    }
+    return FKM_OK;
+}
+
 fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                       struct fkmi_phase1 *work, const struct fkmi_rows *rows, const int32_t *slot,
                       const double *values, int64_t max_iters, double tol, struct fkmi_random random,
@@ -268,6 +288,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
 {
     const int64_t interrupts = fkmi_interrupts();
     const bool uninterruptible = !fkmi_interruptible(); /* and so it stays: nothing is kept to come back to */
+    int32_t *room = work->answers ? (int32_t *)(void *)work->answers->nearest + rows->n : NULL;
     fkm_status status = FKM_OK, stopped = FKM_OK;
     struct lloyd l = {.context = context,
                       .params = params,
@@ -286,7 +307,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
     FKMI_TRY_GOTO(take_memory(&l, !uninterruptible, values && state->targets));
     if (params->assignment == FKM_ASSIGN_HARD && max_iters > 1)
         FKMI_TRY_GOTO(context->backend->passes->create(context, &l.space, rows, state->dtype, state->k,
-                                                       FKMI_BYTES_IF_WORTH, &l.cells.passes));
+                                                       FKMI_BYTES_IF_WORTH, room, &l.cells.passes));
     FKMI_TRY_GOTO(run_passes(&l, max_iters, tol, after_pass, user, n_passes, &stopped));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
@@ -295,9 +316,8 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
         stopped = fkmi_glvq(context, params, state, rows, slot, random);
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
-    status = upkeep(&l, fkmi_interrupts() == interrupts);
-    if (status == FKM_OK)
-        status = stopped;
+    FKMI_TRY_GOTO(upkeep(&l, fkmi_interrupts() == interrupts));
+    status = stopped == FKM_OK ? find_answers(&l) : stopped;
 done:
     if (uninterruptible)
         fkmi_release_interrupts();

@@ -8,6 +8,13 @@
 #include "base/random.h"
 #include "prototypes/state.h"
 
+/* What a caller wants to know of the rows of a view after full passes: memory of its own, which they may work in. */
+struct fkmi_answers {
+    int64_t *nearest; /* n: prototypes */
+    double *distance; /* n */
+    bool found;       /* they are those of the state as it is now */
+};
+
 /* Memory that phase 1 keeps from call to call, so that a steady stream allocates nothing. Zeroed: empty. */
 struct fkmi_phase1 {
     struct fkmi_pack *pack;
@@ -17,6 +24,7 @@ struct fkmi_phase1 {
     /* After fkmi_ema_batch, until the next call: the index before the batch of each prototype there is now.
      * NULL when none was pruned or merged. */
     const int64_t *old_of_new;
+    struct fkmi_answers *answers; /* for the next fkmi_lloyd, or NULL */
 };
 void fkmi_phase1_free(struct fkmi_phase1 *work, const struct fkmi_backend *backend);
 
@@ -40,7 +48,7 @@ typedef fkm_status fkmi_pass_fn(void *user, int64_t pass, const struct fkmi_move
  * weighted mean distance (0 counts as 1), ages when rows have a mask. Classifier: window repulsion on top of
  * each pass's means, or glvq epochs after the passes. Clusterer: moves idle prototypes where they are worth
  * more (swap.h). At the end prunes what is lighter than min_weight mean rows, merges and truncates. Frozen
- * prototypes stay. FKM_EINTERRUPTED of after_pass ends the passes in order. A user who interrupts (interrupt.h) ends
+ * prototypes stay. work->answers are found where that takes no more than another pass. FKM_EINTERRUPTED of after_pass ends the passes in order. A user who interrupts (interrupt.h) ends
  * them where the last whole one did, and what follows them is left out; with *n_passes 0 nothing has moved. On
  * FKM_ENOMEM the state may hold a finished earlier pass: callers fit a copy. */
 fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,

@@ -173,16 +173,17 @@ struct walk {
     fkm_context *context;
     struct fkmi_pack *pack;
     struct fkmi_passes *passes;
-    int32_t *index;
+    int32_t *index, *room;
     double *distance, *sum, *mass, sum_distance;
 };
 
 static struct walk walk_of(const struct problem *p, int n_threads, const struct fkmi_kernels *kernels)
 {
-    struct walk w = {.context = context_of(n_threads, kernels)};
+    struct walk w = {.context = context_of(n_threads, kernels),
+                     .room = n_threads > 1 ? room(p->n, sizeof *w.room) : NULL};
 
     CHECK_OK(w.context->backend->passes->create(w.context, &p->space, &p->rows, p->dtype, p->k,
-                                                FKMI_BYTES_ALWAYS, &w.passes));
+                                                FKMI_BYTES_ALWAYS, w.room, &w.passes));
     CHECK(w.passes != NULL);
     w.index = room(p->n, sizeof *w.index);
     w.distance = room(p->n, sizeof *w.distance);
@@ -197,6 +198,7 @@ static void end_walk(struct walk *w)
     w->context->backend->pack_free(w->pack);
     fkm_context_free(w->context);
     free(w->index);
+    free(w->room);
     free(w->distance);
     free(w->sum);
     free(w->mass);
@@ -407,14 +409,14 @@ TEST(other_rows_and_metrics_are_left_to_scans)
 
     masked.mask = p.weight;
     CHECK_OK(context->backend->passes->create(context, &p.space, &masked, p.dtype, p.k, FKMI_BYTES_ALWAYS,
-                                              &passes));
+                                              NULL, &passes));
     CHECK(passes == NULL);
     space.metric = FKM_METRIC_L1;
-    CHECK_OK(
-        context->backend->passes->create(context, &space, &p.rows, p.dtype, p.k, FKMI_BYTES_ALWAYS, &passes));
+    CHECK_OK(context->backend->passes->create(context, &space, &p.rows, p.dtype, p.k, FKMI_BYTES_ALWAYS, NULL,
+                                              &passes));
     CHECK(passes == NULL);
     CHECK_OK(context->backend->passes->create(context, &p.space, &p.rows, p.dtype, p.k, FKMI_BYTES_IF_WORTH,
-                                              &passes));
+                                              NULL, &passes));
     CHECK(passes == NULL); /* too few rows */
     fkm_context_free(context);
     drop(&p);

@@ -29,7 +29,8 @@ static void passes_free(struct fkmi_passes *passes)
         return;
     fkmi_free(passes->points);
     fkmi_free(passes->drift);
-    fkmi_free(passes->order);
+    if (passes->order != passes->room)
+        fkmi_free(passes->order);
     fkmi_free(passes->cells);
     fkmi_free(passes->mean);
     fkmi_free(passes);
@@ -37,7 +38,7 @@ static void passes_free(struct fkmi_passes *passes)
 
 static fkm_status passes_create(struct fkm_context *context, const struct fkmi_space *space,
                                 const struct fkmi_rows *rows, fkm_dtype dtype, int64_t k,
-                                enum fkmi_scan_bytes wish, struct fkmi_passes **out)
+                                enum fkmi_scan_bytes wish, int32_t *room, struct fkmi_passes **out)
 {
     const struct fkmi_byte_tile *tile = &context->kernels->bytes;
     struct fkmi_passes *passes = NULL;
@@ -56,6 +57,7 @@ static fkm_status passes_create(struct fkm_context *context, const struct fkmi_s
                                    .k = k,
                                    .dim = rows->dim,
                                    .n_open = rows->n,
+                                   .room = room,
                                    .always = wish == FKMI_BYTES_ALWAYS,
                                    .point_size = (size_t)rows->dim * fkmi_dtype_size(dtype)};
     FKMI_TRY_GOTO(fkmi_alloc(&passes->points, k, passes->point_size));
@@ -74,8 +76,9 @@ static fkm_status take_rows(struct fkm_context *context, struct fkmi_passes *pas
 {
     if (passes->order)
         return FKM_OK;
+    passes->order = passes->room;
     fkmi_scratch_trim(context);
-    return fkmi_alloc(&passes->order, passes->n, sizeof *passes->order);
+    return passes->order ? FKM_OK : fkmi_alloc(&passes->order, passes->n, sizeof *passes->order);
 }
 
 static void passes_changed(struct fkmi_passes *passes, int what)

@@ -22,7 +22,7 @@ struct fkmi_passes {
     int64_t n_open;              /* rows that the last pass had to look at */
     void *points;                /* k x dim: of the last pass */
     double *drift;               /* k */
-    int32_t *order;              /* n */
+    int32_t *order, *room;       /* n; room: of the caller, for order, or NULL */
     struct fkmi_cell_sum *cells; /* k */
     double *mean;                /* dim: of all rows, about */
     bool centred, totalled;      /* mean is known; so are */
