@@ -1,4 +1,5 @@
-/* fuzz_model.c — model files: what loads answers for a row, and saves to bytes that load and save alike.
+/* fuzz_model.c — model files: what loads answers for a row, makes rows of texts when it has words, and saves to bytes
+ * that load and save alike.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "fuzz/fuzz.h"
@@ -48,6 +49,40 @@ static void predict(const fkm_model *model, const fkm_model_info *info)
     free(values);
 }
 
+/* Rows of texts: unknown words, none, and the words that the file told, each of which is a feature. */
+static void make_rows(const fkm_model *model, const fkm_model_info *info)
+{
+    const char *texts[] = {"an apple, and A PEAR", "", "\xc3\xa4\xff cat", NULL};
+    fkm_vectorizer_info words = {.struct_size = sizeof words};
+    fkm_vectorizer *vectorizer;
+    fkm_text_rows *rows;
+    fkm_batch batch;
+    int64_t labels[4];
+
+    REQUIRE(fkm_model_vectorizer(model, &vectorizer) == FKM_OK);
+    if (!vectorizer)
+        return;
+    REQUIRE(fkm_vectorizer_describe(vectorizer, &words) == FKM_OK && words.finished);
+    REQUIRE(!info->fitted || words.n_features == info->dim);
+    texts[3] = words.options.hashed ? "car" : fkm_vectorizer_term(vectorizer, words.n_features - 1);
+    REQUIRE(texts[3]);
+    REQUIRE(fkm_text_rows_create(vectorizer, &rows) == FKM_OK);
+    REQUIRE(fkm_text_rows_make(rows, 4, texts, NULL, &batch) == FKM_OK);
+    REQUIRE(batch.n_rows == 4 && batch.n_cols == words.n_features && batch.indptr[0] == 0);
+    for (int64_t i = 0; i < 4; i++)
+        for (int64_t e = batch.indptr[i]; e < batch.indptr[i + 1]; e++) {
+            const float value = ((const float *)batch.values)[e];
+
+            REQUIRE(batch.indices[e] >= 0 && batch.indices[e] < batch.n_cols);
+            REQUIRE(e == batch.indptr[i] || batch.indices[e] > batch.indices[e - 1]);
+            REQUIRE(value >= -1.001f && value <= 1.001f);
+        }
+    if (info->fitted && info->params.task == FKM_TASK_CLASSIFY)
+        REQUIRE(fkm_model_predict_labels(model, &batch, labels) == FKM_OK);
+    fkm_text_rows_free(rows);
+    fkm_vectorizer_free(vectorizer);
+}
+
 static void save_and_compare(const fkm_model *model)
 {
     void *bytes, *bytes_again;
@@ -72,6 +107,7 @@ static void try_bytes(const uint8_t *bytes, size_t size)
         return;
     REQUIRE(fkm_model_describe(model, &info) == FKM_OK);
     predict(model, &info);
+    make_rows(model, &info);
     save_and_compare(model);
     fkm_model_free(model);
 }

@@ -275,13 +275,14 @@ double fkmi_direct_distance(struct fkmi_direct *direct, int64_t j)
     const struct fkmi_pack *pack = direct->pack;
     const struct fkmi_vector *vector = fkmi_pack_vector(pack);
     const size_t size = fkmi_dtype_size(pack->dtype);
-    const void *c = (const char *)pack->points + (size_t)(j * pack->dim) * size;
+    const void *c;
     double distance;
 
-    if (fkmi_rows_sparse(direct->rows))
+    if (fkmi_rows_sparse(direct->rows)) /* prototypes may be lists */
         return sparse_distance(direct, j);
     if (direct->wide_row)
         return wide_distance(direct, j);
+    c = (const char *)pack->points + (size_t)(j * pack->dim) * size;
     if (size != fkmi_real_size(pack->space.real)) {
         vector->load[pack->dtype](direct->c_memory, c, pack->dim);
         c = direct->c_memory;
