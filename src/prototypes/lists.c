@@ -16,8 +16,7 @@ static bool can_learn(const fkm_params *params, const struct fkmi_rows *rows)
     const bool glvq = params->task == FKM_TASK_CLASSIFY && params->repulsion_factor > 0 &&
                       params->repulsion == FKM_REPULSION_GLVQ;
 
-    return fkmi_rows_sparse(rows) && !rows->mask && !glvq && params->assignment == FKM_ASSIGN_HARD &&
-           params->merge_threshold < 0 && params->percentile_threshold < 0;
+    return fkmi_rows_sparse(rows) && !rows->mask && !glvq && params->assignment == FKM_ASSIGN_HARD;
 }
 
 bool fkmi_lists_pay(const fkm_params *params, const struct fkmi_rows *rows, int64_t k)
@@ -34,6 +33,23 @@ bool fkmi_lists_pay(const fkm_params *params, const struct fkmi_rows *rows, int6
 bool fkmi_lists_stay(const fkm_params *params, const struct fkmi_rows *rows, const struct fkmi_state *state)
 {
     return can_learn(params, rows) && state->lists.begin[state->k] <= state->k * state->dim / LEAST_SAVING;
+}
+
+double fkmi_list_value(const struct fkmi_state *state, int64_t j, int32_t d)
+{
+    int64_t low = state->lists.begin[j], high = state->lists.begin[j + 1];
+
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+
+        if (state->lists.index[middle] < d)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < state->lists.begin[j + 1] && state->lists.index[low] == d
+               ? fkmi_dtype_get(state->lists.value, state->dtype, low)
+               : 0.0;
 }
 
 bool fkmi_list_normalise(const struct fkmi_space *space, const int32_t *index, int64_t n, double *values)

@@ -24,6 +24,8 @@ fkm_status fkmi_lloyd_lists(struct fkm_context *context, const fkm_params *param
  * direction, stays, and so do frozen ones. values: room for dim doubles. */
 void fkmi_lists_truncate(struct fkmi_state *state, const struct fkmi_kernels *kernels,
                          const fkm_params *params, double below, double *values);
+/* Coordinate d of prototype j. */
+double fkmi_list_value(const struct fkmi_state *state, int64_t j, int32_t d);
 /* Unit length under the feature weights for cosine, of n values in these columns, as fkmi_point_normalise. */
 bool fkmi_list_normalise(const struct fkmi_space *space, const int32_t *index, int64_t n, double *values);
 

@@ -246,8 +246,9 @@ static fkm_status run_passes(struct passes *p, bool push, int64_t max_iters, dou
 }
 
 /* Targets as the last whole pass found them; then what is light or small goes. */
-static fkm_status settle(struct passes *p, const double *values)
+static fkm_status settle(struct passes *p, const double *values, bool merge)
 {
+    fkm_params params = *p->c.params;
     struct fkmi_state *state = p->c.state;
     const int64_t m = state->n_targets;
     struct fkmi_cell_targets targets;
@@ -261,9 +262,11 @@ static fkm_status settle(struct passes *p, const double *values)
             if (targets.total[j] > 0 && !state->frozen[j])
                 memcpy(state->targets + j * m, targets.mean + j * m, (size_t)m * sizeof(double));
     }
-    FKMI_TRY(fkmi_upkeep_take(&room, &p->c.work->arena, p->c.params, state));
-    return fkmi_upkeep_run(&room, p->c.context, p->c.params, state,
-                           p->c.params->min_weight * p->c.cells.row_weight, &removed);
+    if (!merge)
+        params.merge_threshold = -1;
+    FKMI_TRY(fkmi_upkeep_take(&room, &p->c.work->arena, &params, state));
+    return fkmi_upkeep_run(&room, p->c.context, &params, state, params.min_weight * p->c.cells.row_weight,
+                           &removed);
 }
 
 fkm_status fkmi_lloyd_lists(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
@@ -279,6 +282,7 @@ fkm_status fkmi_lloyd_lists(struct fkm_context *context, const fkm_params *param
                              .rows = rows,
                              .slot = slot}};
     const bool push = fkmi_repels(params, state);
+    const int64_t interrupts = fkmi_interrupts();
     fkm_status status = FKM_OK, stopped = FKM_OK;
 
     *n_passes = 0;
@@ -286,8 +290,9 @@ fkm_status fkmi_lloyd_lists(struct fkm_context *context, const fkm_params *param
     FKMI_TRY_GOTO(run_passes(&p, push, max_iters, tol, after_pass, user, n_passes, &stopped));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
-    FKMI_TRY_GOTO(settle(&p, values));
-    status = fkmi_state_fit_lists(state);
+    status = settle(&p, values, fkmi_interrupts() == interrupts);
+    if (status == FKM_OK)
+        status = fkmi_state_fit_lists(state);
     if (status == FKM_OK)
         status = stopped;
 done:

@@ -9,10 +9,13 @@ struct fkmi_upkeep {       /* from an arena; large arrays only where the paramet
     uint8_t *keep;         /* k */
     int64_t *old_of_new;   /* k */
     double *point, *other; /* dim, dim */
-    void *points;          /* k x dim reals, to merge */
+    void *points;          /* k x dim reals, to merge halves; else NULL */
+    int32_t *index;        /* dim, to merge lists */
     void *weights;         /* dim reals: feature weights, or NULL */
-    int32_t *partner;      /* k: the nearest later mergeable prototype of the class, -1: none */
-    double *partner_distance;         /* k */
+    /* k: the nearest later mergeable prototype of the class; -1: none is near enough; -2: not known, but no nearer than
+     * the distance says. */
+    int32_t *partner;
+    double *partner_distance;
     double *sample;                   /* coordinates or pairwise distances */
     int64_t n_coordinates, n_sampled; /* coordinates; prototypes whose pairs are measured */
 };
@@ -23,5 +26,11 @@ fkm_status fkmi_upkeep_take(struct fkmi_upkeep *upkeep, struct fkmi_arena *arena
  * upkeep->old_of_new then names those that stayed. FKM_EINTERRUPTED: not every pair has merged. */
 fkm_status fkmi_upkeep_run(struct fkmi_upkeep *upkeep, struct fkm_context *context, const fkm_params *params,
                            struct fkmi_state *state, double light, int64_t *removed);
+
+/* Merges pairs, once pruning has said which prototypes stay (merge.c). */
+fkm_status fkmi_merge(struct fkmi_upkeep *upkeep, struct fkm_context *context, const fkm_params *params,
+                      struct fkmi_state *state, int64_t *merged);
+/* The q-quantile, linear between neighbours; +inf of nothing. Reorders the values. */
+double fkmi_quantile(double *values, int64_t n, double q);
 
 #endif

@@ -58,7 +58,16 @@ static void check_same_points(const struct fkmi_state *whole, const struct fkmi_
 struct case_of {
     double repulsion, min_weight, truncation;
     int64_t max_iters;
+    double merge, percentile; /* 0: none */
+    bool relative;
 };
+
+static void set_merging(fkm_params *params, double merge, double percentile, bool relative)
+{
+    params->merge_threshold = merge > 0 ? merge : -1;
+    params->percentile_threshold = percentile > 0 ? percentile : -1;
+    params->relative_merge = relative;
+}
 
 static void check_passes(struct field_wish wish, struct case_of how)
 {
@@ -74,9 +83,12 @@ static void check_passes(struct field_wish wish, struct case_of how)
         both[i]->params.min_weight = how.min_weight;
         both[i]->params.sparse = how.truncation > 0;
         both[i]->params.truncation_threshold = how.truncation;
+        set_merging(&both[i]->params, how.merge, how.percentile, how.relative);
         both[i]->state.frozen[1] = 1;
         CHECK_OK(field_lloyd(both[i], how.max_iters, 0));
     }
+    if (how.merge > 0)
+        CHECK(whole.state.k < (int64_t)wish.classes * wish.k);
     check_same_points(&whole.state, &listed.state);
     field_free(&whole);
     field_free(&listed);
@@ -135,6 +147,29 @@ TEST(light_prototypes_and_small_coordinates_go)
         check_passes(
             (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dim = 20, .n = 60, .k = 8},
             (struct case_of){.max_iters = 3, .min_weight = 3, .truncation = 0.3});
+}
+
+TEST(near_prototypes_merge_like_whole_ones)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (int dtype = 0; dtype < FKMI_N_DTYPES; dtype++)
+            for (int weights = 0; weights < 2; weights++) {
+                struct field_wish wish = {FIELD_WISH,
+                                          .metric = (fkm_metric)metric,
+                                          .dtype = (fkm_dtype)dtype,
+                                          .dim = 30,
+                                          .k = 12,
+                                          .weight = weights,
+                                          .feature_weights = weights,
+                                          .seed = 5};
+
+                check_passes(wish, (struct case_of){.max_iters = 3, .merge = 0.7, .relative = true});
+                check_passes(wish, (struct case_of){
+                                       .max_iters = 3, .merge = 1e9, .percentile = 0.2, .truncation = 0.2});
+                wish.k = 80; /* found by scans */
+                wish.n = 400;
+                check_passes(wish, (struct case_of){.max_iters = 2, .merge = 0.5, .relative = true});
+            }
 }
 
 TEST(targets_follow_the_cells)
@@ -197,6 +232,7 @@ TEST(a_copy_and_points_say_the_same_as_lists)
 struct stream_of {
     double decay, repulsion, min_weight, truncation;
     bool unit;
+    double merge, percentile;
 };
 
 /* Batches of other rows each time: the first ones, then more and more. */
@@ -214,6 +250,7 @@ static void start_stream(struct field *f, struct stream_of how)
     f->params.sparse = how.truncation > 0;
     f->params.truncation_threshold = how.truncation;
     f->params.normalize_prototypes = how.unit;
+    set_merging(&f->params, how.merge, how.percentile, false);
     f->state.frozen[1] = 1;
 }
 
@@ -237,6 +274,8 @@ static void check_stream(struct field_wish wish, struct stream_of how)
         CHECK_NEAR(a.shift, b.shift, 1e-5 * (1 + a.shift));
         CHECK_NEAR(a.mean_distance, b.mean_distance, 1e-6 * (1 + a.mean_distance));
     }
+    if (how.merge > 0)
+        CHECK(whole.state.k < (int64_t)wish.classes * wish.k);
     field_free(&whole);
     field_free(&listed);
 }
@@ -274,6 +313,20 @@ TEST(batches_prune_and_truncate_like_those_of_whole_points)
     for (int metric = 0; metric < 3; metric++)
         check_stream((struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dim = 20, .k = 8},
                      (struct stream_of){.decay = 0.8, .min_weight = 2, .truncation = 0.3, .unit = true});
+}
+
+TEST(batches_merge_like_those_of_whole_points)
+{
+    for (int metric = 0; metric < 3; metric++)
+        for (int k = 8; k < 100; k *= 10)
+            check_stream(
+                (struct field_wish){FIELD_WISH, .metric = (fkm_metric)metric, .dim = 20, .k = k, .n = 300},
+                (struct stream_of){.decay = 0.8,
+                                   .min_weight = 1e-3,
+                                   .truncation = 0.3,
+                                   .unit = true,
+                                   .merge = 1e9,
+                                   .percentile = 0.1});
 }
 
 TEST(targets_and_one_class_follow_batches)
@@ -341,6 +394,47 @@ TEST(a_failed_batch_of_lists_moves_nothing)
     }
     fkmi_state_free(&before);
     field_free(&f);
+}
+
+static bool same_lists(const struct fkmi_state *a, const struct fkmi_state *b)
+{
+    const int64_t n = a->lists.begin[a->k];
+
+    return memcmp(a->lists.begin, b->lists.begin, (size_t)(a->k + 1) * sizeof *a->lists.begin) == 0 &&
+           memcmp(a->lists.index, b->lists.index, (size_t)n * sizeof *a->lists.index) == 0 &&
+           memcmp(a->lists.value, b->lists.value, (size_t)n * fkmi_dtype_size(a->dtype)) == 0;
+}
+
+TEST(pairs_merge_without_memory_to_scan_for_them)
+{
+    const struct field_wish wish = {FIELD_WISH, .csr = true, .dim = 40, .k = 80, .n = 400};
+    const struct stream_of how = {
+        .decay = 1, .min_weight = 1e-3, .unit = true, .merge = 1e9, .percentile = 0.1};
+    struct fkmi_moved moved;
+    struct field first;
+    int64_t n_done = 0;
+
+    field_make(&first, wish);
+    make_lists(&first);
+    start_stream(&first, how);
+    CHECK_OK(field_ema(&first, 1, &moved));
+    CHECK(moved.merged > 10);
+    for (int64_t n = 1; n_done < 20;
+         n++) { /* the last ones that fail are those of the scan, and then none does */
+        struct field f;
+
+        field_make(&f, wish);
+        make_lists(&f);
+        start_stream(&f, how);
+        fkmi_memory_fail(n, 0);
+        if (field_ema(&f, 1, &moved) == FKM_OK) {
+            n_done++;
+            CHECK(field_same_state(&first.state, &f.state) && same_lists(&first.state, &f.state));
+        }
+        fkmi_memory_fail(0, 0);
+        field_free(&f);
+    }
+    field_free(&first);
 }
 
 TEST(a_steady_stream_of_lists_holds_no_more)

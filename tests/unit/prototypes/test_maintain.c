@@ -143,6 +143,21 @@ TEST(the_nearest_pairs_merge_first)
     }
 }
 
+TEST(classes_of_many_merge_the_same_pairs)
+{
+    for (int kind = 0; kind < 4;
+         kind++) { /* f32 decides the same where pairs are not too close to each other */
+        struct field_wish wish = {FIELD_WISH,   .n = 500, .k = 80, .dim = 9, .feature_weights = kind & 1,
+                                  .threads = 2, .seed = 7};
+        struct field_wish cosine = wish;
+
+        cosine.metric = FKM_METRIC_COSINE;
+        check_merge(wish, 8, false, -1);
+        check_merge(cosine, 0.15, false, -1);
+        check_merge(wish, 0.3, true, kind & 2 ? 0.05 : -1);
+    }
+}
+
 TEST(relative_and_percentile_limits_look_at_all_pairs)
 {
     const struct field_wish wish = {FIELD_WISH, .k = 20};
