@@ -13,6 +13,23 @@ from core_objects import CONTEXT, TASKS, answer, array, batch, fitted, rows, run
 from fast_kmeans import _core
 
 
+def test_fit_answers():
+    """True when the arrays hold what nearest tells, False when nobody has asked, or passes cannot know."""
+    b = _core.Batch(np.random.default_rng(3).standard_normal((3000, 5)).astype(np.float32))
+    model = unfitted("clusterer", k_init="20", distance="euclidean")
+    index, distance = np.empty((3000, 1), np.int64), np.empty((3000, 1))
+    nearest, away = np.empty(3000, np.int64), np.empty(3000)
+    assert model.fit(b, max_iters=9, nearest=nearest, distance=away) is True
+    model.nearest(b, 1, index=index, distance=distance)
+    assert np.array_equal(index[:, 0], nearest) and np.array_equal(distance[:, 0], away)
+    assert model.fit(b, max_iters=1, nearest=nearest, distance=away) is False
+    assert model.fit(b, max_iters=9, nearest=nearest) is False
+    with pytest.raises(ValueError, match="nearest"):
+        model.fit(b, nearest=np.empty(2999, np.int64))
+    with pytest.raises(TypeError, match="distance"):
+        model.fit(b, distance=np.empty(3000, np.float32))
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_life(task):
     """Unfitted, fitted, one more batch, fine-tuned: numbers that only grow, answers everywhere."""
@@ -23,7 +40,7 @@ def test_a_life(task):
     info["params"].clear()
     assert set(model.describe()["params"]) == {row["name"] for row in _core.parameters()}
 
-    assert model.fit(b, max_iters=7, tol=0.0) is None
+    assert model.fit(b, max_iters=7, tol=0.0) is False
     info = model.describe()
     assert (
         info["fitted"]
