@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "train/step.h"
 
 /* A column is whole from one prototype in so many on: it then takes at most so many times the memory, and adding all of
  * it to a row's sums is as quick as walking along the list. */
@@ -21,6 +22,8 @@ void fkmi_train_columns_free(struct fkmi_train_columns *columns)
     fkmi_free(columns->factor);
     fkmi_free(columns->size);
     fkmi_free(columns->place);
+    fkmi_free(columns->decay_1);
+    fkmi_free(columns->decay_2);
     fkmi_free(columns);
 }
 
@@ -28,12 +31,12 @@ void fkmi_train_columns_free(struct fkmi_train_columns *columns)
 static void move_column(const struct fkmi_train_columns *columns, const struct fkmi_train_column *from,
                         struct fkmi_train_column *to)
 {
-    const size_t size = columns->real_size;
     const int32_t *prototype = from->memory ? fkmi_column_prototypes(columns, from) : NULL;
 
-    for (int part = 0; part < 3; part++) {
-        const char *old = from->memory + (size_t)part * (size_t)from->room * size;
-        char *new = to->memory + (size_t)part *(size_t)to->room *size;
+    for (int part = 0; part < 2; part++) {
+        const size_t size = part == 0 ? columns->real_size : fkmi_moment_size(columns);
+        const char *old = part == 0 ? from->memory : fkmi_column_moments(columns, from);
+        char *new = part == 0 ? to->memory : fkmi_column_moments(columns, to);
 
         if (!to->whole)
             memcpy(new, old, (size_t)from->n * size);
@@ -54,7 +57,8 @@ fkm_status fkmi_column_reserve(const struct fkmi_train_columns *columns, struct 
 
     if (column->whole || n <= column->room)
         return FKM_OK;
-    FKMI_TRY(fkmi_alloc(&next.memory, room, 3 * columns->real_size + (whole ? 0 : sizeof(int32_t))));
+    FKMI_TRY(fkmi_alloc(&next.memory, room,
+                        columns->real_size + fkmi_moment_size(columns) + (whole ? 0 : sizeof(int32_t))));
     if (column->memory)
         move_column(columns, column, &next);
     next.n = whole ? (int32_t)columns->k : next.n;
@@ -91,6 +95,12 @@ fkm_status fkmi_train_columns_create(const struct fkmi_state *state, fkm_metric 
     FKMI_TRY_GOTO(fkmi_alloc(&columns->factor, k, sizeof *columns->factor));
     FKMI_TRY_GOTO(fkmi_alloc(&columns->size, k, sizeof *columns->size));
     FKMI_TRY_GOTO(fkmi_alloc(&columns->place, dim, sizeof *columns->place));
+    FKMI_TRY_GOTO(fkmi_alloc(&columns->decay_1, FKMI_DECAYS, sizeof *columns->decay_1));
+    FKMI_TRY_GOTO(fkmi_alloc(&columns->decay_2, FKMI_DECAYS, sizeof *columns->decay_2));
+    for (int steps = 0; steps < FKMI_DECAYS; steps++) {
+        columns->decay_1[steps] = pow(FKMI_BETA_1, steps);
+        columns->decay_2[steps] = pow(FKMI_BETA_2, steps);
+    }
     FKMI_TRY_GOTO(fkmi_alloc(&count, dim, sizeof *count));
     for (int64_t e = 0; e < lists->begin[k]; e++)
         count[lists->index[e]]++;

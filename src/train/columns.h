@@ -8,12 +8,23 @@
 #include "prototypes/state.h"
 
 /* One column: of n prototypes, in the order in which they came, or of all k of them. One block of memory holds `room`
- * values, as many first and second moments (reals) and, unless it is whole, the prototypes' numbers. */
+ * values (reals), as many moments and, unless it is whole, the prototypes' numbers. */
 struct fkmi_train_column {
     int32_t n, room;
     bool whole;
     char *memory;
 };
+/* Adam's moments of a coordinate, as they were after a step. */
+struct fkmi_moment_32 {
+    float m, v;
+    uint32_t step;
+};
+struct fkmi_moment_64 {
+    double m, v;
+    uint64_t step;
+};
+
+#define FKMI_DECAYS 1024 /* numbers of steps whose decay is kept */
 
 struct fkmi_train_columns {
     int64_t dim, k, step; /* step: Adam steps taken */
@@ -24,23 +35,24 @@ struct fkmi_train_columns {
     double *factor;                   /* k: a coordinate of prototype j is factor[j] times its value */
     double *size;                     /* k: sum w c^2, or sum w |c| for l1 */
     int32_t *place;                   /* dim: of a step's columns, their place in its list; else -1 */
+    double *decay_1, *decay_2;        /* FKMI_DECAYS: what is left of a moment after so many steps */
 };
 
 static inline char *fkmi_column_values(const struct fkmi_train_column *column) { return column->memory; }
-static inline char *fkmi_column_m(const struct fkmi_train_columns *columns,
-                                  const struct fkmi_train_column *column)
+static inline size_t fkmi_moment_size(const struct fkmi_train_columns *columns)
+{
+    return columns->real == FKMI_REAL_F64 ? sizeof(struct fkmi_moment_64) : sizeof(struct fkmi_moment_32);
+}
+static inline char *fkmi_column_moments(const struct fkmi_train_columns *columns,
+                                        const struct fkmi_train_column *column)
 {
     return column->memory + (size_t)column->room * columns->real_size;
-}
-static inline char *fkmi_column_v(const struct fkmi_train_columns *columns,
-                                  const struct fkmi_train_column *column)
-{
-    return column->memory + 2 * (size_t)column->room * columns->real_size;
 }
 static inline int32_t *fkmi_column_prototypes(const struct fkmi_train_columns *columns,
                                               const struct fkmi_train_column *column)
 {
-    return (int32_t *)(void *)(column->memory + 3 * (size_t)column->room * columns->real_size);
+    return (int32_t *)(void *)(fkmi_column_moments(columns, column) +
+                               (size_t)column->room * fkmi_moment_size(columns));
 }
 static inline double fkmi_column_real(const struct fkmi_train_columns *columns, const char *reals, int64_t i)
 {

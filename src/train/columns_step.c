@@ -1,17 +1,15 @@
 /* columns_step.c — a step on CSR rows that costs what their columns hold.
  *
  * A coordinate is touched when one of the rows that pull at its prototype has an entry there. Its gradient is that of
- * dense rows; Adam moves it, and the moments of the others stay as they are. The part of the gradient that lies along
- * the prototype outside of what was touched is left out. Columns are cut into blocks, the same for any number of
- * threads; each has one writer and adds its rows in ascending order.
+ * dense rows, and Adam moves it; the moments of the others decay, which is made up for when they are touched again. What
+ * the gradient has along the prototype outside of what was touched is left out. Columns are cut into blocks, the same
+ * for any number of threads; each has one writer and adds its rows in ascending order.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "train/columns_step.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
-
-static const double BETA_1 = 0.9, BETA_2 = 0.999;
 
 fkm_status fkmi_train_columns_plan(struct fkmi_step *step)
 {
@@ -308,28 +306,34 @@ struct move_job {
     double rate, fix_1, fix_2;
 };
 
-/* What is touched in a column, taken out for Adam, and put back. */
-#define TAKE(REAL)                                                                                           \
+/* What is left of moments after so many steps. */
+static double decay_of(const double *decay, double beta, int64_t steps)
+{
+    return steps < FKMI_DECAYS ? decay[steps] : pow(beta, (double)steps);
+}
+
+/* What is touched in a column, taken out for Adam, with the decay of the steps that it was not touched in, and put
+ * back. */
+#define TAKE(REAL, MOMENT)                                                                                   \
     do {                                                                                                     \
         const REAL *value = (const void *)fkmi_column_values(column);                                        \
-        const REAL *first = (const void *)fkmi_column_m(columns, column);                                    \
-        const REAL *second = (const void *)fkmi_column_v(columns, column);                                   \
+        const struct MOMENT *moment = (const void *)fkmi_column_moments(columns, column);                    \
         for (int32_t t = 0; t < n; t++) {                                                                    \
             const int32_t j = touched[t], at = column->whole ? j : tally[j].where;                           \
+            const int64_t missed = columns->step - 1 - (int64_t)moment[at].step;                             \
             ((REAL *)p)[t] = (REAL)(columns->factor[j] * (double)value[at]);                                 \
-            ((REAL *)m)[t] = first[at];                                                                      \
-            ((REAL *)v)[t] = second[at];                                                                     \
+            ((REAL *)m)[t] = moment[at].m * (REAL)decay_of(columns->decay_1, FKMI_BETA_1, missed);           \
+            ((REAL *)v)[t] = moment[at].v * (REAL)decay_of(columns->decay_2, FKMI_BETA_2, missed);           \
         }                                                                                                    \
     } while (0)
-#define PUT(REAL)                                                                                            \
+#define PUT(REAL, MOMENT, COUNT)                                                                             \
     do {                                                                                                     \
-        REAL *value = (void *)fkmi_column_values(column), *first = (void *)fkmi_column_m(columns, column),   \
-             *second = (void *)fkmi_column_v(columns, column);                                               \
+        REAL *value = (void *)fkmi_column_values(column);                                                    \
+        struct MOMENT *moment = (void *)fkmi_column_moments(columns, column);                                \
         for (int32_t t = 0; t < n; t++) {                                                                    \
             const int32_t j = touched[t], at = column->whole ? j : tally[j].where;                           \
             value[at] = (REAL)((double)((const REAL *)p)[t] / columns->factor[j]);                           \
-            first[at] = ((const REAL *)m)[t];                                                                \
-            second[at] = ((const REAL *)v)[t];                                                               \
+            moment[at] = (struct MOMENT){((const REAL *)m)[t], ((const REAL *)v)[t], (COUNT)columns->step};  \
             after[j] += size_of(metric, w, columns->factor[j] * (double)value[at]);                          \
         }                                                                                                    \
     } while (0)
@@ -355,15 +359,15 @@ static void move_column(const struct move_job *job, int64_t c, int thread, doubl
             fkmi_column_prototypes(columns, column)[column->n++] = touched[t];
         }
     if (columns->real == FKMI_REAL_F32)
-        TAKE(float);
+        TAKE(float, fkmi_moment_32);
     else
-        TAKE(double);
+        TAKE(double, fkmi_moment_64);
     job->step->vector->adam(p, m, v, s->g + (size_t)s->touched_begin[c] * columns->real_size, n, job->rate,
-                            BETA_1, BETA_2, job->fix_1, job->fix_2);
+                            FKMI_BETA_1, FKMI_BETA_2, job->fix_1, job->fix_2);
     if (columns->real == FKMI_REAL_F32)
-        PUT(float);
+        PUT(float, fkmi_moment_32, uint32_t);
     else
-        PUT(double);
+        PUT(double, fkmi_moment_64, uint64_t);
 }
 
 static fkm_status move_columns(void *argument, int64_t begin, int64_t end, int thread)
@@ -383,7 +387,8 @@ void fkmi_train_columns_update(struct fkmi_step *step, struct fkmi_trainer *trai
     const struct fkmi_sparse *s = step->sparse;
     const bool unit = columns->metric == FKM_METRIC_COSINE && step->params->normalize_prototypes;
     const double t = (double)++columns->step;
-    struct move_job job = {step, columns, rate * trainer->unit, 1 - pow(BETA_1, t), 1 - pow(BETA_2, t)};
+    struct move_job job = {step, columns, rate * trainer->unit, 1 - pow(FKMI_BETA_1, t),
+                           1 - pow(FKMI_BETA_2, t)};
 
     (void)fkmi_parallel_whole(step->context->pool, FKMI_COLUMN_BLOCKS, 1, move_columns, &job);
     for (int64_t j = 0; j < columns->k; j++) {

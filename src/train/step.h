@@ -10,6 +10,9 @@
 
 #include "train/train.h"
 
+#define FKMI_BETA_1 0.9 /* Adam's */
+#define FKMI_BETA_2 0.999
+
 struct fkmi_sparse; /* columns_step.h */
 
 /* The prototypes of this step, numbered 0 .. k-1 ("places"): all of the state's, or those of sampled classes.

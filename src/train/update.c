@@ -9,7 +9,6 @@
 
 #include "train/columns_step.h"
 
-static const double BETA_1 = 0.9, BETA_2 = 0.999;
 static const double LEAST_WEIGHT = 1e-3; /* of a feature, before they are scaled to sum dim */
 
 struct update_job {
@@ -74,7 +73,7 @@ static fkm_status move_points(void *argument, int64_t begin, int64_t end, int th
         step->vector->adam(point, fkmi_real_at(step, job->trainer->point_m, j * dim),
                            fkmi_real_at(step, job->trainer->point_v, j * dim),
                            step->gradient.touched[j] ? fkmi_gradient_at(step, j) : NULL, dim,
-                           job->rate * job->trainer->unit, BETA_1, BETA_2, job->fix_1, job->fix_2);
+                           job->rate * job->trainer->unit, FKMI_BETA_1, FKMI_BETA_2, job->fix_1, job->fix_2);
         if (unit)
             normalise(step, point);
         if (job->trainer->master)
@@ -87,8 +86,8 @@ static fkm_status move_points(void *argument, int64_t begin, int64_t end, int th
 static void move(const struct update_job *job, double *p, double *m, double *v, const double *g, int64_t n,
                  double unit)
 {
-    job->step->context->kernels->vector[FKMI_REAL_F64].adam(p, m, v, g, n, job->rate * unit, BETA_1, BETA_2,
-                                                            job->fix_1, job->fix_2);
+    job->step->context->kernels->vector[FKMI_REAL_F64].adam(p, m, v, g, n, job->rate * unit, FKMI_BETA_1,
+                                                            FKMI_BETA_2, job->fix_1, job->fix_2);
 }
 
 void fkmi_train_settle(struct fkmi_train_work *work, struct fkmi_state *state)
@@ -174,7 +173,7 @@ static void move_weights(const struct update_job *job)
 void fkmi_update(struct fkmi_step *step, struct fkmi_state *state, struct fkmi_trainer *trainer, double rate)
 {
     const double t = (double)++trainer->step;
-    struct update_job job = {step, state, trainer, rate, 1 - pow(BETA_1, t), 1 - pow(BETA_2, t)};
+    struct update_job job = {step, state, trainer, rate, 1 - pow(FKMI_BETA_1, t), 1 - pow(FKMI_BETA_2, t)};
 
     if (step->gradient.weights)
         move_weights(&job);

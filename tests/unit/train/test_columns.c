@@ -71,7 +71,7 @@ static double moment(const struct world *world, int64_t j, int64_t d)
 
     for (int32_t e = 0; e < column->n; e++)
         if ((column->whole ? e : fkmi_column_prototypes(columns, column)[e]) == j)
-            return fkmi_column_real(columns, fkmi_column_m(columns, column), e);
+            return ((const struct fkmi_moment_64 *)(const void *)fkmi_column_moments(columns, column))[e].m;
     return 0;
 }
 
@@ -167,10 +167,12 @@ static void naive_step(struct world *points, double *m, double *v, double rate, 
         const double g = world_gradient(points, 0, at);
 
         next[at] = p[at];
+        m[at] *= BETA_1;
+        v[at] *= BETA_2;
         if (!touched(points, at / dim, at % dim))
             continue;
-        m[at] = BETA_1 * m[at] + (1 - BETA_1) * g;
-        v[at] = BETA_2 * v[at] + (1 - BETA_2) * g * g;
+        m[at] += (1 - BETA_1) * g;
+        v[at] += (1 - BETA_2) * g * g;
         was = next[at];
         next[at] = was - rate * points->trainer.unit * (m[at] / (1 - pow(BETA_1, t))) /
                              (sqrt(v[at] / (1 - pow(BETA_2, t))) + 1e-8);
