@@ -108,36 +108,6 @@ void fkmi_offer_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scr
     }
 }
 
-void fkmi_classes_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
-                          int64_t t, int64_t panel, int64_t first_class)
-{
-    const struct fkmi_pack *pack = job->pack;
-    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, left = pack->k - panel * cols;
-    const int64_t n = left < cols ? left : cols;
-
-    for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
-        const int64_t at = fkmi_scan_row(job, first, i) * job->stride;
-
-        for (int64_t c = first_class, j = 0; j < n; c++) {
-            const int64_t after = job->class_begin[c + 1] - panel * cols, end = after < n ? after : n;
-            double best = -INFINITY;
-            int64_t lane = j;
-
-            for (; j < end; j++) { /* without branches: which is best cannot be guessed */
-                const double score = score_at(pack->space.real, scratch->scores, r * cols + j);
-
-                lane = score > best ? j : lane;
-                best = score > best ? score : best;
-            }
-            if (best > job->distance[at + c]) {
-                job->distance[at + c] = best;
-                if (job->index)
-                    job->index[at + c] = (int32_t)(panel * cols + lane);
-            }
-        }
-    }
-}
-
 static inline void distances_of(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
                                 fkm_metric metric, const void *scores, int64_t n, double *distance)
 {
@@ -176,35 +146,6 @@ void fkmi_all_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *sc
         default:
             distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance);
             break;
-        }
-    }
-}
-
-/* ---- classes: before the first tile and after the last */
-
-void fkmi_start_classes(const struct fkmi_scan_job *job, int64_t first, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < job->n_classes; c++) {
-            job->distance[fkmi_scan_row(job, first, i) * job->stride + c] = -INFINITY;
-            if (job->index)
-                job->index[fkmi_scan_row(job, first, i) * job->stride + c] = -1;
-        }
-}
-
-void fkmi_finish_classes(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts, int64_t first,
-                         int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        double *best = job->distance + fkmi_scan_row(job, first, i) * job->stride;
-
-        for (int64_t c = 0; c < job->n_classes; c++) {
-            const bool empty = job->class_begin[c] == job->class_begin[c + 1];
-            const double unit = facts[i].size > 0 ? 1 / facts[i].size : 0.0;
-
-            best[c] = empty ? (double)INFINITY
-                            : fkmi_score_distance(job->pack->space.metric, facts[i].square, unit,
-                                                  facts[i].factor, best[c]);
         }
     }
 }

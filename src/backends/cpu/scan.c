@@ -74,16 +74,17 @@ static fkm_status scan_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_c
                              int64_t panel_begin, int64_t panel_end, const struct fkmi_range *range)
 {
     const struct fkmi_pack *pack = job->pack;
-    int64_t first_class = 0;
+    struct fkmi_segments segments;
 
+    segments.n = 0;
     if (scratch->peaks)
         return fkmi_several_tiles(job, scratch, lists, list_stride, first, panel_begin, panel_end);
     for (int64_t panel = panel_begin; panel < panel_end; panel++) {
         const uint32_t allowed = fkmi_lanes_between(panel, pack->tile->cols, range->begin, range->end);
 
         FKMI_TRY(fkmi_check_every(FKMI_PANELS_PER_CHECK, panel - panel_begin));
-        while (job->epilogue == FKMI_CLASSES && panel * pack->tile->cols >= job->class_begin[first_class + 1])
-            first_class++;
+        if (job->epilogue == FKMI_CLASSES)
+            fkmi_find_segments(job, panel, &segments);
         for (int64_t t = 0; t < scratch->block.n_tiles; t++) {
             if (pack->listed && t == 0)
                 fkmi_block_sums(&scratch->block, pack, panel);
@@ -94,7 +95,7 @@ static fkm_status scan_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_c
                 fkmi_offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed,
                                 panel == panel_begin);
             else if (job->epilogue == FKMI_CLASSES)
-                fkmi_classes_of_tile(job, scratch, first, t, panel, first_class);
+                fkmi_classes_of_tile(job, scratch, first, t, panel, &segments);
             else
                 fkmi_all_of_tile(job, scratch, first, t, panel);
         }
@@ -161,8 +162,6 @@ static bool few_prototypes(const struct fkmi_scan_job *job, const struct fkmi_ra
 static fkm_status finish_rows(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                               struct fkmi_shortlist *lists, int64_t first, int64_t n, int64_t part)
 {
-    if (job->epilogue == FKMI_CLASSES)
-        fkmi_finish_classes(job, scratch->block.facts, first, n);
     if (job->epilogue == FKMI_LISTS && job->n_parts == 1)
         FKMI_TRY(fkmi_scan_make_finer(job, scratch, lists, first));
     for (int64_t i = 0; i < n; i++) {
@@ -245,7 +244,7 @@ static fkm_status run_cell(const struct fkmi_scan_job *job, struct fkmi_scan_cel
     if (job->epilogue == FKMI_LISTS)
         start_lists(job, scratch, n);
     if (job->epilogue == FKMI_CLASSES)
-        fkmi_start_classes(job, first, n);
+        fkmi_empty_classes(job, first, n);
     if (job->direct || (job->groups && few_prototypes(job, &range, n))) {
         FKMI_TRY(judge_cell(job, scratch, lists, job->n_parts, first, n, begin, end));
         for (int64_t i = 0; !shared && i < n; i++)

@@ -105,15 +105,8 @@ uint32_t fkmi_lanes_between(int64_t panel, int cols, int64_t begin, int64_t end)
 void fkmi_offer_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                      struct fkmi_shortlist *lists, int64_t list_stride, int64_t first, int64_t t,
                      int64_t panel, uint32_t allowed, bool begins);
-/* The best score of each class so far stands in the output. */
-void fkmi_classes_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
-                          int64_t t, int64_t panel, int64_t first_class);
 void fkmi_all_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
                       int64_t t, int64_t panel);
-void fkmi_start_classes(const struct fkmi_scan_job *job, int64_t first, int64_t n);
-/* From best scores to distances. */
-void fkmi_finish_classes(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts, int64_t first,
-                         int64_t n);
 /* CLASSES and ALL for a row whose scores mean nothing. */
 void fkmi_replace_row(const struct fkmi_scan_job *job, struct fkmi_direct *direct, int64_t row);
 
@@ -127,5 +120,26 @@ fkm_status fkmi_scan_make_finer(const struct fkmi_scan_job *job, struct fkmi_sca
 /* Direct distances have the last word; row i of the block. */
 void fkmi_scan_judge_row(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                          struct fkmi_shortlist *list, int64_t i, const struct fkmi_range *range);
+
+/* ---- class_bests.c */
+
+enum { FKMI_MOST_SEGMENTS = 64 };
+/* Lanes of a panel that hold prototypes of one class; whether the class begins and ends there. */
+struct fkmi_segment {
+    int64_t which;
+    int32_t begin, end;
+    bool begins, ends;
+};
+struct fkmi_segments {
+    int n;
+    struct fkmi_segment of[FKMI_MOST_SEGMENTS];
+};
+/* Those of a panel; they were of a panel before, or n is 0. */
+void fkmi_find_segments(const struct fkmi_scan_job *job, int64_t panel, struct fkmi_segments *segments);
+/* Panels come in order; a class's distance is there once the class has ended. */
+void fkmi_classes_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
+                          int64_t t, int64_t panel, const struct fkmi_segments *segments);
+/* For classes without a prototype. */
+void fkmi_empty_classes(const struct fkmi_scan_job *job, int64_t first, int64_t n);
 
 #endif
