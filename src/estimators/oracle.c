@@ -183,16 +183,15 @@ static void route_row(const struct asking *asking, int64_t row, int64_t at, int 
 static void score_tags(const struct asking *asking, int64_t row, int64_t at, int thread)
 {
     const struct fkmi_state *state = asking->oracle->state;
+    const double unit = 1 / asking->tau;
     double *z = asking->distance + at;
 
-    for (int64_t c = 0; c < asking->width; c++) {
-        const double tau = asking->index && !isinf(z[c])
-                               ? fkmi_routing_tau(&asking->routing, asking->index[at + c])
-                               : asking->tau;
-
-        z[c] =
-            isinf(z[c]) ? -INFINITY : state->beta[c] - state->alpha[c] * z[c] / tau; /* inf: no prototype */
-    }
+    for (int64_t c = 0; asking->index && c < asking->width;
+         c++) /* temperatures differ: in units of the first */
+        if (asking->index[at + c] >= 0)
+            z[c] *= asking->tau / fkmi_routing_tau(&asking->routing, asking->index[at + c]);
+    for (int64_t c = 0; c < asking->width; c++) /* inf: no prototype */
+        z[c] = z[c] == INFINITY ? -INFINITY : state->beta[c] - state->alpha[c] * (z[c] * unit);
     asking->tags_body(asking->job, row, z, thread);
 }
 
