@@ -55,3 +55,8 @@ if [ "$1" = test ] && ! { has aarch64-linux-gnu-gcc && has qemu-aarch64; }; then
     install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ||
         echo "no cross compiler or qemu: the kernels' tests for aarch64 will be skipped" >&2
 fi
+
+# The command's search by faiss is tested where libfaiss is (8 MB, 36 with LAPACK's headers); else it is skipped by name.
+if [ "$1" = test ] && ! [ -e /usr/include/faiss/IndexHNSW.h ]; then
+    install libfaiss-dev || echo "no libfaiss-dev: the test of faiss will be skipped" >&2
+fi

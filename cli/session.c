@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#if defined(FKM_WITH_FAISS)
+#include "faiss_search.h"
+#endif
 #include "talk.h"
 
 int session_context(const struct options *options, size_t used, fkm_context **out)
@@ -19,7 +22,11 @@ int session_context(const struct options *options, size_t used, fkm_context **ou
     if (limit > 0 && used >= limit)
         return fail(EXIT_OTHER, "the rows alone need more than --memory-limit");
     settings.memory_limit = limit > 0 ? limit - used : 0;
-    return fail_status(fkm_context_create(&settings, out), BLAME_OPTIONS, NULL);
+    TRY(fail_status(fkm_context_create(&settings, out), BLAME_OPTIONS, NULL));
+#if defined(FKM_WITH_FAISS)
+    TRY(fail_status(faiss_search_set(*out), BLAME_OPTIONS, NULL));
+#endif
+    return 0;
 }
 
 int session_model(fkm_context *context, const char *path, fkm_model **model, struct schema *schema)

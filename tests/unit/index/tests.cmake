@@ -1,1 +1,8 @@
 fkm_test(test_approximate SOURCES unit/index/test_approximate.c LINK fkm_index)
+if(FKM_FAISS_FOUND AND NOT FKM_SANITIZE)
+    fkm_test(test_faiss SOURCES unit/index/test_faiss.c LINK fkm_estimators fkm_faiss)
+    set_target_properties(test_faiss PROPERTIES LINKER_LANGUAGE CXX)
+else()
+    add_test(NAME test_faiss COMMAND ${CMAKE_COMMAND} -E echo "skipped: no libfaiss, or a sanitizer it is not built for")
+    set_tests_properties(test_faiss PROPERTIES SKIP_REGULAR_EXPRESSION "skipped:")
+endif()
