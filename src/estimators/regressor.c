@@ -8,7 +8,7 @@
 
 #include "estimators/model.h"
 
-enum { STRATA_PASSES = 100 };
+enum { STRATA_PASSES = 100, ROWS_OF_STRATUM = 256, LEAST_ROWS = 8192 }; /* rows that tell where strata lie */
 
 static fkm_status check_targets(const struct fkmi_learned *learned, const fkm_batch *batch, int64_t n)
 {
@@ -85,6 +85,21 @@ static fkm_status strata_by_quantile(const double *y, int64_t n, int64_t k, int3
     return FKM_OK;
 }
 
+/* Evenly spread rows, so many for each of k strata: enough to find their centres. *order: theirs, to be freed. */
+static fkm_status pick_some(const struct fkmi_rows *all, int64_t k, int64_t **order, struct fkmi_rows *some)
+{
+    const int64_t wanted = k * ROWS_OF_STRATUM > LEAST_ROWS ? k * ROWS_OF_STRATUM : LEAST_ROWS;
+
+    *some = *all;
+    if (all->n <= wanted)
+        return FKM_OK;
+    FKMI_TRY(fkmi_alloc(order, wanted, sizeof **order));
+    for (int64_t i = 0; i < wanted; i++)
+        (*order)[i] = (int64_t)((double)i * ((double)all->n / (double)wanted));
+    *some = fkmi_rows_pick(all, *order, wanted);
+    return FKM_OK;
+}
+
 /* Clusters of y in double precision, by the library's own phase 1. */
 static fkm_status strata_by_clustering(const fkm_model *model, const double *y, const float *weight,
                                        int64_t n, int64_t m, int64_t k, int32_t *slot)
@@ -98,6 +113,8 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
     struct fkmi_pack *pack = NULL;
     const struct fkmi_rows rows = {
         .n = n, .dim = m, .dtype = FKM_DTYPE_F64, .x = y, .stride = m, .weight = weight};
+    struct fkmi_rows some;
+    int64_t *order = NULL;
     const struct fkmi_random random =
         fkmi_random_split(fkmi_model_random(model, FKMI_STREAM_SEED, 0), UINT64_MAX);
     double *points = NULL, *distance = NULL;
@@ -108,11 +125,12 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
     params.dtype = FKM_DTYPE_F64;
     params.min_weight = 0;
     space = fkmi_state_space(&state, params.metric);
+    FKMI_TRY_GOTO(pick_some(&rows, k, &order, &some));
     FKMI_TRY_GOTO(fkmi_alloc(&points, k * m, sizeof *points));
-    FKMI_TRY_GOTO(fkmi_seed(context, &space, &rows, FKM_INIT_KMEANSPP, k, random, points, &k));
+    FKMI_TRY_GOTO(fkmi_seed(context, &space, &some, FKM_INIT_KMEANSPP, k, random, points, &k));
     FKMI_TRY_GOTO(fkmi_state_add_class(&state, context->kernels, 0, points, NULL, k));
     memset(slot, 0, (size_t)n * sizeof *slot);
-    FKMI_TRY_GOTO(fkmi_lloyd(context, &params, &state, &work, &rows, slot, NULL, STRATA_PASSES, 1e-9, random,
+    FKMI_TRY_GOTO(fkmi_lloyd(context, &params, &state, &work, &some, slot, NULL, STRATA_PASSES, 1e-9, random,
                              NULL, NULL, &n_passes));
     space = fkmi_state_space(&state, params.metric);
     FKMI_TRY_GOTO(context->backend->pack(context, &space, state.dtype, state.points, state.k, false, &pack));
@@ -125,6 +143,7 @@ done:
     fkmi_phase1_free(&work, context->backend);
     fkmi_state_free(&state);
     fkmi_free(points);
+    fkmi_free(order);
     fkmi_free(distance);
     return status;
 }

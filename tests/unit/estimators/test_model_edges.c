@@ -443,3 +443,38 @@ TEST(parameters_change_but_for_what_was_learned)
     }
     data_free(&data);
 }
+
+/* More rows than are looked at for strata: each of a few far targets gets prototypes all the same, with that target. */
+TEST(strata_of_many_rows_are_found_from_some)
+{
+    enum { ROWS = 20000, STRATA = 4 };
+    struct data data = data_make(ROWS, 3, 3, 66);
+    fkm_batch batch = data_batch(&data, FKM_TASK_REGRESS, 0, ROWS);
+    fkm_params params = data_params(FKM_TASK_REGRESS);
+    double *targets = calloc(ROWS, sizeof *targets), found[STRATA * 3];
+    bool seen[STRATA] = {false};
+
+    for (int64_t i = 0; i < ROWS; i++)
+        targets[i] = (double)(i * 7919 % 1000 < 10 ? 0 : 1 + i * 7919 % 3) * 100;
+    batch.targets = targets;
+    batch.n_targets = 1;
+    params.k_targets = STRATA;
+    params.k_features = 3;
+    fkm_model *model = new_model(params, 2);
+    fkm_model_info info = {.struct_size = sizeof info};
+    CHECK_OK(fkm_model_fit(model, &batch, NULL));
+    CHECK_OK(fkm_model_describe(model, &info));
+    CHECK_INT(info.k, STRATA * 3);
+    CHECK_OK(fkm_model_centroid_targets(model, found));
+    for (int64_t j = 0; j < info.k; j++) {
+        const int64_t stratum = (int64_t)(found[j] / 100 + 0.5);
+
+        CHECK_NEAR(found[j], 100 * (double)stratum, 1e-9);
+        seen[stratum] = true;
+    }
+    for (int c = 0; c < STRATA; c++)
+        CHECK(seen[c]);
+    fkm_model_free(model);
+    free(targets);
+    data_free(&data);
+}
