@@ -365,6 +365,20 @@ static void count_entries(struct fkmi_scan_job *job, int64_t n_blocks)
     }
 }
 
+/* Whether cells will ask for panels for certain: all threads make them before, else one would while the others wait. */
+static bool needs_panels(const struct fkmi_scan_job *job, int64_t n_groups)
+{
+    if (job->direct || (job->screen && job->n_parts == 1))
+        return false;
+    for (int64_t g = 0; job->groups && g < n_groups; g++) {
+        const struct fkmi_range range = fkmi_scan_range(job, fkmi_scan_row(job, job->groups[g].begin, 0));
+
+        if (!few_prototypes(job, &range, job->groups[g].n))
+            return true;
+    }
+    return !job->groups;
+}
+
 static fkm_status run(struct fkm_context *context, struct fkmi_scan_job *job, int64_t n_groups)
 {
     const int n_threads = fkmi_pool_threads_here(job->pool);
@@ -377,8 +391,7 @@ static fkm_status run(struct fkm_context *context, struct fkmi_scan_job *job, in
     fkm_status status = FKM_OK;
 
     job->n_parts = parts_of(job, n_blocks, n_threads);
-    if (!job->direct && !job->groups &&
-        (!job->screen || job->n_parts > 1)) /* by all threads; later, by one */
+    if (needs_panels(job, n_groups))
         FKMI_TRY(fkmi_panels_ready(context, job->pack));
     count_entries(job, n_blocks);
     for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
