@@ -30,6 +30,7 @@ void fkmi_block_carve(struct fkmi_block *block, struct fkmi_carve *carve, const 
         block->values = fkmi_carve(carve, n, sizeof *block->values);
         block->indices = fkmi_carve(carve, n, sizeof *block->indices);
         block->n_entries = fkmi_carve(carve, n, sizeof *block->n_entries);
+        block->skipped = fkmi_carve(carve, n, sizeof *block->skipped);
         block->value_memory = fkmi_carve(carve, rows_need_staging(pack, rows) ? n_entries : 0, real);
         if (pack->columns) {
             block->sums = fkmi_carve(carve, n * pack->columns->chunk, real);
@@ -159,6 +160,7 @@ static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pa
     block->values[at] = values;
     block->indices[at] = indices;
     block->n_entries[at] = n;
+    block->skipped[at] = 0;
     for (int64_t e = 0; e < n; e++) {
         const double v =
             real == FKMI_REAL_F64 ? ((const double *)values)[e] : (double)((const float *)values)[e];
@@ -304,7 +306,9 @@ static void sparse_scores(const struct fkmi_block *block, const struct fkmi_pack
     const size_t row_size = (size_t)tile->cols * fkmi_real_size(pack->space.real);
 
     for (int64_t r = 0, i = t * tile->rows; r < tile->rows && i < block->n; r++, i++)
-        if (pack->space.metric == FKM_METRIC_L1)
+        if (block->skipped[i])
+            continue;
+        else if (pack->space.metric == FKM_METRIC_L1)
             tile->l1_sparse(block->values[i], block->indices[i], block->n_entries[i], NULL, panel, bias,
                             scores + (size_t)r * row_size);
         else

@@ -178,6 +178,7 @@ struct fkmi_block {
     const void **values; /* sparse: entries by row */
     const int32_t **indices;
     int64_t *n_entries;
+    uint8_t *skipped; /* n: rows whose scores nobody wants any more, of points */
     char *value_memory;
     struct fkmi_row_facts *facts;
     char *staging, *staging_m; /* rows x dim reals */

@@ -104,7 +104,12 @@ void fkmi_offer_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scr
         for (; bits; bits &= bits - 1)
             offer_lane(job, &scratch->block.facts[i], list, scratch->scores + (size_t)r * row_size, panel,
                        __builtin_ctz(bits));
-        fkmi_set_threshold(real, scratch->threshold, i, list->threshold);
+        if (list->crowded && scratch->block.sparse &&
+            !pack->listed) { /* it will begin anew, in f64 or directly */
+            scratch->block.skipped[i] = 1;
+            fkmi_set_threshold(real, scratch->threshold, i, INFINITY);
+        } else
+            fkmi_set_threshold(real, scratch->threshold, i, list->threshold);
     }
 }
 
