@@ -101,37 +101,55 @@ static bool FKMI_PASTE(reaches, _, ISA, )(const void *x_at, const struct fkmi_by
     return !v8_all_negative(all);
 }
 
+/* What bytes add up to, lane by lane. */
+struct FKMI_PASTE(quantised, _, ISA, ) {
+    v32 square, rest, sum;
+};
+
+/* Lanes of v become bytes. */
+FKMI_INLINE void FKMI_PASTE(quantise_lanes, _, ISA, )(v32 v, int64_t n, v32 scale, v32 unscale, int8_t *bytes,
+                                                      struct FKMI_PASTE(quantised, _, ISA, ) * sums)
+{
+    const v32 magic = v32_set1(0x1.8p23f); /* adding it rounds to the nearest integer */
+    const v32 q = v32_sub(v32_fma(v, unscale, magic), magic), e = v32_fnma(scale, q, v);
+
+    sums->square = v32_fma(v, v, sums->square);
+    sums->rest = v32_fma(e, e, sums->rest);
+    sums->sum = v32_add(sums->sum, q); /* exact: at most 127 * 65536 */
+    (void)v32_store_bytes(bytes, q, n);
+}
+
 static void FKMI_PASTE(quantise, _, ISA, )(const float *x, int64_t n, int most, int8_t *bytes,
                                            struct fkmi_quantised *facts)
 {
-    const v32 magic = v32_set1(0x1.8p23f); /* adding it rounds to the nearest integer */
-    v32 square = v32_zero(), rest = v32_zero(), sum = v32_zero(), scale, unscale;
-    v32 peaks = v32_zero(), more_peaks = v32_zero();
-    int64_t first = 0;
+    const int64_t pairs = n / (2 * V32_LANES) * (2 * V32_LANES); /* two of everything: one waits for itself */
+    struct FKMI_PASTE(quantised, _, ISA, ) a = {v32_zero(), v32_zero(), v32_zero()}, b = a;
+    v32 peaks = v32_zero(), more_peaks = v32_zero(), scale, unscale;
     float peak;
 
-    for (; first + 2 * V32_LANES <= n; first += 2 * V32_LANES) {
-        peaks = v32_max(peaks, v32_abs(v32_load(x + first)));
-        more_peaks = v32_max(more_peaks, v32_abs(v32_load(x + first + V32_LANES)));
+    for (int64_t i = 0; i < pairs; i += 2 * V32_LANES) {
+        peaks = v32_max(peaks, v32_abs(v32_load(x + i)));
+        more_peaks = v32_max(more_peaks, v32_abs(v32_load(x + i + V32_LANES)));
     }
-    for (; first < n; first += V32_LANES)
-        peaks = v32_max(peaks, v32_abs(n - first < V32_LANES ? v32_load_part(x + first, n - first)
-                                                             : v32_load(x + first)));
+    for (int64_t i = pairs; i < n; i += V32_LANES)
+        peaks = v32_max(peaks, v32_abs(n - i < V32_LANES ? v32_load_part(x + i, n - i) : v32_load(x + i)));
     peak = v32_peak(peaks, more_peaks);
     facts->scale = peak > 1e-30f && peak < 1e30f ? peak / (float)most : 0.0f;
     scale = v32_set1(facts->scale);
     unscale = v32_set1(facts->scale > 0 ? (float)most / peak : 0.0f);
-    for (int64_t i = 0; i < n; i += V32_LANES) {
-        const int64_t left = n - i < V32_LANES ? n - i : V32_LANES;
-        const v32 v = left == V32_LANES ? v32_load(x + i) : v32_load_part(x + i, left);
-        const v32 q = v32_sub(v32_fma(v, unscale, magic), magic), e = v32_fnma(scale, q, v);
-
-        square = v32_fma(v, v, square);
-        rest = v32_fma(e, e, rest);
-        sum = v32_add(sum, q); /* exact: at most 127 * 65536 */
-        (void)v32_store_bytes(bytes + i, q, left);
+    for (int64_t i = 0; i < pairs; i += 2 * V32_LANES) {
+        FKMI_PASTE(quantise_lanes, _, ISA, )(v32_load(x + i), V32_LANES, scale, unscale, bytes + i, &a);
+        FKMI_PASTE(quantise_lanes, _, ISA, )
+        (v32_load(x + i + V32_LANES), V32_LANES, scale, unscale, bytes + i + V32_LANES, &b);
     }
-    facts->square = v32_sum(square);
-    facts->rest2 = v32_sum(rest);
-    facts->sum = (int64_t)v32_sum(sum);
+    for (int64_t i = pairs; i < n; i += V32_LANES) {
+        const int64_t left = n - i < V32_LANES ? n - i : V32_LANES;
+
+        FKMI_PASTE(quantise_lanes, _, ISA, )
+        (left < V32_LANES ? v32_load_part(x + i, left) : v32_load(x + i), left, scale, unscale, bytes + i,
+         &a);
+    }
+    facts->square = v32_sum(v32_add(a.square, b.square));
+    facts->rest2 = v32_sum(v32_add(a.rest, b.rest));
+    facts->sum = (int64_t)v32_sum(v32_add(a.sum, b.sum));
 }

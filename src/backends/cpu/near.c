@@ -99,6 +99,18 @@ static void load_point(const struct fkmi_pack *pack, int64_t j, float *to)
         to, (const char *)pack->points + (size_t)(j * pack->dim) * fkmi_dtype_size(pack->dtype), pack->dim);
 }
 
+/* A row or a prototype, less the cell's own. */
+static void stage(struct fkmi_near *near, const struct fkmi_pack *pack, fkm_dtype dtype, const void *x)
+{
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+
+    if (dtype != FKM_DTYPE_F32) {
+        vector->load[dtype](near->staged, x, pack->dim);
+        x = near->staged;
+    }
+    vector->transform(near->staged, x, near->centre, pack->map, pack->dim);
+}
+
 /* ---- tiles of bytes */
 
 /* Row r of the tile is near->staged; more of its facts in *facts. */
@@ -383,8 +395,9 @@ static void pack_list(struct fkmi_near *near, const struct fkmi_pack *pack, doub
 
         if (list->gap[i] > radius)
             continue;
-        load_point(pack, list->index[i], near->staged);
-        fkmi_screen_move(pack, near->centre, 1, near->staged);
+        stage(near, pack, pack->dtype,
+              (const char *)pack->points +
+                  (size_t)(list->index[i] * pack->dim) * fkmi_dtype_size(pack->dtype));
         tile->quantise(near->staged, pack->dim, 127, bytes, facts);
         memset(bytes + pack->dim, 0, (size_t)(n_quads * 4 - pack->dim));
         list->gap[i] = fmax(list->gap[i], sqrt(facts->square) * (1 - rounding) * DOWN - 0x1p-50);
@@ -591,7 +604,6 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
     const double rounding = fkmi_screen_rounding(pack);
     const struct fkmi_byte_rows rows = {near->tile_scale, near->tile_threshold, near->tile_reach,
                                         near->tile_rest};
-    const bool plain = pass->rows->dtype == FKM_DTYPE_F32;
     struct found found[32];
     double square[32], reach = 0, unmet = INFINITY;
     uint32_t lanes[32];
@@ -607,10 +619,7 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
 
         found[r] = (struct found){own, near->own[i], near->square[i], INFINITY};
         reach = fmax(reach, near->reach[i]);
-        if (!plain)
-            fkmi_pack_vector(pack)->load[pass->rows->dtype](near->staged, x, pack->dim);
-        fkmi_pack_vector(pack)->transform(near->staged, plain ? x : near->staged, near->centre, pack->map,
-                                          pack->dim);
+        stage(near, pack, pass->rows->dtype, x);
         stage_row(near, pack, r, &facts);
         square[r] = facts.square * (1 - 2 * rounding);
         threshold = (square[r] - within * within) / 2;

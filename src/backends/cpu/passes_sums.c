@@ -18,6 +18,7 @@
 #define LEAST_SHARE    0x1p-16 /* of the spread, and */
 #define LEAST_PART     0.25 /* of the last one added up: smaller sums of distances are added up from distances */
 #define ROWS_TOGETHER  4    /* added in one go */
+#define ROWS_AHEAD     8
 #define MEASURED_ROWS  1024
 #define CELLS_TOGETHER 16
 
@@ -68,6 +69,16 @@ struct moving {
     double mass, length; /* sum of weights; of weights times lengths */
 };
 
+/* The processor finds the rest of a long row itself. */
+FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i)
+{
+    const char *x = row_at(rows, i);
+    const size_t bytes = (size_t)rows->dim * fkmi_dtype_size(rows->dtype);
+
+    for (size_t at = 0; at < bytes && at < 1024; at += 64)
+        __builtin_prefetch(x + at);
+}
+
 /* sum += sign u x, row after row. */
 static struct moving add_rows(const struct fkmi_pass_job *job, const int32_t *row, int64_t n, double sign,
                               double *sum, char *reals)
@@ -84,8 +95,8 @@ static struct moving add_rows(const struct fkmi_pass_job *job, const int32_t *ro
         for (; held < ROWS_TOGETHER && i < n; held++, i++) {
             const double u = fkmi_row_weight(rows, row[i]);
 
-            if (i + 16 < n)
-                __builtin_prefetch(row_at(rows, row[i + 16]));
+            if (i + ROWS_AHEAD < n)
+                fetch_row(rows, row[i + ROWS_AHEAD]);
             x[held] = row_at(rows, row[i]);
             if (rows->dtype != FKM_DTYPE_F32) {
                 char *loaded = reals + (size_t)(held * rows->dim) * sizeof(float);
