@@ -1,9 +1,9 @@
 /* multilabel.c — k prototypes per tag; a tag's score is that of its nearest prototype, and thresholds per tag turn
  * scores into answers.
  *
- * Thresholds maximise each tag's F1 on the rows at hand, shrunk towards the threshold of the best micro-F1 when the
- * tag has few rows. They come from histograms of the scores (DESIGN: never rows x tags in memory), counted in
- * integers so that no order of threads can change them.
+ * Thresholds maximise each tag's F1 on the rows at hand (on a sample of them, where rows x tags are very many), shrunk
+ * towards the threshold of the best micro-F1 when the tag has few rows. They come from histograms of the scores
+ * (DESIGN: never rows x tags in memory), counted in integers so that no order of threads can change them.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdatomic.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 
 enum { MOST_BYTES_OF_COPIES = 4 << 20 };
 enum { HISTOGRAM_ENTRIES = 1 << 17, MAX_BINS = 1024, MIN_BINS = 64, POOLED_BINS = 4096 };
+enum { MOST_SCORES = 1 << 27, LEAST_SAMPLE = 8192 }; /* scores looked at; but so many rows */
 enum { WEIGHT_BITS = 20 }; /* of the largest weight, when weights are counted in integers */
 /* Rows of a tag that count as much as the pooled threshold. Large, because scores of the rows a model was trained on
  * flatter it and a tag's own best F1 is not the best micro-F1: on yeast micro-F1 is .667 with 1000, .644 with 10; on
@@ -101,6 +102,8 @@ static fkm_status read(const fkm_model *model, struct fkmi_learned *learned, con
 
 struct tally {
     const struct fkmi_lesson *lesson;
+    struct fkmi_rows rows; /* the lesson's, or a sample */
+    int64_t *owned_rows;
     int64_t n_tags, n_bins;
     double *low, *high; /* per thread and tag: range of z */
     double
@@ -118,7 +121,7 @@ static void widen_ranges(void *argument, int64_t row, const double *z, int threa
 {
     struct tally *tally = argument;
     const struct fkmi_targets *targets = &tally->lesson->targets;
-    const int64_t r = fkmi_row(&tally->lesson->rows, row);
+    const int64_t r = fkmi_row(&tally->rows, row);
     double *low = tally->low + thread * tally->n_tags, *high = tally->high + thread * tally->n_tags;
     double *least = tally->least + thread * tally->n_tags;
 
@@ -175,8 +178,8 @@ static void count_row(void *argument, int64_t row, const double *z, int thread)
 {
     struct tally *tally = argument;
     const struct fkmi_targets *targets = &tally->lesson->targets;
-    const int64_t r = fkmi_row(&tally->lesson->rows, row);
-    const int64_t weight = (int64_t)(fkmi_row_weight(&tally->lesson->rows, row) * tally->unit + 0.5);
+    const int64_t r = fkmi_row(&tally->rows, row);
+    const int64_t weight = (int64_t)(fkmi_row_weight(&tally->rows, row) * tally->unit + 0.5);
     uint8_t *positive = tally->positive + thread * tally->n_tags;
     int64_t *pooled = tally->pooled + (int64_t)thread * 2 * POOLED_BINS;
 
@@ -280,6 +283,27 @@ static void join_counts(struct tally *tally, int64_t n_threads)
     }
 }
 
+/* All rows, or one from each of as many equal parts, whichever period the rows have. */
+static fkm_status choose_rows(struct tally *tally)
+{
+    const struct fkmi_lesson *lesson = tally->lesson;
+    const int64_t n = lesson->rows.n, few = MOST_SCORES / tally->n_tags,
+                  n_some = few > LEAST_SAMPLE ? few : LEAST_SAMPLE;
+    struct fkmi_random random = fkmi_random_from((uint64_t)n);
+
+    tally->rows = lesson->rows;
+    if (n <= n_some)
+        return FKM_OK;
+    FKMI_TRY(fkmi_alloc(&tally->owned_rows, n_some, sizeof *tally->owned_rows));
+    for (int64_t i = 0; i < n_some; i++) {
+        const double place = ((double)i + fkmi_random_uniform(&random)) * ((double)n / (double)n_some);
+
+        tally->owned_rows[i] = fkmi_row(&lesson->rows, place < (double)n ? (int64_t)place : n - 1);
+    }
+    tally->rows = fkmi_rows_pick(&lesson->base, tally->owned_rows, n_some);
+    return FKM_OK;
+}
+
 static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *oracle,
                              const struct fkmi_lesson *lesson)
 {
@@ -287,16 +311,17 @@ static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *orac
 
     tally->lesson = lesson;
     tally->n_tags = n_tags;
-    tally->unit = unit_of(&lesson->rows);
+    FKMI_TRY(choose_rows(tally));
+    tally->unit = unit_of(&tally->rows);
     tally->n_bins = HISTOGRAM_ENTRIES / n_tags;
     tally->n_bins = tally->n_bins > MAX_BINS ? MAX_BINS : tally->n_bins < MIN_BINS ? MIN_BINS : tally->n_bins;
     FKMI_TRY(fkmi_alloc(&tally->low, n_threads * n_tags, sizeof(double)));
     FKMI_TRY(fkmi_alloc(&tally->high, n_threads * n_tags, sizeof(double)));
     FKMI_TRY(fkmi_alloc(&tally->least, n_threads * n_tags, sizeof(double)));
     FKMI_TRY(fkmi_alloc(&tally->positive, n_threads * n_tags, 1));
-    tally->count_size = lesson->rows.weight || lesson->rows.n > UINT32_MAX ? sizeof(int64_t)
-                        : lesson->rows.n > UINT16_MAX                      ? sizeof(int32_t)
-                                                                           : sizeof(int16_t);
+    tally->count_size = tally->rows.weight || tally->rows.n > UINT32_MAX ? sizeof(int64_t)
+                        : tally->rows.n > UINT16_MAX                     ? sizeof(int32_t)
+                                                                         : sizeof(int16_t);
     tally->shared =
         2 * n_tags * tally->n_bins * n_threads > MOST_BYTES_OF_COPIES / (int64_t)tally->count_size;
     FKMI_TRY(fkmi_alloc(&tally->bins, 2 * n_tags * tally->n_bins * (tally->shared ? 1 : n_threads),
@@ -306,15 +331,16 @@ static fkm_status tally_open(struct tally *tally, const struct fkmi_oracle *orac
         tally->low[i] = tally->least[i] = INFINITY;
         tally->high[i] = -INFINITY;
     }
-    FKMI_TRY(fkmi_oracle_each_tags(oracle, &lesson->rows, widen_ranges, tally));
+    FKMI_TRY(fkmi_oracle_each_tags(oracle, &tally->rows, widen_ranges, tally));
     join_ranges(tally, n_threads);
-    FKMI_TRY(fkmi_oracle_each_tags(oracle, &lesson->rows, count_row, tally));
+    FKMI_TRY(fkmi_oracle_each_tags(oracle, &tally->rows, count_row, tally));
     join_counts(tally, n_threads);
     return FKM_OK;
 }
 
 static void tally_free(struct tally *tally)
 {
+    fkmi_free(tally->owned_rows);
     fkmi_free(tally->low);
     fkmi_free(tally->high);
     fkmi_free(tally->least);
