@@ -2,6 +2,7 @@
 """Text in CSR rows: bench_sparse beside the same steps in scipy, and beside scikit-learn's linear classifiers.
 
     python bench/sparse_peers.py PROGRAM [--big | --quick] [--threads N] [--only NAME] [--limit SECONDS]
+        [--memory GIB]
 
 PROGRAM is build/bench/bench/bench_sparse. Every engine runs in a process of its own on the same rows and prints one JSON
 line: seconds to fit (all passes) and to predict, documents a second, accuracy, peak memory; a table of them comes last.
@@ -153,8 +154,21 @@ def ours(program, name, shape):
                    steps["predict"]["quality"], steps["predict"]["peak_mb"])  # fmt: skip
 
 
-def theirs(engine, prefix, given, environment):
+def least_gib(engine, shape):
+    """The arrays that a peer holds at the same time, whatever the rows are."""
+    points = shape["classes"] * shape["k"] * shape["dim"]
+    held = {
+        "scipy-hard": 4 * 4 * points,  # centres, sums, the same of length 1, what becomes of both
+        "scipy-soft": 4 * 4 * points,
+        "NearestCentroid": 8 * shape["rows"] * shape["dim"],  # rows less their class's mean are dense
+    }
+    return held.get(engine, 8 * shape["classes"] * shape["dim"]) / 2**30
+
+
+def theirs(engine, prefix, given, environment, shape):
     """What a process of its own prints, or why it did not."""
+    if least_gib(engine, shape) > given.memory:
+        return {"bench": "sparse-peers", "engine": engine, "needs_gib": round(least_gib(engine, shape), 1)}
     command = [sys.executable, *sys.argv, "--work", prefix, *([] if given.only else ["--only", engine])]
     line = {"bench": "sparse-peers", "engine": engine}
     try:
@@ -176,7 +190,13 @@ def table(lines, asked):
                 f" {line['peak_mb']:,} |"
             )
         else:
-            why = f"exit status {line['failed']}" if "failed" in line else f"more than {line['more_than_s']:g} s"
+            why = (
+                f"exit status {line['failed']}"
+                if "failed" in line
+                else f"does not fit: {line['needs_gib']:g} GiB"
+                if "needs_gib" in line
+                else f"more than {line['more_than_s']:g} s"
+            )
             yield f"| {line['engine']} | {why} | | | |"
 
 
@@ -188,6 +208,7 @@ def main():
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--only", help="one engine")
     arguments.add_argument("--limit", type=float, default=3600, help="seconds for each peer")
+    arguments.add_argument("--memory", type=float, default=20, help="GiB that a peer may take")
     arguments.add_argument("--work", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     name = "big" if given.big else "quick" if given.quick else "S1"
@@ -207,7 +228,7 @@ def main():
             if engine in OURS:
                 lines.append(ours(given.program, engine, shape))
             else:
-                lines.append(theirs(engine, prefix, given, environment))
+                lines.append(theirs(engine, prefix, given, environment, shape))
             print(json.dumps(lines[-1]), flush=True)
     print("", *table(lines, shape["asked"]), sep="\n")
 
