@@ -51,10 +51,12 @@ static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double 
     FKMI_TRY_GOTO(fkmi_seed_classes(model, &copy, &lesson));
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
     FKMI_TRY_GOTO(fkmi_trainer_grow(&trainer, &copy.state));
-    FKMI_TRY_GOTO(fkmi_train_step(model->context, &model->params, &copy.state, &trainer, &model->train_work,
-                                  &lesson.rows, &lesson.targets, standard_rate(model),
-                                  fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps),
-                                  loss));
+    model->train_work.of_copies = true;
+    status = fkmi_train_step(model->context, &model->params, &copy.state, &trainer, &model->train_work,
+                             &lesson.rows, &lesson.targets, standard_rate(model),
+                             fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps), loss);
+    model->train_work.of_copies = false;
+    FKMI_TRY_GOTO(status);
     FKMI_TRY_GOTO(fkmi_model_calibrate(model, &lesson, fmax(1.0 / (double)(model->gradient_steps + 1), 0.01),
                                        &copy.state));
     fkmi_learned_free(&model->learned);

@@ -142,7 +142,9 @@ fkm_status fkmi_train_epochs(struct fkm_context *context, const fkm_params *para
     FKMI_TRY_GOTO(fkmi_alloc(&run.order, rows->n, sizeof *run.order));
     if (how->score)
         FKMI_TRY_GOTO(fkmi_state_copy(&run.best, state));
+    work->of_copies = true;
     status = all_epochs(&run);
+    work->of_copies = false;
     if (trainer->columns && (status == FKM_OK || status == FKM_EINTERRUPTED)) {
         const fkm_status exported = fkmi_train_columns_export(trainer->columns, state);
         status = exported != FKM_OK ? exported : status;

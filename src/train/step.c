@@ -79,7 +79,7 @@ static void size_chunks(struct fkmi_step *step)
 }
 
 /* With more than one chunk a failure may come when part of the gradient is there, and long work may be interrupted:
- * it then grows in a place of its own. */
+ * it then grows in a place of its own, unless a failure throws the trainer away. */
 static fkm_status plan_gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
 {
     const struct fkmi_state *state = step->state;
@@ -90,7 +90,7 @@ static fkm_status plan_gradient(struct fkmi_step *step, struct fkmi_trainer *tra
 
     step->gradient.points = trainer->gradient;
     step->gradient.touched = trainer->touched;
-    if (step->chunk_rows < rows->n || may_end_early) {
+    if ((step->chunk_rows < rows->n && !step->work->of_copies) || may_end_early) {
         FKMI_TRY(fkmi_arena_take(&step->work->arena, &step->gradient.points, state->k * state->dim,
                                  step->real_size));
         FKMI_TRY(fkmi_arena_take(&step->work->arena, &step->gradient.touched, state->k, 1));

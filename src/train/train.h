@@ -68,6 +68,7 @@ struct fkmi_train_work {
     /* A theta shared by all moves with every step. Where classes are sampled it may do so in place 0 alone, until
      * settled: the others then stand where it stood at theta_before. */
     bool theta_may_lag, theta_lags;
+    bool of_copies; /* a step that fails leaves a state and a trainer that nobody keeps */
     double theta_before;
 };
 /* Moves what lags. */
@@ -96,7 +97,8 @@ bool fkmi_train_takes_lists(const fkm_params *params, const struct fkmi_rows *ro
 
 /* Epochs of shuffled mini-batches: 50 warm-up steps (a tenth of all when that is less), then cosine to 0. On
  * FKM_EINTERRUPTED the best state so far is put back when there is a score, else the current one stays. On
- * another failure state and trainer are those of the last finished step: train a copy. */
+ * another failure state and trainer are those of the last finished step, but for the gradient, which may be a part of one:
+ * train a copy. */
 struct fkmi_epochs {
     int64_t epochs, early_stopping_rounds; /* rounds 0: never early */
     double rate;
