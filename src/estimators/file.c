@@ -11,7 +11,7 @@
 #include "estimators/file_text.h"
 
 static const char FORMAT[] = "fastkmeans-model-1";
-enum { HISTORY_FIELDS = 7, PLACE_FIELDS = 3, MAX_TENSORS = 48 };
+enum { HISTORY_FIELDS = 7, PLACE_FIELDS = 3, MAX_TENSORS = 56 };
 
 /* ---- the list of tensors */
 
@@ -47,6 +47,9 @@ static void list_fields(fkm_model *model, struct fields *fields)
     const int64_t k = state->k, dim = state->dim, c = state->n_classes, m = state->n_targets;
     const int64_t n_entries = state->lists.begin ? state->lists.begin[k] : -1; /* any, when a file is read */
 
+    struct fkmi_held_moments *held = &trainer->held;
+    const int64_t n_held = held->begin ? held->begin[k] : -1;
+
     fields->n = 0;
     add(fields, "centroids", fkmi_tensor_type_of(model->params.dtype), k, dim, &state->points);
     add(fields, "centroids.begin", FKMI_TENSOR_I64, k + 1, -1, &state->lists.begin);
@@ -75,6 +78,11 @@ static void list_fields(fkm_model *model, struct fields *fields)
     add(fields, "adam.centroids.m", real, k, dim, &trainer->point_m);
     add(fields, "adam.centroids.v", real, k, dim, &trainer->point_v);
     add(fields, "adam.master", real, k, dim, &trainer->master);
+    add(fields, "adam.lists.begin", FKMI_TENSOR_I64, k + 1, -1, &held->begin);
+    add(fields, "adam.lists.columns", FKMI_TENSOR_I32, n_held, -1, &held->index);
+    add(fields, "adam.lists.m", real, n_held, -1, &held->m);
+    add(fields, "adam.lists.v", real, n_held, -1, &held->v);
+    add(fields, "adam.lists.master", real, n_held, -1, &held->master);
     add(fields, "adam.gradient", real, k, dim, &trainer->gradient);
     add(fields, "adam.anchor", real, k, dim, &trainer->anchor);
     add(fields, "adam.targets.m", FKMI_TENSOR_F64, k, m, &trainer->target_m);
@@ -385,6 +393,24 @@ static fkm_status read_lists(const struct fkmi_tensor_file *file, struct fkmi_st
     return FKM_OK;
 }
 
+/* Moments by column: as many of each as they say. */
+static fkm_status check_held_shapes(const struct fkmi_tensor_file *file, const struct fkmi_held_moments *held,
+                                    int64_t k)
+{
+    const char *const names[] = {"adam.lists.columns", "adam.lists.m", "adam.lists.v", "adam.lists.master"};
+
+    for (int i = 0; i < 4; i++) {
+        const struct fkmi_tensor *tensor = fkmi_tensors_find(file, names[i]);
+
+        if (tensor && (!held->begin || tensor->shape[0] != held->begin[k]))
+            return fkmi_fail(FKM_EDATA, "the model file has %lld entries in '%s' and not as many moments",
+                             (long long)tensor->shape[0], names[i]);
+        if (!tensor && held->begin && i < 3)
+            return fkmi_fail(FKM_EDATA, "the model file lacks '%s'", names[i]);
+    }
+    return FKM_OK;
+}
+
 static fkm_status read_history(struct fkmi_tensor_file *file, int64_t n, fkm_model *model)
 {
     fkm_status status = FKM_OK;
@@ -493,6 +519,7 @@ static fkm_status read_model(fkm_context *context, struct fkmi_tensor_file *file
     list_fields(model, &fields);
     FKMI_TRY_GOTO(read_fields(file, &fields));
     FKMI_TRY_GOTO(read_lists(file, state));
+    FKMI_TRY_GOTO(check_held_shapes(file, &model->trainer.held, state->k));
     state->k_capacity = state->k;
     state->class_capacity = state->n_classes;
     model->learned.importance.class_capacity = model->learned.importance.n_classes;

@@ -203,7 +203,40 @@ static bool has_tensors(const struct fkmi_trainer *t)
 {
     return t->point_m || t->point_v || t->master || t->target_m || t->target_v || t->theta_m || t->theta_v ||
            t->bias_m || t->bias_v || t->weight_m || t->weight_v || t->alpha_m || t->alpha_v || t->beta_m ||
-           t->beta_v || t->feature_std || t->target_mean || t->target_std || t->anchor || t->gradient;
+           t->beta_v || t->held.begin || t->feature_std || t->target_mean || t->target_std || t->anchor ||
+           t->gradient;
+}
+
+/* Moments one behind the other, in columns that ascend. */
+static fkm_status check_held(const fkm_model *model)
+{
+    const struct fkmi_state *state = &model->learned.state;
+    const struct fkmi_trainer *t = &model->trainer;
+    const struct fkmi_held_moments *held = &t->held;
+    const fkm_dtype real = t->real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
+    const bool half = state->dtype == FKM_DTYPE_F16 || state->dtype == FKM_DTYPE_BF16;
+    const int64_t n = held->begin[state->k];
+
+    if (half != (held->master != NULL) || t->point_m || held->begin[0] != 0)
+        return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its optimizer, or has one too many");
+    for (int64_t j = 0; j < state->k; j++) {
+        int64_t before = -1;
+
+        FKMI_TRY(fkmi_check_every(1 << 12, j));
+        if (held->begin[j + 1] < held->begin[j] || held->begin[j + 1] > n)
+            return fkmi_fail(FKM_EDATA, "the moments of prototype %lld of the model file end at %lld of %lld",
+                             (long long)j, (long long)held->begin[j + 1], (long long)n);
+        for (int64_t e = held->begin[j]; e < held->begin[j + 1]; e++) {
+            if (held->index[e] <= before || held->index[e] >= state->dim)
+                return fkmi_fail(
+                    FKM_EDATA,
+                    "the moments of prototype %lld of the model file have column %d after %lld of %lld",
+                    (long long)j, held->index[e], (long long)before, (long long)state->dim);
+            before = held->index[e];
+        }
+    }
+    FKMI_TRY(check_moments(held->m, held->v, real, n, "prototypes"));
+    return check_finite(held->master, real, n, "unrounded prototypes");
 }
 
 static fkm_status check_trainer(const fkm_model *model)
@@ -219,12 +252,14 @@ static fkm_status check_trainer(const fkm_model *model)
     if (!t->begun)
         return has_tensors(t) ? fkmi_fail(FKM_EDATA, "the model file has an optimizer without steps")
                               : FKM_OK;
-    if ((!state->listed && (!t->point_m || half != (t->master != NULL))) || values != (t->target_m != NULL) ||
-        values != (t->target_mean != NULL) || values != (t->target_std != NULL) ||
-        tags != (t->alpha_m != NULL) || tags != (t->beta_m != NULL))
+    if ((!state->listed && !t->held.begin && (!t->point_m || half != (t->master != NULL))) ||
+        values != (t->target_m != NULL) || values != (t->target_mean != NULL) ||
+        values != (t->target_std != NULL) || tags != (t->alpha_m != NULL) || tags != (t->beta_m != NULL))
         return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its optimizer, or has one too many");
     if (!(t->unit <= 0x1p62))
         return fkmi_fail(FKM_EDATA, "the model file has %g as the spread of its prototypes", t->unit);
+    if (t->held.begin)
+        FKMI_TRY(check_held(model));
     FKMI_TRY(check_moments(t->point_m, t->point_v, real, k * dim, "prototypes"));
     FKMI_TRY(check_moments(t->target_m, t->target_v, FKM_DTYPE_F64, k * m, "targets"));
     FKMI_TRY(check_moments(t->theta_m, t->theta_v, FKM_DTYPE_F64, k, "temperatures"));

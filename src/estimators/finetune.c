@@ -36,9 +36,21 @@ static fkm_status begin(const fkm_model *model, struct fkmi_state *state, const 
                               &lesson->targets);
 }
 
+/* What was moved by column is exported by now; the moments become lists again. */
+static fkm_status hold_moments(struct fkmi_trainer *trainer, const struct fkmi_state *state)
+{
+    if (!trainer->columns)
+        return FKM_OK;
+    FKMI_TRY(fkmi_train_columns_hold(trainer->columns, state->dtype, &trainer->held));
+    fkmi_train_columns_free(trainer->columns);
+    trainer->columns = NULL;
+    return FKM_OK;
+}
+
 /* ---- one step */
 
-/* The first step and a model with thresholds work on copies; others move in place. Thresholds follow the scores that gradients move: later batches count less, never under a hundredth. */
+/* The first step, a model with thresholds and one of lists work on copies; others move in place. Thresholds follow the
+ * scores that gradients move: later batches count less, never under a hundredth. */
 static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double *loss)
 {
     fkm_status status = FKM_OK;
@@ -48,6 +60,8 @@ static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double 
 
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy, &model->learned));
     FKMI_TRY_GOTO(fkmi_lesson_open(model, &copy, batch, true, &lesson));
+    if (model->start.k > 0 || !fkmi_train_takes_lists(&model->params, &lesson.rows))
+        FKMI_TRY_GOTO(fkmi_state_need_points(&copy.state));
     FKMI_TRY_GOTO(fkmi_seed_classes(model, &copy, &lesson));
     FKMI_TRY_GOTO(begin(model, &copy.state, &lesson, &trainer));
     FKMI_TRY_GOTO(fkmi_trainer_grow(&trainer, &copy.state));
@@ -57,6 +71,9 @@ static fkm_status careful_step(fkm_model *model, const fkm_batch *batch, double 
                              fkmi_model_random(model, FKMI_STREAM_GRADIENT, model->gradient_steps), loss);
     model->train_work.of_copies = false;
     FKMI_TRY_GOTO(status);
+    if (trainer.columns)
+        FKMI_TRY_GOTO(fkmi_train_columns_export(trainer.columns, &copy.state));
+    FKMI_TRY_GOTO(hold_moments(&trainer, &copy.state));
     FKMI_TRY_GOTO(fkmi_model_calibrate(model, &lesson, fmax(1.0 / (double)(model->gradient_steps + 1), 0.01),
                                        &copy.state));
     fkmi_learned_free(&model->learned);
@@ -113,9 +130,8 @@ fkm_status fkm_model_gradient_step(fkm_model *model, const fkm_batch *batch, dou
     double own_loss = NAN;
 
     FKMI_TRY(need_soft_routing(model, "a gradient step"));
-    FKMI_TRY(fkmi_model_need_points(model));
     fkmi_model_changed(model); /* also when it fails: seeding may have moved what the packs look at */
-    if (!model->trainer.begun || model->estimator->calibrate)
+    if (!model->trainer.begun || model->estimator->calibrate || model->learned.state.listed)
         FKMI_TRY(careful_step(model, batch, &own_loss));
     else
         FKMI_TRY(quick_step(model, batch, &own_loss));
@@ -309,13 +325,12 @@ fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch, const fk
                                                       .after_step = after_step,
                                                       .user = &watch},
                                 fkmi_model_random(model, FKMI_STREAM_EPOCHS, model->gradient_steps));
-    fkmi_train_columns_free(trainer.columns);
-    trainer.columns = NULL;
     fkmi_train_work_free(&model->train_work, model->context->backend);
     if (stopped == FKM_EINTERRUPTED && trainer.step == model->trainer.step)
         FKMI_TRY_GOTO(fkmi_fail(stopped, "interrupted before the first step was over"));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
+    FKMI_TRY_GOTO(hold_moments(&trainer, &copy.state));
     FKMI_TRY_GOTO(fkmi_model_calibrate_kept(model, watch.eval ? watch.eval : &lesson, interrupts, &copy.state,
                                             &stopped));
 

@@ -78,18 +78,87 @@ static double size_of(const struct fkmi_train_columns *columns, const struct fkm
     return weight_of(state, d) * (columns->metric == FKM_METRIC_L1 ? fabs(c) : c * c);
 }
 
+/* The real c as the state stores it. */
+static inline double as_stored(fkm_dtype dtype, double c)
+{
+    char stored[sizeof(double)];
+
+    if (dtype == FKM_DTYPE_F32 || dtype == FKM_DTYPE_F64)
+        return c;
+    fkmi_dtype_set(stored, dtype, 0, c);
+    return fkmi_dtype_get(stored, dtype, 0);
+}
+
+/* The coordinates of prototype j, columns ascending, that its list or its moments have. */
+struct walk {
+    int64_t at, end, held_at, held_end; /* next: in the lists, in what is held */
+    int32_t column;
+    bool listed, held; /* where this one is: at - 1, held_at - 1 */
+};
+
+static bool next_coordinate(const struct fkmi_state *state, const struct fkmi_held_moments *held,
+                            struct walk *walk)
+{
+    const int32_t a = walk->at < walk->end ? state->lists.index[walk->at] : INT32_MAX;
+    const int32_t b = walk->held_at < walk->held_end ? held->index[walk->held_at] : INT32_MAX;
+
+    if (a == INT32_MAX && b == INT32_MAX)
+        return false;
+    walk->column = a < b ? a : b;
+    walk->listed = a <= b;
+    walk->held = b <= a;
+    walk->at += walk->listed;
+    walk->held_at += walk->held;
+    return true;
+}
+
+static struct walk begin_walk(const struct fkmi_state *state, const struct fkmi_held_moments *held, int64_t j)
+{
+    return (struct walk){.at = state->lists.begin[j],
+                         .end = state->lists.begin[j + 1],
+                         .held_at = held->begin ? held->begin[j] : 0,
+                         .held_end = held->begin ? held->begin[j + 1] : 0};
+}
+
+/* Puts the coordinate where the walk is into its column. */
+static void put_coordinate(struct fkmi_train_columns *columns, const struct fkmi_state *state,
+                           const struct fkmi_held_moments *held, const struct walk *walk, int64_t j)
+{
+    struct fkmi_train_column *column = &columns->column[walk->column];
+    const int64_t at = column->whole ? j : column->n, h = walk->held_at - 1;
+    double c = walk->listed ? fkmi_dtype_get(state->lists.value, state->dtype, walk->at - 1) : 0.0;
+
+    if (!column->whole)
+        fkmi_column_prototypes(columns, column)[column->n++] = (int32_t)j;
+    if (walk->held && held->master) { /* unless something else has moved it since */
+        const double master = fkmi_column_real(columns, held->master, h);
+
+        c = as_stored(state->dtype, master) == c ? master : c;
+    }
+    fkmi_column_set_real(columns, fkmi_column_values(column), at, c);
+    columns->size[j] += size_of(columns, state, walk->column, c);
+    if (!walk->held)
+        return;
+    if (columns->real == FKMI_REAL_F64)
+        ((struct fkmi_moment_64 *)(void *)fkmi_column_moments(columns, column))[at] = (struct fkmi_moment_64){
+            ((const double *)held->m)[h], ((const double *)held->v)[h], (uint64_t)columns->step};
+    else
+        ((struct fkmi_moment_32 *)(void *)fkmi_column_moments(columns, column))[at] = (struct fkmi_moment_32){
+            ((const float *)held->m)[h], ((const float *)held->v)[h], (uint32_t)columns->step};
+}
+
 fkm_status fkmi_train_columns_create(const struct fkmi_state *state, fkm_metric metric,
+                                     const struct fkmi_held_moments *held, int64_t step,
                                      struct fkmi_train_columns **out)
 {
-    const struct fkmi_lists *lists = &state->lists;
     const int64_t k = state->k, dim = state->dim;
     struct fkmi_train_columns *columns = NULL;
     int32_t *count = NULL;
     fkm_status status = FKM_OK;
 
     FKMI_TRY_GOTO(fkmi_alloc(&columns, 1, sizeof *columns));
-    *columns =
-        (struct fkmi_train_columns){.dim = dim, .k = k, .metric = metric, .real = fkmi_real_of(state->dtype)};
+    *columns = (struct fkmi_train_columns){
+        .dim = dim, .k = k, .step = step, .metric = metric, .real = fkmi_real_of(state->dtype)};
     columns->real_size = fkmi_real_size(columns->real);
     FKMI_TRY_GOTO(fkmi_alloc(&columns->column, dim, sizeof *columns->column));
     FKMI_TRY_GOTO(fkmi_alloc(&columns->factor, k, sizeof *columns->factor));
@@ -102,25 +171,23 @@ fkm_status fkmi_train_columns_create(const struct fkmi_state *state, fkm_metric 
         columns->decay_2[steps] = pow(FKMI_BETA_2, steps);
     }
     FKMI_TRY_GOTO(fkmi_alloc(&count, dim, sizeof *count));
-    for (int64_t e = 0; e < lists->begin[k]; e++)
-        count[lists->index[e]]++;
+    for (int64_t j = 0; j < k; j++) {
+        struct walk walk = begin_walk(state, held, j);
+
+        while (next_coordinate(state, held, &walk))
+            count[walk.column]++;
+    }
     for (int64_t d = 0; d < dim; d++) {
         columns->place[d] = -1;
         if (count[d] > 0)
             FKMI_TRY_GOTO(fkmi_column_reserve(columns, &columns->column[d], count[d]));
     }
     for (int64_t j = 0; j < k; j++) {
-        columns->factor[j] = 1;
-        for (int64_t e = lists->begin[j]; e < lists->begin[j + 1]; e++) {
-            struct fkmi_train_column *column = &columns->column[lists->index[e]];
-            const double c = fkmi_dtype_get(lists->value, state->dtype, e);
-            const int64_t at = column->whole ? j : column->n;
+        struct walk walk = begin_walk(state, held, j);
 
-            if (!column->whole)
-                fkmi_column_prototypes(columns, column)[column->n++] = (int32_t)j;
-            fkmi_column_set_real(columns, fkmi_column_values(column), at, c);
-            columns->size[j] += size_of(columns, state, lists->index[e], c);
-        }
+        columns->factor[j] = 1;
+        while (next_coordinate(state, held, &walk))
+            put_coordinate(columns, state, held, &walk, j);
     }
     *out = columns;
     columns = NULL;
@@ -128,17 +195,6 @@ done:
     fkmi_free(count);
     fkmi_train_columns_free(columns);
     return status;
-}
-
-/* The real c as the state stores it. */
-static inline double as_stored(fkm_dtype dtype, double c)
-{
-    char stored[sizeof(double)];
-
-    if (dtype == FKM_DTYPE_F32 || dtype == FKM_DTYPE_F64)
-        return c;
-    fkmi_dtype_set(stored, dtype, 0, c);
-    return fkmi_dtype_get(stored, dtype, 0);
 }
 
 /* Factors go into the values; coordinates that are not 0 as stored, by prototype, at count[j + 1]. */

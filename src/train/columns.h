@@ -5,7 +5,9 @@
 #ifndef FKMI_TRAIN_COLUMNS_H
 #define FKMI_TRAIN_COLUMNS_H
 
-#include "prototypes/state.h"
+#include <math.h>
+
+#include "train/train.h"
 
 /* One column: of n prototypes, in the order in which they came, or of all k of them. One block of memory holds `room`
  * values (reals), as many moments and, unless it is whole, the prototypes' numbers. */
@@ -68,8 +70,15 @@ static inline void fkmi_column_set_real(const struct fkmi_train_columns *columns
         ((float *)(void *)reals)[i] = (float)value;
 }
 
-/* The lists of the state by column, without moments. */
+/* What is left of moments after so many steps. */
+static inline double fkmi_decay_of(const double *decay, double beta, int64_t steps)
+{
+    return steps < FKMI_DECAYS ? decay[steps] : pow(beta, (double)steps);
+}
+
+/* The lists of the state by column, with the moments held (or none) after `step` steps. */
 fkm_status fkmi_train_columns_create(const struct fkmi_state *state, fkm_metric metric,
+                                     const struct fkmi_held_moments *held, int64_t step,
                                      struct fkmi_train_columns **out);
 void fkmi_train_columns_free(struct fkmi_train_columns *columns); /* NULL is fine */
 /* Room for n prototypes in the column: on failure it is as it was. */
@@ -78,5 +87,16 @@ fkm_status fkmi_column_reserve(const struct fkmi_train_columns *columns, struct 
 /* The lists of the state become what the columns hold, in its dtype; factors go into the values and sizes are added up
  * anew, so that rounding does not grow. On failure the state is as it was. */
 fkm_status fkmi_train_columns_export(struct fkmi_train_columns *columns, struct fkmi_state *state);
+
+/* ---- columns_held.c */
+void fkmi_held_free(struct fkmi_held_moments *held); /* and zeroes it */
+fkm_status fkmi_held_copy(struct fkmi_held_moments *out, const struct fkmi_held_moments *held, int64_t k,
+                          size_t real);
+/* What the columns, after an export, remember of their moments; on failure out is as it was. */
+fkm_status fkmi_train_columns_hold(const struct fkmi_train_columns *columns, fkm_dtype dtype,
+                                   struct fkmi_held_moments *out);
+/* Into k x dim zeros. */
+void fkmi_held_spread(const struct fkmi_held_moments *held, int64_t k, int64_t dim, size_t real, void *m,
+                      void *v);
 
 #endif

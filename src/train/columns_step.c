@@ -306,12 +306,6 @@ struct move_job {
     double rate, fix_1, fix_2;
 };
 
-/* What is left of moments after so many steps. */
-static double decay_of(const double *decay, double beta, int64_t steps)
-{
-    return steps < FKMI_DECAYS ? decay[steps] : pow(beta, (double)steps);
-}
-
 /* What is touched in a column, taken out for Adam, with the decay of the steps that it was not touched in, and put
  * back. */
 #define TAKE(REAL, MOMENT)                                                                                   \
@@ -322,8 +316,8 @@ static double decay_of(const double *decay, double beta, int64_t steps)
             const int32_t j = touched[t], at = column->whole ? j : tally[j].where;                           \
             const int64_t missed = columns->step - 1 - (int64_t)moment[at].step;                             \
             ((REAL *)p)[t] = (REAL)(columns->factor[j] * (double)value[at]);                                 \
-            ((REAL *)m)[t] = moment[at].m * (REAL)decay_of(columns->decay_1, FKMI_BETA_1, missed);           \
-            ((REAL *)v)[t] = moment[at].v * (REAL)decay_of(columns->decay_2, FKMI_BETA_2, missed);           \
+            ((REAL *)m)[t] = moment[at].m * (REAL)fkmi_decay_of(columns->decay_1, FKMI_BETA_1, missed);      \
+            ((REAL *)v)[t] = moment[at].v * (REAL)fkmi_decay_of(columns->decay_2, FKMI_BETA_2, missed);      \
         }                                                                                                    \
     } while (0)
 #define PUT(REAL, MOMENT, COUNT)                                                                             \
@@ -386,7 +380,7 @@ void fkmi_train_columns_update(struct fkmi_step *step, struct fkmi_trainer *trai
     struct fkmi_train_columns *columns = trainer->columns;
     const struct fkmi_sparse *s = step->sparse;
     const bool unit = columns->metric == FKM_METRIC_COSINE && step->params->normalize_prototypes;
-    const double t = (double)++columns->step;
+    const double t = (double)(columns->step = trainer->step);
     struct move_job job = {step, columns, rate * trainer->unit, 1 - pow(FKMI_BETA_1, t),
                            1 - pow(FKMI_BETA_2, t)};
 

@@ -18,6 +18,13 @@ struct fkmi_targets {
 
 struct fkmi_train_columns;
 
+/* Moments of coordinates, by prototype, columns ascending: those of j are at [begin[j], begin[j + 1]). */
+struct fkmi_held_moments { /* zeroed: none */
+    int64_t *begin;        /* k + 1 */
+    int32_t *index;
+    void *m, *v, *master; /* reals; master: unrounded coordinates for f16 and bf16 */
+};
+
 /* The optimizer: Adam's moments and what was fixed when fine-tuning began. Part of the model file. */
 struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     bool begun;
@@ -34,11 +41,11 @@ struct fkmi_trainer { /* zeroed: phase 2 has not begun */
     double *alpha_m, *alpha_v, *beta_m, *beta_v; /* n_classes */
     double *feature_std;                         /* dim, with noise */
     double *target_mean, *target_std;            /* n_targets: errors are standardised inside */
-    void *anchor;   /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
-    void *gradient; /* k x dim reals: the last gradient, zero rows where frozen */
+    void *anchor;                  /* k x dim reals: prototypes at the end of phase 1, with l2_reg */
+    void *gradient;                /* k x dim reals: the last gradient, zero rows where frozen */
+    struct fkmi_held_moments held; /* of a state of lists, in the place of all k x dim arrays */
     struct fkmi_train_columns
-        *columns;     /* of a state of lists, as long as a call lasts: in the place of all k x dim
-                                     arrays; else NULL. Neither copied nor in the file */
+        *columns;     /* the same while a call lasts, else NULL: neither copied nor in the file */
     uint8_t *touched; /* k: rows of the gradient that hold something; NULL: any may. Not in the file */
     int32_t *listed;  /* where classes are sampled: the touched ones, n_listed of them; -1: any may be */
     int64_t n_listed;

@@ -32,6 +32,7 @@ void fkmi_trainer_free(struct fkmi_trainer *trainer)
     fkmi_free(trainer->touched);
     fkmi_free(trainer->listed);
     fkmi_train_columns_free(trainer->columns);
+    fkmi_held_free(&trainer->held);
     *trainer = (struct fkmi_trainer){0};
 }
 
@@ -52,6 +53,7 @@ fkm_status fkmi_trainer_copy(struct fkmi_trainer *out, const struct fkmi_trainer
     FKMI_TRY_GOTO(fkmi_copy(&out->point_m, from->point_m, k * dim, real));
     FKMI_TRY_GOTO(fkmi_copy(&out->point_v, from->point_v, k * dim, real));
     FKMI_TRY_GOTO(fkmi_copy(&out->master, from->master, k * dim, real));
+    FKMI_TRY_GOTO(fkmi_held_copy(&out->held, &from->held, k, real));
     FKMI_TRY_GOTO(fkmi_copy(&out->target_m, from->target_m, k * m, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&out->target_v, from->target_v, k * m, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_copy(&out->theta_m, from->theta_m, k, sizeof(double)));
@@ -173,6 +175,8 @@ static fkm_status complete_points(struct fkmi_trainer *trainer, const struct fkm
         FKMI_TRY(fkmi_alloc(&trainer->point_m, k * dim, real));
     if (!trainer->point_v)
         FKMI_TRY(fkmi_alloc(&trainer->point_v, k * dim, real));
+    fkmi_held_spread(&trainer->held, k, dim, real, trainer->point_m, trainer->point_v);
+    fkmi_held_free(&trainer->held); /* they were lists until now */
     if (!trainer->touched) {
         FKMI_TRY(fkmi_alloc(&trainer->touched, k, sizeof *trainer->touched));
         memset(trainer->touched, 1, (size_t)k); /* a gradient from elsewhere may hold anything */
@@ -197,7 +201,8 @@ fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_
     const int64_t k = room_of(trainer), n_classes = class_room_of(trainer), dim = state->dim;
 
     if (state->listed && !trainer->columns)
-        FKMI_TRY(fkmi_train_columns_create(state, params->metric, &trainer->columns));
+        FKMI_TRY(fkmi_train_columns_create(state, params->metric, &trainer->held, trainer->step,
+                                           &trainer->columns));
     if (!state->listed)
         FKMI_TRY(complete_points(trainer, context, params, state));
     if (fkmi_learns_theta(params))
@@ -366,7 +371,12 @@ fkm_status fkmi_trainer_grow(struct fkmi_trainer *trainer, const struct fkmi_sta
     const size_t row = (size_t)trainer->dim * fkmi_real_size(trainer->real);
     const size_t targets = (size_t)trainer->n_targets * sizeof(double);
 
-    assert(!trainer->columns && trainer->dim == state->dim && k_new >= k && c_new >= c);
+    assert((!trainer->columns || k_new == k) && trainer->dim == state->dim && k_new >= k && c_new >= c);
+    if (trainer->held.begin) {
+        FKMI_TRY(fkmi_resize(&trainer->held.begin, k_new + 1, sizeof *trainer->held.begin));
+        for (int64_t j = k; j < k_new; j++)
+            trainer->held.begin[j + 1] = trainer->held.begin[k];
+    }
     FKMI_TRY(lengthen(&trainer->point_m, k, k_new, k_room, row));
     FKMI_TRY(lengthen(&trainer->point_v, k, k_new, k_room, row));
     FKMI_TRY(lengthen(&trainer->master, k, k_new, k_room, row));

@@ -203,25 +203,83 @@ TEST(centroids_without_zeros)
     free(text);
 }
 
-TEST(gradient_steps_go_on_with_whole_points)
+/* Steps one by one, with a copy and a file in between: moments go with the model. */
+TEST(gradient_steps_keep_lists)
 {
     struct text *text = text_make();
-    const fkm_batch batch = batch_of(text);
-    fkm_model *model = fitted(text, FKM_TASK_CLASSIFY), *whole;
-    double *a, *b;
+    fkm_batch batch = batch_of(text);
+    const fkm_dtype dtypes[] = {FKM_DTYPE_F32, FKM_DTYPE_F64, FKM_DTYPE_F16, FKM_DTYPE_BF16};
 
-    CHECK_OK(fkm_model_copy(model, &whole));
-    CHECK_OK(fkmi_model_need_points(whole));
+    for (int t = 0; t < 4; t++)
+        for (int d = 0; d < 4; d++) {
+            fkm_params params = data_params(data_tasks[t]);
+            fkm_model *model, *copy, *back;
+            struct bytes bytes;
+            double first, loss = 0;
+
+            params.metric = FKM_METRIC_COSINE;
+            params.dtype = dtypes[d];
+            params.k_init = data_tasks[t] == FKM_TASK_CLUSTER ? 30 : 4;
+            params.k_targets = 9;
+            params.learning_rate = 0.1;
+            CHECK_OK(fkm_model_create(context_of(2), &params, &model));
+            CHECK_OK(fkm_model_fit(model, &batch, NULL));
+            CHECK_OK(fkm_model_gradient_step(model, &batch, &first));
+            for (int step = 0; step < 5; step++)
+                CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+            CHECK(model->learned.state.listed && model->trainer.held.begin && !model->trainer.columns);
+            CHECK_OK(fkm_model_copy(model, &copy));
+            bytes = model_bytes(model);
+            CHECK_OK(fkm_model_from_bytes(context_of(1), bytes.data, bytes.size, &back));
+            CHECK_SAME_BYTES(model_bytes(back), bytes);
+            for (int step = 0; step < 3; step++) {
+                CHECK_OK(fkm_model_gradient_step(model, &batch, &loss));
+                CHECK_OK(fkm_model_gradient_step(copy, &batch, NULL));
+                CHECK_OK(fkm_model_gradient_step(back, &batch, NULL));
+            }
+            CHECK(loss < first + 1e-5); /* a clusterer's prototypes were at their best already */
+            CHECK_SAME_BYTES(model_bytes(copy), model_bytes(model));
+            CHECK_SAME_BYTES(model_bytes(back), model_bytes(model));
+            fkm_model_free(copy);
+            fkm_model_free(back);
+            fkm_model_free(model);
+        }
+    free(text);
+}
+
+/* New classes, then dense rows, for which moments become whole as well. */
+TEST(gradient_steps_go_on_whatever_comes)
+{
+    struct text *text = text_make();
+    fkm_batch batch = batch_of(text);
+    fkm_model *model = fitted(text, FKM_TASK_CLASSIFY);
+    float *dense = calloc((size_t)ROWS * DIM, sizeof *dense);
+    const int64_t k = model->learned.state.k;
+    double moment = 0;
+
     CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
-    CHECK_OK(fkm_model_gradient_step(whole, &batch, NULL));
-    CHECK(!model->learned.state.listed);
-    a = nearest_of(model, &batch);
-    b = nearest_of(whole, &batch);
-    CHECK(memcmp(a, b, ROWS * sizeof *a) == 0);
-    free(a);
-    free(b);
+    for (int i = 0; i < ROWS; i++)
+        text->labels[i] += i % 2 ? 1000 : 0;
+    CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    CHECK(model->learned.state.listed && model->learned.state.k > k);
+    CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    for (int64_t e = 0; e < model->trainer.held.begin[model->learned.state.k]; e++)
+        moment += (double)((const float *)model->trainer.held.v)[e];
+    CHECK(moment > 0);
+    for (int i = 0; i < ROWS; i++)
+        for (int e = 0; e < ENTRIES; e++)
+            dense[(int64_t)i * DIM + text->indices[i * ENTRIES + e]] = text->values[i * ENTRIES + e];
+    batch.values = NULL;
+    batch.indices = NULL;
+    batch.indptr = NULL;
+    batch.x = dense;
+    CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    CHECK(!model->learned.state.listed && !model->trainer.held.begin && model->trainer.point_v);
+    for (int64_t at = 0; at < model->learned.state.k * DIM; at++)
+        moment -= (double)((const float *)model->trainer.point_v)[at];
+    CHECK(moment < 0.01); /* what was held is there */
     fkm_model_free(model);
-    fkm_model_free(whole);
+    free(dense);
     free(text);
 }
 
@@ -332,8 +390,8 @@ TEST(fine_tuning_keeps_lists)
         CHECK_OK(fkm_model_finetune(back, &batch, &options));
         CHECK_OK(fkm_model_finetune(model, &batch, &options));
         CHECK_SAME_BYTES(model_bytes(back), model_bytes(model));
-        CHECK_OK(fkm_model_gradient_step(back, &batch, NULL)); /* goes on with points */
-        CHECK(!back->learned.state.listed);
+        CHECK_OK(fkm_model_gradient_step(back, &batch, NULL));
+        CHECK(back->learned.state.listed);
         free(before);
         fkm_model_free(model);
         fkm_model_free(again);
@@ -491,10 +549,24 @@ TEST(files_with_damaged_lists_are_refused)
         {"centroids.values", -1, 0},
     };
 
+    const struct damage of_moments[] = {
+        {"adam.lists.begin", 0, 1},       {"adam.lists.begin", 3, -1},    {"adam.lists.begin", 5, 1 << 20},
+        {"adam.lists.columns", 0, -1},    {"adam.lists.columns", 3, DIM}, {"adam.lists.columns", 4, 0},
+        {"adam.lists.m", 1, (double)NAN}, {"adam.lists.m", 1, 1e9},       {"adam.lists.v", 1, -1},
+        {"adam.lists.begin", -1, 0},      {"adam.lists.columns", -1, 0},  {"adam.lists.m", -1, 0},
+        {"adam.lists.v", -1, 0},
+    };
+    const fkm_batch batch = batch_of(text);
+
     CHECK_OK(load_damaged(model, &(struct damage){"nothing", 0, 0}));
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++)
         if (load_damaged(model, &damages[i]) != FKM_EDATA)
             test_fail(__FILE__, __LINE__, "damage %d of %s was not found", (int)i, damages[i].tensor);
+    CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+    CHECK_OK(load_damaged(model, &(struct damage){"nothing", 0, 0}));
+    for (size_t i = 0; i < sizeof of_moments / sizeof *of_moments; i++)
+        if (load_damaged(model, &of_moments[i]) != FKM_EDATA)
+            test_fail(__FILE__, __LINE__, "damage %d of %s was not found", (int)i, of_moments[i].tensor);
     fkm_model_free(model);
     free(text);
 }

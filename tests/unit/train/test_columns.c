@@ -326,7 +326,8 @@ TEST(columns_hold_what_lists_say)
                 fkmi_dtype_set(world.state.points, wish.dtype, at, 0);
         make_lists(&world);
         CHECK_OK(fkmi_state_copy(&before, &world.state));
-        CHECK_OK(fkmi_train_columns_create(&world.state, FKM_METRIC_COSINE, &columns));
+        CHECK_OK(
+            fkmi_train_columns_create(&world.state, FKM_METRIC_COSINE, &world.trainer.held, 0, &columns));
         CHECK(columns->column[0].whole && !columns->column[39].whole);
         for (int64_t n = 1; n < 100; n += 7) /* nothing is lost on the way to a whole column */
             CHECK_OK(fkmi_column_reserve(columns, &columns->column[39], n));
