@@ -22,9 +22,12 @@ static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, in
 }
 
 /* Of sparse rows the sums may be the larger part of a pass. */
-static fkm_status clear_sums(const struct fkmi_sums *sums, int64_t k, int64_t dim)
+static fkm_status clear_sums(struct fkmi_sums *sums, int64_t k, int64_t dim)
 {
-    if (!sums->sum)
+    const bool filled = sums->filled;
+
+    sums->filled = true;
+    if (!sums->sum || !filled)
         return FKM_OK;
     memset(sums->mass, 0, (size_t)k * sizeof(double));
     if (sums->wide > 0) /* panels are cleared when they are used */

@@ -16,6 +16,7 @@ struct fkmi_sums {
                    * CSR rows add up fastest */
     double *mass; /* k: sum u */
     double *ages; /* k x dim: sum u m; NULL without a mask */
+    bool filled;  /* not zeros, as memory is when it is taken */
 };
 /* The weight that coordinate d of prototype j received. */
 static inline double fkmi_sums_age(const struct fkmi_sums *sums, int64_t dim, int64_t j, int64_t d)

@@ -86,10 +86,12 @@ static fkm_status move_prototypes(void *job, int64_t begin, int64_t end, int thr
         const bool pushed = b->cells.push.sum && b->cells.push.mass[j] > 0;
         bool moved;
 
+        b->shift[j] = 0;
+        if (!pushed && !(b->cells.pull.mass[j] > 0) && b->params->decay == 1)
+            continue; /* of very many classes few are in a batch */
         fkmi_point_load(state, b->context->kernels, j, point);
         memcpy(before, point, (size_t)state->dim * sizeof *point);
         moved = pull(b, j, point);
-        b->shift[j] = 0;
         if (state->frozen[j])
             continue; /* its rows count, but it stays */
         if (b->has_targets)
