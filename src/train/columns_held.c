@@ -35,32 +35,17 @@ done:
     return status;
 }
 
-/* A coordinate of the columns: its value, and what is left of its moments now. */
-struct coordinate {
-    double value, m, v;
-};
-
-static struct coordinate coordinate_of(const struct fkmi_train_columns *columns,
+/* Adam's moments of entry e of a column, in f64, and the step that they are from. */
+static struct fkmi_moment_64 moment_of(const struct fkmi_train_columns *columns,
                                        const struct fkmi_train_column *column, int64_t e)
 {
-    const char *moments = fkmi_column_moments(columns, column);
-    struct coordinate at = {.value = fkmi_column_real(columns, fkmi_column_values(column), e)};
-    int64_t missed;
+    const void *moments = fkmi_column_moments(columns, column);
+    struct fkmi_moment_32 narrow;
 
-    if (columns->real == FKMI_REAL_F64) {
-        const struct fkmi_moment_64 *moment = (const struct fkmi_moment_64 *)(const void *)moments + e;
-
-        missed = columns->step - (int64_t)moment->step;
-        at.m = moment->m * fkmi_decay_of(columns->decay_1, FKMI_BETA_1, missed);
-        at.v = moment->v * fkmi_decay_of(columns->decay_2, FKMI_BETA_2, missed);
-    } else {
-        const struct fkmi_moment_32 *moment = (const struct fkmi_moment_32 *)(const void *)moments + e;
-
-        missed = columns->step - (int64_t)moment->step;
-        at.m = (double)(float)((double)moment->m * fkmi_decay_of(columns->decay_1, FKMI_BETA_1, missed));
-        at.v = (double)(float)((double)moment->v * fkmi_decay_of(columns->decay_2, FKMI_BETA_2, missed));
-    }
-    return at;
+    if (columns->real == FKMI_REAL_F64)
+        return ((const struct fkmi_moment_64 *)moments)[e];
+    narrow = ((const struct fkmi_moment_32 *)moments)[e];
+    return (struct fkmi_moment_64){(double)narrow.m, (double)narrow.v, narrow.step};
 }
 
 fkm_status fkmi_train_columns_hold(const struct fkmi_train_columns *columns, fkm_dtype dtype,
@@ -80,19 +65,23 @@ fkm_status fkmi_train_columns_hold(const struct fkmi_train_columns *columns, fkm
 
             for (int64_t e = 0; e < column->n; e++) {
                 const int64_t j = prototype ? prototype[e] : e;
-                const struct coordinate is = coordinate_of(columns, column, e);
+                const double c = half ? fkmi_column_real(columns, fkmi_column_values(column), e) : 0.0;
+                const struct fkmi_moment_64 is = moment_of(columns, column, e);
+                const int64_t missed = columns->step - (int64_t)is.step;
 
-                if (is.m == 0 && is.v == 0 && !(half && is.value != 0))
+                if (is.m == 0 && is.v == 0 && c == 0)
                     continue;
                 if (pass == 0) {
                     next.begin[j + 1]++;
                     continue;
                 }
                 next.index[at[j]] = (int32_t)d;
-                fkmi_column_set_real(columns, next.m, at[j], is.m);
-                fkmi_column_set_real(columns, next.v, at[j], is.v);
+                fkmi_column_set_real(columns, next.m, at[j],
+                                     is.m * fkmi_decay_of(columns->decay_1, FKMI_BETA_1, missed));
+                fkmi_column_set_real(columns, next.v, at[j],
+                                     is.v * fkmi_decay_of(columns->decay_2, FKMI_BETA_2, missed));
                 if (half)
-                    fkmi_column_set_real(columns, next.master, at[j], is.value);
+                    fkmi_column_set_real(columns, next.master, at[j], c);
                 at[j]++;
             }
         }
