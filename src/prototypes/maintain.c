@@ -40,9 +40,11 @@ fkm_status fkmi_upkeep_take(struct fkmi_upkeep *upkeep, struct fkmi_arena *arena
     FKMI_TRY(fkmi_arena_take(arena, &upkeep->point, dim, sizeof(double)));
     FKMI_TRY(fkmi_arena_take(arena, &upkeep->other, dim, sizeof(double)));
     if (merges(params)) {
-        if (state->listed)
+        FKMI_TRY(fkmi_arena_take(arena, &upkeep->from, k, sizeof *upkeep->from));
+        if (state->listed) {
             FKMI_TRY(fkmi_arena_take(arena, &upkeep->index, dim, sizeof *upkeep->index));
-        else if (fkmi_dtype_size(state->dtype) != real_size)
+            FKMI_TRY(fkmi_arena_take(arena, &upkeep->size, k, sizeof *upkeep->size));
+        } else if (fkmi_dtype_size(state->dtype) != real_size)
             FKMI_TRY(fkmi_arena_take(arena, &upkeep->points, k * dim, real_size));
         FKMI_TRY(fkmi_arena_take(arena, &upkeep->partner, k, sizeof(int32_t)));
         FKMI_TRY(fkmi_arena_take(arena, &upkeep->partner_distance, k, sizeof(double)));

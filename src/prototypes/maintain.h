@@ -11,6 +11,7 @@ struct fkmi_upkeep {       /* from an arena; large arrays only where the paramet
     double *point, *other; /* dim, dim */
     void *points;          /* k x dim reals, to merge halves; else NULL */
     int32_t *index;        /* dim, to merge lists */
+    double *size, *from;   /* k: of lists, sum w c^2 or w |c|; distances from one prototype */
     void *weights;         /* dim reals: feature weights, or NULL */
     /* k: the nearest later mergeable prototype of the class; -1: none is near enough; -2: not known, but no nearer than
      * the distance says. */

@@ -11,6 +11,7 @@
 #include "prototypes/maintain.h"
 
 enum { SCANNED_FROM = 64, UNKNOWN = -2 };
+#define LEAST_REST 1e-6 /* of a size that must be left when a part of it is subtracted */
 
 struct merging {
     struct fkmi_upkeep *upkeep;
@@ -20,6 +21,8 @@ struct merging {
     struct fkmi_state *state;
     struct fkmi_space space;
     double below; /* pairs nearer than this merge */
+    /* distances from one prototype to those from `first` on, in upkeep->from */
+    int64_t centre, first;
 };
 
 /* ---- distances */
@@ -29,6 +32,12 @@ static void *real_point(const struct merging *m, int64_t j)
     if (!m->upkeep->points)
         return fkmi_state_point(m->state, j);
     return (char *)m->upkeep->points + (size_t)(j * m->state->dim) * fkmi_real_size(m->space.real);
+}
+
+static double list_entry(const struct fkmi_state *state, int64_t e)
+{
+    return state->dtype == FKM_DTYPE_F32 ? (double)((const float *)state->lists.value)[e]
+                                         : fkmi_dtype_get(state->lists.value, state->dtype, e);
 }
 
 static double list_distance(const struct merging *m, int64_t a, int64_t b)
@@ -42,8 +51,8 @@ static double list_distance(const struct merging *m, int64_t a, int64_t b)
         const int32_t d_a = at_a < end_a ? lists->index[at_a] : INT32_MAX,
                       d_b = at_b < end_b ? lists->index[at_b] : INT32_MAX, d = d_a < d_b ? d_a : d_b;
         const double w = m->state->feature_weights ? m->state->feature_weights[d] : 1;
-        const double x = d_a == d ? fkmi_dtype_get(lists->value, m->state->dtype, at_a++) : 0,
-                     y = d_b == d ? fkmi_dtype_get(lists->value, m->state->dtype, at_b++) : 0;
+        const double x = d_a == d ? list_entry(m->state, at_a++) : 0,
+                     y = d_b == d ? list_entry(m->state, at_b++) : 0;
 
         if (metric == FKM_METRIC_COSINE) {
             sum += w * x * y;
@@ -56,6 +65,52 @@ static double list_distance(const struct merging *m, int64_t a, int64_t b)
     if (metric != FKM_METRIC_COSINE)
         return sum;
     return size_a > 0 && size_b > 0 ? fmax(1 - sum / (sqrt(size_a) * sqrt(size_b)), 0) : 1;
+}
+
+/* sum w c^2 of list j, or sum w |c| for l1. */
+static double list_size(const struct merging *m, int64_t j)
+{
+    const struct fkmi_state *state = m->state;
+    double size = 0;
+
+    for (int64_t e = state->lists.begin[j]; e < state->lists.begin[j + 1]; e++) {
+        const double c = list_entry(state, e),
+                     w = state->feature_weights ? state->feature_weights[state->lists.index[e]] : 1;
+
+        size += m->params->metric == FKM_METRIC_L1 ? w * fabs(c) : w * c * c;
+    }
+    return size;
+}
+
+/* To list j from the centre, which is scattered over all columns: what j does not cover of it follows from its size,
+ * unless too few digits would be left. */
+static double scattered_distance(const struct merging *m, int64_t j)
+{
+    const struct fkmi_state *state = m->state;
+    const fkm_metric metric = m->params->metric;
+    const double *centre = m->upkeep->other, size = m->upkeep->size[m->centre];
+    double near = 0,
+           covered = 0; /* over the entries of j: the distance, or the product; the size of the centre */
+
+    for (int64_t e = state->lists.begin[j]; e < state->lists.begin[j + 1]; e++) {
+        const int32_t d = state->lists.index[e];
+        const double c = list_entry(state, e), x = centre[d],
+                     w = state->feature_weights ? state->feature_weights[d] : 1;
+
+        if (metric == FKM_METRIC_COSINE)
+            near += w * c * x;
+        else if (metric == FKM_METRIC_L1) {
+            near += w * fabs(c - x);
+            covered += w * fabs(x);
+        } else {
+            near += w * (c - x) * (c - x);
+            covered += w * x * x;
+        }
+    }
+    if (metric != FKM_METRIC_COSINE)
+        return size - covered < LEAST_REST * size ? list_distance(m, m->centre, j) : near + size - covered;
+    return size > 0 && m->upkeep->size[j] > 0 ? fmax(1 - near / (sqrt(size) * sqrt(m->upkeep->size[j])), 0)
+                                              : 1;
 }
 
 static double pair_distance(const struct merging *m, int64_t a, int64_t b)
@@ -114,6 +169,50 @@ static void find_partner(const struct merging *m, int64_t j, int64_t end)
             m->upkeep->partner[j] = (int32_t)i;
         }
     }
+}
+
+static fkm_status measure_some(void *job, int64_t begin, int64_t end, int thread)
+{
+    const struct merging *m = job;
+
+    (void)thread;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t j = m->first + i;
+
+        if (j == m->centre || !mergeable(m, j))
+            m->upkeep->from[i] = INFINITY;
+        else
+            m->upkeep->from[i] = m->state->listed ? scattered_distance(m, j) : pair_distance(m, m->centre, j);
+    }
+    return FKM_OK;
+}
+
+/* Distances from a to prototypes [first, end), into upkeep->from; infinite to those that cannot merge. */
+static fkm_status measure_from(struct merging *m, int64_t a, int64_t first, int64_t end)
+{
+    const struct fkmi_lists *lists = &m->state->lists;
+    fkm_status status;
+
+    m->centre = a;
+    m->first = first;
+    for (int64_t e = m->state->listed ? lists->begin[a] : 0; m->state->listed && e < lists->begin[a + 1]; e++)
+        m->upkeep->other[lists->index[e]] = list_entry(m->state, e);
+    status = fkmi_parallel(m->context->pool, end - first, 64, measure_some, m);
+    for (int64_t e = m->state->listed ? lists->begin[a] : 0; m->state->listed && e < lists->begin[a + 1]; e++)
+        m->upkeep->other[lists->index[e]] = 0;
+    return status;
+}
+
+/* The partner of a, once distances to the later ones are known. */
+static void choose_partner(const struct merging *m, int64_t a, int64_t end)
+{
+    m->upkeep->partner[a] = -1;
+    m->upkeep->partner_distance[a] = INFINITY;
+    for (int64_t j = a + 1; j < end; j++)
+        if (m->upkeep->from[j - m->first] < m->upkeep->partner_distance[a]) {
+            m->upkeep->partner_distance[a] = m->upkeep->from[j - m->first];
+            m->upkeep->partner[a] = (int32_t)j;
+        }
 }
 
 /* The partners of prototypes [begin, end) of whom nothing is known, whatever classes they belong to. */
@@ -302,12 +401,14 @@ static void merge_into(const struct merging *m, int64_t a, int64_t b)
     state->bias[a] = blend(state->bias[a], mass_a, state->bias[b], mass_b);
     state->theta[a] = blend(state->theta[a], mass_a, state->theta[b], mass_b);
     state->mass[a] = mass_a + mass_b;
+    if (state->listed)
+        m->upkeep->size[a] = list_size(m, a);
     m->upkeep->keep[b] = 0;
 }
 
 /* Nearest first. Who has lost its partner looks for another when it may have come to the front, not before
  * (Muellner 2011, "generic" clustering). Interrupted, it leaves the pairs that have merged. */
-static fkm_status merge_class(const struct merging *m, int64_t begin, int64_t end, int64_t *merged)
+static fkm_status merge_class(struct merging *m, int64_t begin, int64_t end, int64_t *merged)
 {
     int32_t *partner = m->upkeep->partner;
     double *distance = m->upkeep->partner_distance;
@@ -322,24 +423,22 @@ static fkm_status merge_class(const struct merging *m, int64_t begin, int64_t en
         if (!(distance[a] < m->below))
             return FKM_OK;
         if (partner[a] == UNKNOWN) {
-            find_partner(m, a, end);
+            FKMI_TRY(measure_from(m, a, a + 1, end));
+            choose_partner(m, a, end);
             continue;
         }
         b = partner[a];
         merge_into(m, a, b);
         ++*merged;
-        find_partner(m, a, end);
-        find_partner(m, b, end);
+        partner[b] = -1;
+        distance[b] = INFINITY;
+        FKMI_TRY(measure_from(m, a, begin, end));
+        choose_partner(m, a, end);
         for (int64_t j = begin; j < end; j++) {
-            double d;
-
             if (j != a && (partner[j] == a || partner[j] == b))
                 partner[j] = UNKNOWN;
-            if (j >= a || !mergeable(m, j))
-                continue;
-            d = pair_distance(m, j, a);
-            if (d < distance[j]) {
-                distance[j] = d;
+            if (j < a && m->upkeep->from[j - begin] < distance[j]) {
+                distance[j] = m->upkeep->from[j - begin];
                 partner[j] = (int32_t)a;
             }
         }
@@ -364,6 +463,10 @@ fkm_status fkmi_merge(struct fkmi_upkeep *upkeep, struct fkm_context *context, c
     for (int64_t d = 0; d < state->dim && upkeep->weights; d++)
         fkmi_dtype_set(upkeep->weights, m.space.real == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32, d,
                        state->feature_weights[d]);
+    for (int64_t j = 0; j < state->k && state->listed; j++)
+        upkeep->size[j] = list_size(&m, j);
+    if (state->listed)
+        memset(upkeep->other, 0, (size_t)state->dim * sizeof *upkeep->other);
     FKMI_TRY(find_below(&m));
     FKMI_TRY(find_first_partners(&m));
     for (int64_t c = 0; c < state->n_classes; c++)
