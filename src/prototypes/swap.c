@@ -21,8 +21,8 @@
 #define SPLIT_PASSES   6
 #define ROWS_PER_CHECK 1024 /* for an interrupt */
 #define PAIRS_BLOCK    4096 /* rows whose scan for two finds room in what the passes' scan for one has left */
-#define ROWS_OF_CELL   512  /* rows looked at: on average so many of a cell, */
-#define LEAST_ROWS     65536
+#define ROWS_OF_CELL   32   /* rows looked at: on average so many of a cell, */
+#define LEAST_ROWS     32768 /* and at least so many: more of them end no lower */
 #define POLISHED_ROWS                                                                                        \
     4096 /* more of a cell, on average: a row that changes sides moves its means by nothing */
 
