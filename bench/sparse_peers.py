@@ -4,8 +4,8 @@
     python bench/sparse_peers.py PROGRAM [--big | --quick] [--threads N] [--only NAME] [--limit SECONDS]
         [--memory GIB]
 
-PROGRAM is build/bench/bench/bench_sparse. Every engine runs in a process of its own on the same rows and prints one JSON
-line: seconds to fit (all passes) and to predict, documents a second, accuracy, peak memory; a table of them comes last.
+PROGRAM is build/bench/bench/bench_sparse. Every engine runs in a process of its own on the same rows and prints one
+JSON line: seconds to fit (all passes) and to predict, documents a second, accuracy, peak memory; a table comes last.
 Needs numpy, scipy and scikit-learn. OPENBLAS_CORETYPE is left to the caller: no matrix product of these peers is dense.
 `make bench-peers` installs what is needed and runs it.
 """
@@ -133,7 +133,8 @@ def work(name, prefix, shape):
         answer = model.predict(asked)
         times.append(time.perf_counter() - begun)
     times.sort()
-    print(json.dumps(line_of(name, shape, fit, times[len(times) // 2], float((answer == labels).mean()), resident_mb())))
+    accuracy = float((answer == labels).mean())
+    print(json.dumps(line_of(name, shape, fit, times[len(times) // 2], accuracy, resident_mb())))
 
 
 def line_of(name, shape, fit, predict, accuracy, peak):
@@ -219,7 +220,8 @@ def main():
     environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(given.threads))
     with tempfile.TemporaryDirectory() as folder:
         prefix = os.path.join(folder, "rows")
-        options = [text for key in ("rows", "dim", "words", "classes", "asked") for text in ("--" + key, str(shape[key]))]
+        sizes = ("rows", "dim", "words", "classes", "asked")
+        options = [text for key in sizes for text in ("--" + key, str(shape[key]))]
         subprocess.run([given.program, *options, "--write", prefix], check=True)
         lines = []
         for engine in (*OURS, *PEERS):
