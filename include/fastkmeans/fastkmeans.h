@@ -441,6 +441,7 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_ages(const fkm_model *model
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_labels(const fkm_model *model, int64_t *label); /* k */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_targets(const fkm_model *model,
                                                              double *values); /* k x n_targets */
+/* FKM_ESTATE before the first gradient step, and of models that keep prototypes of sparse rows as lists. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_centroid_gradients(const fkm_model *model,
                                                                double *gradient);            /* k x dim */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_frozen(const fkm_model *model, uint8_t *frozen); /* k */
