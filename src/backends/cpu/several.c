@@ -30,6 +30,8 @@ void fkmi_several_carve(const struct fkmi_scan_job *job, struct fkmi_scan_cell *
 {
     const size_t real = fkmi_real_size(job->pack->space.real);
 
+    if (job->screen && job->n_parts == 1) /* few rows are left to tiles of reals: a heap will do */
+        return;
     if (job->epilogue != FKMI_LISTS || job->most < 2 || job->most > job->pack->tile->cols ||
         fkmi_rows_sparse(job->rows)) /* a sparse row has no tile to share */
         return;
