@@ -17,7 +17,7 @@ demo: release
 	.ci/python.sh quickstart
 
 release: deps
-	cmake --preset release -DFKM_BUILD_TESTS=OFF
+	cmake --preset release -DFKM_BUILD_TESTS=OFF -DFKM_WITH_FAISS=OFF
 	cmake --build --preset release -j $(JOBS)
 
 test: deps-test

@@ -56,7 +56,7 @@ if [ "$1" = test ] && ! { has aarch64-linux-gnu-gcc && has qemu-aarch64; }; then
         echo "no cross compiler or qemu: the kernels' tests for aarch64 will be skipped" >&2
 fi
 
-# The command's search by faiss is tested where libfaiss is (8 MB, 36 with LAPACK's headers); else it is skipped by name.
+# Search by libfaiss is tested where it is (8 MB, 36 with LAPACK's headers); else its tests are skipped by name.
 if [ "$1" = test ] && ! [ -e /usr/include/faiss/IndexHNSW.h ]; then
     install libfaiss-dev || echo "no libfaiss-dev: the test of faiss will be skipped" >&2
 fi

@@ -81,7 +81,9 @@ steady=()
 setarch -R true 2>/dev/null && steady=(setarch -R)
 
 # Said aloud, because make demo configures the same folder without tests.
-step build-release build release -DFKM_BUILD_TESTS=ON && step tests-release run_tests release
+with_faiss=OFF
+[ -e /usr/include/faiss/IndexHNSW.h ] && with_faiss=ON
+step build-release build release -DFKM_BUILD_TESTS=ON -DFKM_WITH_FAISS=$with_faiss && step tests-release run_tests release
 step build-asan-ubsan build asan-ubsan && step tests-asan-ubsan run_tests asan-ubsan
 step build-tsan thread_tests && step tests-tsan run_tests tsan "${steady[@]}"
 if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; then

@@ -157,7 +157,7 @@ class FittedAttributes:
     @property
     def centroids(self):
         """Prototypes, array of shape (K, D), in the model's dtype (bfloat16 as float32 in numpy). A tensor
-        has the last gradient step's gradient as ``grad``."""
+        has the last gradient step's gradient as ``grad``, unless that step was on prototypes without zeros."""
         return self._kept("centroids with gradient", self._centroids_with_gradient)
 
     @property
@@ -168,7 +168,8 @@ class FittedAttributes:
 
     def _centroids_by_entries(self) -> sparse.csr_matrix:
         model = self._fitted()
-        dtype = np.float64 if self._facts()["params"]["dtype"] == "float64" else np.float32
+        facts = model.describe()
+        dtype = np.float64 if facts["params"]["dtype"] == "float64" else np.float32
         while True:
             indptr = filled(model, lambda facts: facts["k"] + 1, np.int64, model.centroids_csr)
             indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1])
@@ -176,7 +177,7 @@ class FittedAttributes:
                 model.centroids_csr(indptr, indices, values)
             except ValueError:  # another thread has moved them in between
                 continue
-            shape = (len(indptr) - 1, self._facts()["dim"])
+            shape = (len(indptr) - 1, facts["dim"])
             return sparse.csr_matrix((values.astype(dtype, copy=False), indices, indptr), shape=shape)
 
     def _centroids_with_gradient(self):

@@ -122,7 +122,8 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
     Attributes
     ----------
     centroids : array of shape (K, D)
-        The prototypes; of a tensor, ``grad`` holds the last gradient step's gradient.
+        The prototypes; of a tensor, ``grad`` holds the last gradient step's gradient
+        (None where prototypes of sparse rows are kept without their zeros).
     centroids_csr : scipy.sparse.csr_matrix of shape (K, D)
         The same without zeros, at the cost of what is not 0 where ``fit`` kept prototypes of sparse rows so.
     centroid_weights : array of shape (K,)
@@ -405,19 +406,22 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
         model = self._current()
         rows, mask, _ = self._rows(X, feature_mask)
+        facts = model.describe()
+        top_k, n_classes = int(facts["params"]["top_k"]), facts["n_classes"]
+        width = min(top_k, n_classes) if top_k > 0 else n_classes
+        proba, labels, lengths = [], [], [[0]]
+        for begin in range(0, rows.n_rows, max(1, SPARSE_BLOCK // width)):
+            end = min(rows.n_rows, begin + max(1, SPARSE_BLOCK // width))
+            found, here = top_of(model, end - begin, part_of(rows, mask, begin, end), width)
+            there = here > 0
+            proba.append(here[there])
+            labels.append(found[there])
+            lengths.append(there.sum(axis=1))
+        # Asked last: another thread may have brought classes in between, and none ever goes.
         codes = filled(model, lambda facts: facts["n_classes"], np.int64, partial(model.get, "classes"))
         order = self._meaning.sorted(codes)[1]
         column = np.arange(len(codes)) if order is None else np.argsort(order)
-        top_k = int(model.describe()["params"]["top_k"])
-        width = min(top_k, len(codes)) if top_k > 0 else len(codes)
-        proba, columns, lengths = [], [], [[0]]
-        for begin in range(0, rows.n_rows, max(1, SPARSE_BLOCK // width)):
-            end = min(rows.n_rows, begin + max(1, SPARSE_BLOCK // width))
-            labels, here = top_of(model, end - begin, part_of(rows, mask, begin, end), width)
-            there = here > 0
-            proba.append(here[there])
-            columns.append(column[np.searchsorted(codes, labels[there])].astype(np.int32))
-            lengths.append(there.sum(axis=1))
+        columns = [column[np.searchsorted(codes, part)].astype(np.int32) for part in labels]
         begin = np.cumsum(np.concatenate(lengths))
         answer = csr_matrix((np.concatenate(proba), np.concatenate(columns), begin), shape=(rows.n_rows, len(codes)))
         answer.sort_indices()

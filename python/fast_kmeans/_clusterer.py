@@ -99,7 +99,8 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
     Attributes
     ----------
     centroids : array of shape (K, D)
-        The prototypes; of a tensor, ``grad`` holds the last gradient step's gradient.
+        The prototypes; of a tensor, ``grad`` holds the last gradient step's gradient
+        (None where prototypes of sparse rows are kept without their zeros).
     centroids_csr : scipy.sparse.csr_matrix of shape (K, D)
         The same without zeros, at the cost of what is not 0 where ``fit`` kept prototypes of sparse rows so.
     centroid_weights : array of shape (K,)

@@ -293,9 +293,14 @@ fkm_status fkmi_arena_take(struct fkmi_arena *arena, void *out, int64_t count, s
         last = block;
     if (!block) {
         const size_t least = arena->wanted > ARENA_BLOCK ? arena->wanted : ARENA_BLOCK;
-        const size_t room = bytes > least ? bytes : least;
+        size_t room = bytes > least ? bytes : least;
+        fkm_status status = fkmi_alloc(&block, (int64_t)(ALIGNMENT + room), 1);
 
-        FKMI_TRY(fkmi_alloc(&block, (int64_t)(ALIGNMENT + room), 1));
+        if (status == FKM_ENOMEM && arena->wanted > 0) { /* what is more than asked for was a wish */
+            room = bytes > ARENA_BLOCK ? bytes : ARENA_BLOCK;
+            status = fkmi_alloc(&block, (int64_t)(ALIGNMENT + room), 1);
+        }
+        FKMI_TRY(status);
         block->size = room;
         if (last)
             last->next = block;

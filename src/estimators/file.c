@@ -405,7 +405,7 @@ static fkm_status check_held_shapes(const struct fkmi_tensor_file *file, const s
         if (tensor && (!held->begin || tensor->shape[0] != held->begin[k]))
             return fkmi_fail(FKM_EDATA, "the model file has %lld entries in '%s' and not as many moments",
                              (long long)tensor->shape[0], names[i]);
-        if (!tensor && held->begin && i < 3)
+        if (!tensor && held->begin && held->begin[k] != 0 && i < 3)
             return fkmi_fail(FKM_EDATA, "the model file lacks '%s'", names[i]);
     }
     return FKM_OK;

@@ -217,7 +217,7 @@ static fkm_status check_held(const fkm_model *model)
     const bool half = state->dtype == FKM_DTYPE_F16 || state->dtype == FKM_DTYPE_BF16;
     const int64_t n = held->begin[state->k];
 
-    if (half != (held->master != NULL) || t->point_m || held->begin[0] != 0)
+    if ((n != 0 && half != (held->master != NULL)) || t->point_m || held->begin[0] != 0)
         return fkmi_fail(FKM_EDATA, "the model file lacks a tensor of its optimizer, or has one too many");
     for (int64_t j = 0; j < state->k; j++) {
         int64_t before = -1;

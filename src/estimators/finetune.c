@@ -131,7 +131,8 @@ fkm_status fkm_model_gradient_step(fkm_model *model, const fkm_batch *batch, dou
 
     FKMI_TRY(need_soft_routing(model, "a gradient step"));
     fkmi_model_changed(model); /* also when it fails: seeding may have moved what the packs look at */
-    if (!model->trainer.begun || model->estimator->calibrate || model->learned.state.listed)
+    if (!model->trainer.begun || model->estimator->calibrate || model->learned.state.listed ||
+        model->trainer.held.begin) /* which become whole, and could be half so */
         FKMI_TRY(careful_step(model, batch, &own_loss));
     else
         FKMI_TRY(quick_step(model, batch, &own_loss));

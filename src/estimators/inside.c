@@ -183,9 +183,9 @@ fkm_status fkm_model_centroid_gradients(const fkm_model *model, double *gradient
 
     FKMI_TRY(look(model, gradient, "gradients", &state));
     trainer = &model->trainer;
-    if (trainer->begun && state->listed)
-        return fkmi_fail(FKM_ESTATE, "prototypes learned from sparse rows keep no gradients");
-    if (!trainer->begun || !trainer->gradient)
+    if (trainer->begun && (state->listed || !trainer->gradient))
+        return fkmi_fail(FKM_ESTATE, "the last gradient step was on sparse rows, which keep no gradients");
+    if (!trainer->begun)
         return fkmi_fail(FKM_ESTATE, "there are no gradients before the first gradient step");
     for (int64_t i = 0; i < state->k * state->dim; i++)
         gradient[i] = trainer->real == FKMI_REAL_F64 ? ((const double *)trainer->gradient)[i]

@@ -3,7 +3,7 @@
  *
  * Thresholds maximise each tag's F1 on the rows at hand (on a sample of them, where rows x tags are very many), shrunk
  * towards the threshold of the best micro-F1 when the tag has few rows. They come from histograms of the scores
- * (DESIGN: never rows x tags in memory), counted in integers so that no order of threads can change them.
+ * (never rows x tags in memory), counted in integers so that no order of threads can change them.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdatomic.h>
 #include <string.h>

@@ -85,17 +85,23 @@ static fkm_status strata_by_quantile(const double *y, int64_t n, int64_t k, int3
     return FKM_OK;
 }
 
-/* Evenly spread rows, so many for each of k strata: enough to find their centres. *order: theirs, to be freed. */
+/* So many rows for each of k strata: enough to find their centres. One of each of as many parts of all, whichever period
+ * rows have. *order: theirs, to be freed. */
 static fkm_status pick_some(const struct fkmi_rows *all, int64_t k, int64_t **order, struct fkmi_rows *some)
 {
     const int64_t wanted = k * ROWS_OF_STRATUM > LEAST_ROWS ? k * ROWS_OF_STRATUM : LEAST_ROWS;
+
+    struct fkmi_random random = fkmi_random_from((uint64_t)all->n);
 
     *some = *all;
     if (all->n <= wanted)
         return FKM_OK;
     FKMI_TRY(fkmi_alloc(order, wanted, sizeof **order));
-    for (int64_t i = 0; i < wanted; i++)
-        (*order)[i] = (int64_t)((double)i * ((double)all->n / (double)wanted));
+    for (int64_t i = 0; i < wanted; i++) {
+        const double place = ((double)i + fkmi_random_uniform(&random)) * ((double)all->n / (double)wanted);
+
+        (*order)[i] = place < (double)all->n ? (int64_t)place : all->n - 1;
+    }
     *some = fkmi_rows_pick(all, *order, wanted);
     return FKM_OK;
 }

@@ -139,7 +139,8 @@ struct fkmi_kernels {
     /* The asymmetric loss (Ridnik et al. 2021) of n tags that a row lacks: with p = 1 / (1 + exp(-z)) and
      * m = max(p - clip, 0), *loss is the sum of -weight m^gamma log(1 - m). Those with a derivative by z that is not 0 are
      * written, ascending, with it; returns how many. weight NULL: ones; z: -700 .. 700, or -inf, which adds nothing. Within
-     * 1e-12 of each; 1 - m counts as 2^-52 at least. */
+     * 1e-12 of each for a gamma of 0, or of 1 and more (smaller ones lose digits just above the clip); 1 - m counts as
+     * 2^-52 at least. */
     int64_t (*asl_lacking)(const double *z, const double *weight, int64_t n, double gamma, double clip,
                            int32_t *which, double *slope, double *loss);
 };

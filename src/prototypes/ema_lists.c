@@ -54,7 +54,9 @@ static void choose_splits(struct batch *b)
             b->donor[j] = -1;
             if (donor < 0)
                 continue;
-            if (fkmi_row_scale(b->c.rows, &b->c.space, b->split.farthest[donor]) > 0) {
+            const double scale = fkmi_row_scale(b->c.rows, &b->c.space, b->split.farthest[donor]);
+
+            if (scale > 0 && isfinite((float)scale)) {
                 b->c.moved_to[j] = b->split.farthest[donor];
                 b->donor[j] = (int32_t)donor;
                 b->left[donor] = b->left[j] = b->left[donor] / 2;

@@ -1,4 +1,4 @@
-/* importance.h — ANOVA feature weights: how little a feature varies inside classes, DESIGN.md section 5.
+/* importance.h — ANOVA feature weights: how little a feature varies inside classes.
  * Welford's running moments per class, merged by Chan, Golub & LeVeque 1979.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_IMPORTANCE_H

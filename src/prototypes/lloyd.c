@@ -151,6 +151,8 @@ static fkm_status keep_pass(const struct lloyd *l)
 
 static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
 {
+    fkm_status status;
+
     *moved = (struct fkmi_moved){0};
     FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
     FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
@@ -165,8 +167,13 @@ static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
         moved->shift = fmax(moved->shift, l->shift[j]);
     if (last)
         return FKM_OK; /* a prototype moved now would end without rows */
-    return fkmi_revive(l->context, l->params, l->state, &l->cells, l->work->pack, l->rows, l->slot,
-                       &moved->shift);
+    if (l->kept_index) /* labels of the pass before would be measured against the points of this one */
+        fkmi_hold_interrupts();
+    status = fkmi_revive(l->context, l->params, l->state, &l->cells, l->work->pack, l->rows, l->slot,
+                         &moved->shift);
+    if (l->kept_index)
+        fkmi_release_interrupts();
+    return status;
 }
 
 /* Passes until the shift is below tol and swaps have nothing left to try; *stopped: the status of after_pass
@@ -274,6 +281,8 @@ static fkm_status find_answers(struct lloyd *l)
     FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
     FKMI_TRY(fkmi_cells_measure(&l->cells, l->context, l->work->pack, l->rows));
     answers->found = true;
+    if (l->cells.distance != answers->distance) /* passes that keep what was have exchanged the two */
+        memcpy(answers->distance, l->cells.distance, (size_t)l->cells.n * sizeof *answers->distance);
     for (int64_t i = l->cells.n; i-- > 0;) { /* from behind, as index lies where nearest does */
         answers->nearest[i] = l->cells.index[i];
         answers->found &= answers->nearest[i] >= 0;

@@ -1,4 +1,4 @@
-/* maintain.h — keeps prototypes few and sparse: truncation, pruning, merging. DESIGN.md sections 5 and 9.
+/* maintain.h — keeps prototypes few and sparse: truncation, pruning, merging.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_MAINTAIN_H
 #define FKMI_PROTOTYPES_MAINTAIN_H

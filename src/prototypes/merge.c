@@ -437,7 +437,8 @@ static fkm_status merge_class(struct merging *m, int64_t begin, int64_t end, int
         for (int64_t j = begin; j < end; j++) {
             if (j != a && (partner[j] == a || partner[j] == b))
                 partner[j] = UNKNOWN;
-            if (j < a && m->upkeep->from[j - begin] < distance[j]) {
+            if (j < a && (m->upkeep->from[j - begin] < distance[j] ||
+                          (m->upkeep->from[j - begin] == distance[j] && partner[j] > a))) {
                 distance[j] = m->upkeep->from[j - begin];
                 partner[j] = (int32_t)a;
             }

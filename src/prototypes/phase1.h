@@ -1,6 +1,6 @@
 /* phase1.h — hard streaming updates: full passes over rows at hand (Lloyd) and one batch at a time (EMA),
- * with repulsion, dead prototypes, merging and pruning. DESIGN.md sections 5 and 9. SPDX-License-Identifier:
- * Apache-2.0 */
+ * with repulsion, dead prototypes, merging and pruning.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_PHASE1_H
 #define FKMI_PROTOTYPES_PHASE1_H
 

@@ -1,4 +1,4 @@
-/* route.h — routing weights over the nearest prototypes, DESIGN.md section 4.
+/* route.h — routing weights over the nearest prototypes.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_ROUTE_H
 #define FKMI_PROTOTYPES_ROUTE_H

@@ -7,7 +7,7 @@
 #include "base/random.h"
 
 /* Chooses min(k, distinct rows) rows of the view (n >= 1; rows of weight 0 are never chosen unless all are). How
- * distances are ruled out changes no bit of the result. DESIGN.md section 5, Seeding. */
+ * distances are ruled out changes no bit of the result. */
 fkm_status fkmi_seed_rows(struct fkm_context *context, const struct fkmi_space *space,
                           const struct fkmi_rows *rows, fkm_init init, int64_t k, struct fkmi_random random,
                           enum fkmi_screening screening, int64_t *seeds, int64_t *k_seeded);

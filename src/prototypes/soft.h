@@ -1,4 +1,4 @@
-/* soft.h — soft assignment: every prototype takes its share of every row. DESIGN.md section 9.
+/* soft.h — soft assignment: every prototype takes its share of every row.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_PROTOTYPES_SOFT_H
 #define FKMI_PROTOTYPES_SOFT_H

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/interrupt.h"
+#include "base/random.h"
 #include "prototypes/polish.h"
 
 #define SLOW_PASS      1e-3 /* relative gain of a pass below which passes have nearly settled */
@@ -75,11 +76,12 @@ bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *stat
 }
 
 /* Where there are many rows to a cell, a part of them tells as well which prototypes to exchange; whether that was
- * good is for the passes to say, with all. */
+ * good is for the passes to say, with all. One row of each few that follow each other, whichever period rows have. */
 static fkm_status choose_seen(struct fkmi_swaps *s)
 {
     const int64_t n = s->rows->n, wanted = s->state->k * ROWS_OF_CELL;
     const int64_t stride = n / (wanted > LEAST_ROWS ? wanted : LEAST_ROWS);
+    struct fkmi_random random = fkmi_random_from((uint64_t)n);
     struct fkmi_rows base = *s->rows;
 
     s->seen = *s->rows;
@@ -88,7 +90,7 @@ static fkm_status choose_seen(struct fkmi_swaps *s)
     base.order = NULL;
     FKMI_TRY(fkmi_alloc(&s->seen_order, n / stride, sizeof *s->seen_order));
     for (int64_t i = 0; i < n / stride; i++)
-        s->seen_order[i] = fkmi_row(s->rows, i * stride);
+        s->seen_order[i] = fkmi_row(s->rows, i * stride + fkmi_random_below(&random, stride));
     s->seen = fkmi_rows_pick(&base, s->seen_order, n / stride);
     FKMI_TRY(fkmi_alloc(&s->cell, s->seen.n, sizeof *s->cell));
     return fkmi_alloc(&s->cell_row, s->seen.n, sizeof *s->cell_row);

@@ -95,8 +95,8 @@ fkm_status fkmi_held_copy(struct fkmi_held_moments *out, const struct fkmi_held_
 /* What the columns, after an export, remember of their moments; on failure out is as it was. */
 fkm_status fkmi_train_columns_hold(const struct fkmi_train_columns *columns, fkm_dtype dtype,
                                    struct fkmi_held_moments *out);
-/* Into k x dim zeros. */
+/* Into k x dim zeros, and over the prototypes in `master`, where there are unrounded ones. */
 void fkmi_held_spread(const struct fkmi_held_moments *held, int64_t k, int64_t dim, size_t real, void *m,
-                      void *v);
+                      void *v, void *master);
 
 #endif

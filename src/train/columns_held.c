@@ -107,7 +107,7 @@ done:
 }
 
 void fkmi_held_spread(const struct fkmi_held_moments *held, int64_t k, int64_t dim, size_t real, void *m,
-                      void *v)
+                      void *v, void *master)
 {
     for (int64_t j = 0; held->begin && j < k; j++)
         for (int64_t e = held->begin[j]; e < held->begin[j + 1]; e++) {
@@ -115,5 +115,7 @@ void fkmi_held_spread(const struct fkmi_held_moments *held, int64_t k, int64_t d
 
             memcpy((char *)m + to, (const char *)held->m + from, real);
             memcpy((char *)v + to, (const char *)held->v + from, real);
+            if (held->master)
+                memcpy((char *)master + to, (const char *)held->master + from, real);
         }
 }

@@ -375,6 +375,23 @@ static fkm_status move_columns(void *argument, int64_t begin, int64_t end, int t
     return FKM_OK;
 }
 
+/* Factors go into the values: after many steps they would leave what a float can hold. */
+static void fold_factors(struct fkmi_train_columns *columns)
+{
+    for (int64_t d = 0; d < columns->dim; d++) {
+        struct fkmi_train_column *column = &columns->column[d];
+        char *values = fkmi_column_values(column);
+        const int32_t *prototype = column->whole ? NULL : fkmi_column_prototypes(columns, column);
+
+        for (int64_t e = 0; e < column->n; e++)
+            fkmi_column_set_real(columns, values, e,
+                                 columns->factor[prototype ? prototype[e] : e] *
+                                     fkmi_column_real(columns, values, e));
+    }
+    for (int64_t j = 0; j < columns->k; j++)
+        columns->factor[j] = 1;
+}
+
 void fkmi_train_columns_update(struct fkmi_step *step, struct fkmi_trainer *trainer, double rate)
 {
     struct fkmi_train_columns *columns = trainer->columns;
@@ -383,6 +400,7 @@ void fkmi_train_columns_update(struct fkmi_step *step, struct fkmi_trainer *trai
     const double t = (double)(columns->step = trainer->step);
     struct move_job job = {step, columns, rate * trainer->unit, 1 - pow(FKMI_BETA_1, t),
                            1 - pow(FKMI_BETA_2, t)};
+    bool far = false;
 
     (void)fkmi_parallel_whole(step->context->pool, FKMI_COLUMN_BLOCKS, 1, move_columns, &job);
     for (int64_t j = 0; j < columns->k; j++) {
@@ -398,6 +416,9 @@ void fkmi_train_columns_update(struct fkmi_step *step, struct fkmi_trainer *trai
         if (unit && columns->size[j] > 0) {
             columns->factor[j] /= sqrt(columns->size[j]);
             columns->size[j] = 1;
+            far |= columns->factor[j] < 1e-6 || columns->factor[j] > 1e6;
         }
     }
+    if (far)
+        fold_factors(columns);
 }

@@ -1,5 +1,5 @@
 /* loss.h — the row-level mathematics of phase 2: from distances to a loss and its derivatives. Pure functions
- * of doubles, each with a finite-difference test. DESIGN.md section 6.
+ * of doubles, each with a finite-difference test.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_TRAIN_LOSS_H
 #define FKMI_TRAIN_LOSS_H

@@ -9,9 +9,10 @@
 #include "base/interrupt.h"
 
 enum {
-    CANDIDATES_AT_ONCE = 1 << 20, /* of a chunk: bounds its memory whatever the batch */
-    TAGS_AT_ONCE = 1 << 15,       /* the same where a chunk's end cannot be seen in the sums */
-    VALUES_AT_ONCE = 1 << 24      /* of rows that must be copied */
+    CANDIDATES_AT_ONCE =
+        1 << 20,            /* of a chunk: bounds its memory whatever the batch; lists take a batch at once */
+    TAGS_AT_ONCE = 1 << 15, /* the same where a chunk's end cannot be seen in the sums */
+    VALUES_AT_ONCE = 1 << 24 /* of rows that must be copied */
 };
 static const double LONG_WORK = 1 << 25; /* coordinates of candidates: from a tenth of a second on */
 
@@ -112,6 +113,10 @@ static fkm_status plan(struct fkmi_step *step, struct fkmi_trainer *trainer)
     step->lazy = fkmi_rows_sparse(rows) || step->active.prototype;
     FKMI_TRY(fkmi_forward_decide(step));
     size_chunks(step);
+    if (step->chunk_rows > INT32_MAX / step->width) /* candidates of lists have numbers of 32 bits */
+        return fkmi_fail(FKM_ENOMEM,
+                         "%lld rows with %lld candidates each are too many for one step: give fewer rows",
+                         (long long)step->chunk_rows, (long long)step->width);
     FKMI_TRY(fkmi_trainer_complete(trainer, step->context, step->params, step->state, rows));
     FKMI_TRY(fkmi_forward_plan(step));
     FKMI_TRY(fkmi_rows_in_plan(step));

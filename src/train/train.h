@@ -1,4 +1,4 @@
-/* train.h — phase 2: gradients of the four losses, Adam, the learning-rate search. DESIGN.md section 6.
+/* train.h — phase 2: gradients of the four losses, Adam, the learning-rate search.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FKMI_TRAIN_TRAIN_H
 #define FKMI_TRAIN_TRAIN_H

@@ -175,7 +175,10 @@ static fkm_status complete_points(struct fkmi_trainer *trainer, const struct fkm
         FKMI_TRY(fkmi_alloc(&trainer->point_m, k * dim, real));
     if (!trainer->point_v)
         FKMI_TRY(fkmi_alloc(&trainer->point_v, k * dim, real));
-    fkmi_held_spread(&trainer->held, k, dim, real, trainer->point_m, trainer->point_v);
+    if (!trainer->master && fkmi_dtype_size(state->dtype) != real)
+        FKMI_TRY(copy_points(context, state, k, &trainer->master));
+    fkmi_held_spread(&trainer->held, trainer->k, dim, real, trainer->point_m, trainer->point_v,
+                     trainer->master);
     fkmi_held_free(&trainer->held); /* they were lists until now */
     if (!trainer->touched) {
         FKMI_TRY(fkmi_alloc(&trainer->touched, k, sizeof *trainer->touched));
@@ -187,8 +190,6 @@ static fkm_status complete_points(struct fkmi_trainer *trainer, const struct fkm
     }
     if (!trainer->gradient)
         FKMI_TRY(fkmi_alloc(&trainer->gradient, k * dim, real));
-    if (!trainer->master && fkmi_dtype_size(state->dtype) != real)
-        FKMI_TRY(copy_points(context, state, k, &trainer->master));
     if (!trainer->anchor && params->l2_reg > 0)
         FKMI_TRY(copy_points(context, state, k, &trainer->anchor));
     return FKM_OK;

@@ -1,7 +1,8 @@
 /* update.c — one step of Adam (Kingma & Ba 2015) on everything that learns.
  *
  * Dense batches decay the moments of all prototypes, as the textbook has it. When rows are CSR or classes are
- * sampled, only prototypes with a gradient decay and move, so that a step costs what it touched. Storage
+ * sampled, only prototypes with a gradient decay and move, so that a step costs what it touched (prototypes that are
+ * lists: columns_step.c). Storage
  * types narrower than the real type keep the unrounded prototypes in trainer->master.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>

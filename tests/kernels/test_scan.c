@@ -814,7 +814,7 @@ TEST(a_failed_pack_leaves_the_old_one_and_a_stream_allocates_nothing)
     }
     CHECK_INT(0, fkmi_memory_fail(0, 0));
     for (int64_t n = 1; n < 20; n++) {
-        (void)fkmi_memory_fail(n, 0);
+        (void)fkmi_memory_fail(n, 1);
         status =
             context->backend->pack(context, &other.space, other.dtype, other.points, other.k, true, &pack);
         (void)fkmi_memory_fail(0, 0);

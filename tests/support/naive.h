@@ -25,7 +25,7 @@ double naive_get(const void *array, fkm_dtype dtype, int64_t i);
 /* Stores the representable value nearest to `value`, ties to even, found by trying. */
 void naive_set(void *array, fkm_dtype dtype, int64_t i, double value);
 
-/* ---- distances of DESIGN.md section 3 (w: feature weights or NULL; m: mask or NULL) */
+/* ---- distances (w: feature weights or NULL; m: mask or NULL) */
 
 double naive_distance(fkm_metric metric, const double *x, const double *c, const double *w, const float *m,
                       int64_t dim);

@@ -92,7 +92,7 @@ static void find_slack(const struct fkmi_pack *pack, struct fkmi_row_facts *fact
         break;
     case FKM_METRIC_L1:
         facts->slack = error * 4 * size;
-        facts->slope = error;
+        facts->slope = 2 * error;
         break;
     default:
         facts->slack = error * 4 * size;
@@ -351,7 +351,7 @@ struct fkmi_row_facts fkmi_block_fine_facts(const struct fkmi_block *block, cons
     struct fkmi_row_facts facts = block->facts[i];
 
     facts.rounding = n * (pack->space.real == FKMI_REAL_F64 ? 0x1p-53 : 0x1p-24) +
-                     (double)(block->n_entries[i] + 32) * 0x1p-53;
+                     2 * (double)(block->n_entries[i] + 32) * 0x1p-53; /* the score's and the distance's */
     find_slack(pack, &facts);
     if (cosine) /* of two scores, and nothing else */
         facts.slack = 2 * facts.rounding * facts.size;

@@ -605,7 +605,7 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
     const struct fkmi_byte_rows rows = {near->tile_scale, near->tile_threshold, near->tile_reach,
                                         near->tile_rest};
     struct found found[32];
-    double square[32], reach = 0, unmet = INFINITY;
+    double square[32], reach = 0;
     uint32_t lanes[32];
 
     for (int r = 0; r < n; r++) {
@@ -635,10 +635,8 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
     for (int first = 0; first < list->n; first += tile->cols) {
         uint32_t hit;
 
-        if (list->beyond[first / tile->cols] > reach) {
-            unmet = list->beyond[first / tile->cols];
+        if (list->beyond[first / tile->cols] > reach)
             break;
-        }
         hit = tile->screen(near->x, &list->panels[first / tile->cols], n_quads_of(pack), &rows, near->scores,
                            lanes);
         for (; hit; hit &= hit - 1) {
@@ -651,7 +649,7 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
     for (int r = 0; r < n; r++) {
         const double u = sqrt(near->square[open[r]]) * UP;
 
-        keep(pass, row[open[r]], &found[r], fmin(near->reach[open[r]], unmet) - u);
+        keep(pass, row[open[r]], &found[r], near->reach[open[r]] - u);
     }
 }
 

@@ -302,7 +302,12 @@ fkm_status fkmi_cpu_pack(struct fkm_context *context, const struct fkmi_space *s
     }
     if (carve.used > next.capacity || !next.memory) {
         next.capacity = fkmi_larger_capacity(next.capacity, carve.used);
-        FKMI_TRY_GOTO(fkmi_alloc(&grown, (int64_t)next.capacity, 1));
+        status = fkmi_alloc(&grown, (int64_t)next.capacity, 1);
+        if (status != FKM_OK && next.capacity > carve.used) { /* then without room for more */
+            next.capacity = carve.used;
+            status = fkmi_alloc(&grown, (int64_t)next.capacity, 1);
+        }
+        FKMI_TRY_GOTO(status);
         next.memory = grown;
     }
 

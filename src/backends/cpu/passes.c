@@ -218,6 +218,7 @@ static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *j
 {
     const int64_t k = job->passes->k, n_spans = count_spans(job);
     const int rows = context->kernels->bytes.rows;
+    const bool summed = job->passes->summed;
     int64_t block = (n_spans - 1) / ITEMS_WANTED + 1, n_far = 0;
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_near near;
@@ -240,6 +241,7 @@ static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *j
     job->n_spans = n_spans;
     cut_spans(job);
     block = block > rows ? rows : block;
+    job->passes->summed = false;
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_spans, block, run_spans, job));
     job->passes->n_open = 0;
     for (int64_t s = 0; s < n_spans; s++) {
@@ -248,7 +250,7 @@ static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *j
     }
     if (2 * n_far > job->rows->n && !job->passes->always)
         job->passes->n_skipped = PASSES_TO_SKIP;
-    if (job->passes->summed)
+    if (summed)
         FKMI_TRY_GOTO(fkmi_pass_move_rows(context, job));
     else
         FKMI_TRY_GOTO(fkmi_pass_add_all(context, job->passes, job->rows, job->pass));
@@ -316,7 +318,6 @@ static fkm_status meet_near(struct fkm_context *context, struct fkmi_passes *pas
     job.begin = begin;
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, job.n_parts, 1, sort_parts, &job));
     FKMI_TRY_GOTO(run_cells(context, &job));
-    passes->bounded = true;
     FKMI_TRY_GOTO(fkmi_pass_total(context, passes, rows, pass, false));
 done:
     fkmi_scratch_give(context, begin);
@@ -345,6 +346,7 @@ static fkm_status passes_run(struct fkm_context *context, struct fkmi_passes *pa
     else
         FKMI_TRY(meet_all(context, passes, rows, pass));
     memcpy(passes->points, pass->pack->points, (size_t)passes->k * passes->point_size);
+    passes->bounded = screen != NULL;
     passes->known = true;
     return FKM_OK;
 }

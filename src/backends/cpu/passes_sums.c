@@ -29,7 +29,7 @@ static const char *row_at(const struct fkmi_rows *rows, int64_t i)
 
 /* ---- all rows */
 
-static fkm_status find_mean(struct fkmi_passes *passes, const struct fkmi_pass *pass)
+static void find_mean(struct fkmi_passes *passes, const struct fkmi_pass *pass)
 {
     double mass = 0;
 
@@ -42,7 +42,6 @@ static fkm_status find_mean(struct fkmi_passes *passes, const struct fkmi_pass *
     for (int64_t d = 0; d < passes->dim && mass > 0; d++)
         passes->mean[d] /= mass;
     passes->centred = true;
-    return FKM_OK;
 }
 
 fkm_status fkmi_pass_add_all(struct fkm_context *context, struct fkmi_passes *passes,
@@ -50,6 +49,7 @@ fkm_status fkmi_pass_add_all(struct fkm_context *context, struct fkmi_passes *pa
 {
     const int64_t k = passes->k;
 
+    passes->summed = false;
     memset(pass->sum, 0, (size_t)(k * passes->dim) * sizeof *pass->sum);
     memset(pass->mass, 0, (size_t)k * sizeof *pass->mass);
     FKMI_TRY(fkmi_cpu_accumulate(context, rows, &pass->pack->space, pass->index, NULL, k, pass->sum,
@@ -59,15 +59,13 @@ fkm_status fkmi_pass_add_all(struct fkm_context *context, struct fkmi_passes *pa
     for (int64_t i = 0; i < rows->n; i++)
         if (pass->index[i] >= 0)
             passes->cells[pass->index[i]].n++;
+    if (!passes->centred)
+        find_mean(passes, pass);
     passes->summed = true;
-    return passes->centred ? FKM_OK : find_mean(passes, pass);
+    return FKM_OK;
 }
 
 /* ---- rows that change sides */
-
-struct moving {
-    double mass, length; /* sum of weights; of weights times lengths */
-};
 
 /* The processor finds the rest of a long row itself. */
 FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i)
@@ -79,15 +77,15 @@ FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i)
         __builtin_prefetch(x + at);
 }
 
-/* sum += sign u x, row after row. */
-static struct moving add_rows(const struct fkmi_pass_job *job, const int32_t *row, int64_t n, double sign,
-                              double *sum, char *reals)
+/* sum += sign u x and mass += sign u, row after row; returns the sum of weights times lengths. */
+static double add_rows(const struct fkmi_pass_job *job, const int32_t *row, int64_t n, double sign,
+                       double *sum, double *mass, char *reals)
 {
     const struct fkmi_rows *rows = job->rows;
     const struct fkmi_vector *vector = fkmi_pack_vector(job->pass->pack);
     const void *x[ROWS_TOGETHER];
     double scale[ROWS_TOGETHER];
-    struct moving moving = {0};
+    double length = 0;
 
     for (int64_t i = 0; i < n;) {
         int held = 0;
@@ -105,12 +103,12 @@ static struct moving add_rows(const struct fkmi_pass_job *job, const int32_t *ro
                 x[held] = loaded;
             }
             scale[held] = sign * u;
-            moving.mass += u;
-            moving.length += u > 0 ? u * sqrt(vector->dot(x[held], x[held], NULL, rows->dim)) : 0;
+            *mass += scale[held];
+            length += u > 0 ? u * sqrt(vector->dot(x[held], x[held], NULL, rows->dim)) : 0;
         }
         vector->add_rows_f64(sum, x, scale, held, rows->dim);
     }
-    return moving;
+    return length;
 }
 
 static double length_of(const struct fkmi_pass_job *job, const double *sum)
@@ -125,7 +123,6 @@ static void move_rows_of(const struct fkmi_pass_job *job, int64_t j, char *reals
     struct fkmi_cell_sum *cell = &job->passes->cells[j];
     double *sum = job->pass->sum + j * job->rows->dim, *mass = &job->pass->mass[j], length;
     int64_t n = n_arrived;
-    struct moving in;
 
     for (int64_t s = job->first_span[j]; s >= 0; s = job->spans[s].next)
         n += job->spans[s].n_moved;
@@ -134,18 +131,14 @@ static void move_rows_of(const struct fkmi_pass_job *job, int64_t j, char *reals
     length = length_of(job, sum);
     for (int64_t s = job->first_span[j]; s >= 0; s = job->spans[s].next) {
         const struct fkmi_span *span = &job->spans[s];
-        const struct moving out =
-            add_rows(job, job->passes->order + span->begin, span->n_moved, -1, sum, reals);
 
-        length += out.length;
-        *mass -= out.mass;
+        length += add_rows(job, job->passes->order + span->begin, span->n_moved, -1, sum, mass, reals);
         cell->n -= span->n_moved;
     }
-    in = add_rows(job, job->arrived + arrived, n_arrived, 1, sum, reals);
-    *mass += in.mass;
+    length += add_rows(job, job->arrived + arrived, n_arrived, 1, sum, mass, reals);
     cell->n += n_arrived;
     cell->most = fmax(cell->most, *mass);
-    cell->error += 0x1p-53 * (double)n * (length + in.length);
+    cell->error += 0x1p-53 * (double)n * length;
     if (cell->n > 0)
         return;
     memset(sum, 0, (size_t)job->rows->dim * sizeof *sum);
@@ -168,10 +161,10 @@ static bool is_worn(const struct fkmi_pass_job *job, int64_t j)
 {
     const struct fkmi_cell_sum *cell = &job->passes->cells[j];
 
-    if (cell->error == 0)
-        return false;
-    return !(cell->error <= MOST_ERROR * length_of(job, job->pass->sum + j * job->rows->dim)) ||
-           !(job->pass->mass[j] >= LEAST_MASS * cell->most);
+    if (!(job->pass->mass[j] >= LEAST_MASS * cell->most))
+        return true;
+    return cell->error > 0 &&
+           !(cell->error <= MOST_ERROR * length_of(job, job->pass->sum + j * job->rows->dim));
 }
 
 /* Counts, then places: old cell by old cell, so that the order is the same however rows were cut into parts. */
@@ -209,8 +202,10 @@ fkm_status fkmi_pass_move_rows(struct fkm_context *context, struct fkmi_pass_job
 
     for (int64_t s = 0; s < job->n_spans; s++)
         n_moved += job->spans[s].n_moved;
-    if (n_moved == 0)
+    if (n_moved == 0) {
+        job->passes->summed = true;
         return FKM_OK;
+    }
     if (2 * n_moved > job->rows->n) /* each would be read twice */
         return fkmi_pass_add_all(context, job->passes, job->rows, job->pass);
     job->scratch_per_thread = (size_t)(ROWS_TOGETHER * job->rows->dim) * sizeof(double);
@@ -225,7 +220,6 @@ fkm_status fkmi_pass_move_rows(struct fkm_context *context, struct fkmi_pass_job
         }
     }
     sort_arrivals(job, next);
-    job->passes->summed = false;
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, k, CELLS_TOGETHER, move_rows, job));
     for (int64_t j = 0; j < k; j++)
         worn |= is_worn(job, j);
@@ -321,7 +315,8 @@ fkm_status fkmi_passes_measure(struct fkm_context *context, struct fkmi_passes *
 struct totalling {
     const struct fkmi_passes *passes;
     const struct fkmi_pass *pass;
-    double *term; /* k */
+    double *term,
+        *doubt; /* k: what the cell adds; by how much that may be wrong, for what its sum has lost */
 };
 
 static fkm_status find_terms(void *argument, int64_t begin, int64_t end, int thread)
@@ -336,7 +331,7 @@ static fkm_status find_terms(void *argument, int64_t begin, int64_t end, int thr
     for (int64_t j = begin; j < end; j++) {
         const double *sum = t->pass->sum + j * dim, mass = t->pass->mass[j];
         const char *stored = (const char *)pack->points + (size_t)j * t->passes->point_size;
-        double term = 0;
+        double term = 0, square = 0;
 
         for (int64_t first = 0; first < dim; first += 256) {
             const int64_t n = dim - first < 256 ? dim - first : 256;
@@ -347,9 +342,11 @@ static fkm_status find_terms(void *argument, int64_t begin, int64_t end, int thr
                 const double m = t->passes->mean[first + d], off = point[d] - m;
 
                 term += w * off * (mass * off - 2 * (sum[first + d] - mass * m));
+                square += w * off * w * off;
             }
         }
         t->term[j] = term;
+        t->doubt[j] = 2 * sqrt(square) * t->passes->cells[j].error;
     }
     return FKM_OK;
 }
@@ -357,22 +354,25 @@ static fkm_status find_terms(void *argument, int64_t begin, int64_t end, int thr
 fkm_status fkmi_pass_total(struct fkm_context *context, struct fkmi_passes *passes,
                            const struct fkmi_rows *rows, const struct fkmi_pass *pass, bool known)
 {
-    struct totalling t = {passes, pass, NULL};
-    double terms = 0, *total = pass->sum_distance;
+    struct totalling t = {passes, pass, NULL, NULL};
+    double terms = 0, doubt = 0, *total = pass->sum_distance;
     const double factor = pass->pack->factor;
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    FKMI_TRY_GOTO(fkmi_scratch_take(context, (size_t)passes->k * sizeof *t.term, &memory));
+    FKMI_TRY_GOTO(fkmi_scratch_take(context, (size_t)(2 * passes->k) * sizeof *t.term, &memory));
     t.term = memory;
+    t.doubt = t.term + passes->k;
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, passes->k, CELLS_TOGETHER, find_terms, &t));
-    for (int64_t j = 0; j < passes->k; j++)
+    for (int64_t j = 0; j < passes->k; j++) {
         terms += t.term[j];
+        doubt += t.doubt[j];
+    }
     fkmi_scratch_give(context, memory);
     memory = NULL;
     *total = factor * (passes->spread + terms);
     if (!known && passes->totalled && *total > LEAST_SHARE * factor * fabs(passes->spread) &&
-        *total > LEAST_PART * passes->measured)
+        *total > LEAST_PART * passes->measured && factor * doubt <= fkmi_screen_rounding(pass->pack) * *total)
         return FKM_OK;
     *total = 0;
     FKMI_TRY_GOTO(measure(context, pass->pack, pass->pack->points, rows, pass->index,

@@ -215,6 +215,25 @@ TEST(an_arena_that_grows_slowly_allocates_seldom_and_holds_little)
     CHECK_INT(before, fkmi_memory_held());
 }
 
+/* After a large round the next one asks for one block with room to grow: where that is too much, what it needs will do. */
+TEST(an_arena_goes_on_after_a_round_that_filled_memory)
+{
+    struct fkmi_arena arena = FKMI_ARENA_INIT;
+    unsigned char *block;
+
+    fkmi_memory_set_limit(fkmi_memory_held() + (7 << 20));
+    CHECK_OK(fkmi_arena_take(&arena, &block, 1 << 18, 1));
+    fkmi_arena_reset(&arena);
+    CHECK_OK(fkmi_arena_take(&arena, &block, 1 << 18, 1));
+    CHECK_OK(fkmi_arena_take(&arena, &block, 6 << 20, 1));
+    for (int round = 0; round < 3; round++) {
+        fkmi_arena_reset(&arena);
+        CHECK_OK(fkmi_arena_take(&arena, &block, 1 << 10, 1));
+    }
+    fkmi_memory_set_limit(0);
+    fkmi_arena_free(&arena);
+}
+
 TEST(blocks_of_an_arena_do_not_overlap)
 {
     struct fkmi_arena arena = FKMI_ARENA_INIT;

@@ -478,3 +478,30 @@ TEST(strata_of_many_rows_are_found_from_some)
     free(targets);
     data_free(&data);
 }
+
+/* Rows that alternate: a part of them is looked at for strata, and must hold rows of either kind. */
+TEST(strata_of_rows_that_alternate)
+{
+    enum { ROWS = 16384, STRATA = 8, OF_STRATUM = 4 };
+    struct data data = data_make(ROWS, 3, 3, 67);
+    fkm_batch batch = data_batch(&data, FKM_TASK_REGRESS, 0, ROWS);
+    fkm_params params = data_params(FKM_TASK_REGRESS);
+    double *targets = calloc((size_t)2 * ROWS, sizeof *targets);
+
+    for (int64_t i = 1; i < ROWS; i += 2) {
+        targets[2 * i] = 100 + (double)(i * 7919 % 1000) / 50;
+        targets[2 * i + 1] = (double)(i * 104729 % 1000) / 50;
+    }
+    batch.targets = targets;
+    batch.n_targets = 2;
+    params.k_targets = STRATA;
+    params.k_features = OF_STRATUM;
+    fkm_model *model = new_model(params, 2);
+    fkm_model_info info = {.struct_size = sizeof info};
+    CHECK_OK(fkm_model_fit(model, &batch, NULL));
+    CHECK_OK(fkm_model_describe(model, &info));
+    CHECK_INT(STRATA * OF_STRATUM, info.k);
+    fkm_model_free(model);
+    free(targets);
+    data_free(&data);
+}

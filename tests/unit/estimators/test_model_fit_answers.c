@@ -88,6 +88,31 @@ TEST(passes_leave_the_nearest)
     data_free(&data);
 }
 
+static int go_on(void *user)
+{
+    (void)user;
+    return 0;
+}
+
+/* Where a user may interrupt, passes of a regressor keep what the one before has left, turn by turn. */
+TEST(passes_that_may_be_interrupted_leave_the_nearest)
+{
+    struct data data = data_make(ROWS, DIM, CLASSES, 8);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_REGRESS, 0, ROWS);
+    fkm_params params = data_params(FKM_TASK_REGRESS);
+
+    params.metric = FKM_METRIC_EUCLIDEAN;
+    params.k_targets = 1;
+    params.k_features = 20;
+    for (int64_t max_iters = 2; max_iters < 7; max_iters++) {
+        CHECK(check_fit(params, &batch, max_iters, 0));
+        fkm_set_interrupt(go_on, NULL);
+        CHECK(check_fit(params, &batch, max_iters, 0));
+        fkm_set_interrupt(NULL, NULL);
+    }
+    data_free(&data);
+}
+
 TEST(fit_says_when_it_does_not_know)
 {
     struct data data = data_make(ROWS, DIM, CLASSES, 5);

@@ -80,7 +80,7 @@ static void check_metric(fkm_metric metric)
     CHECK_OK(fkm_model_fit_batch(exact, &first, NULL));
     CHECK_OK(fkm_model_fit_batch(searching, &first, NULL));
     CHECK(agreement(exact, searching, x) > 0.98);
-    CHECK_OK(fkm_model_fit_batch(exact, &second, NULL)); /* the index is stale now */
+    CHECK_OK(fkm_model_fit_batch(exact, &second, NULL));
     CHECK_OK(fkm_model_fit_batch(searching, &second, NULL));
     CHECK(agreement(exact, searching, later) > 0.98);
     fkm_model_free(exact);

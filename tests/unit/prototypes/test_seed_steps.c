@@ -432,7 +432,7 @@ TEST(a_failed_allocation_of_a_sketch_is_reported)
 
     field_make(&f, (struct field_wish){FIELD_WISH, .n = 300, .dim = 30, .feature_weights = true});
     do {
-        (void)fkmi_memory_fail(n, 0);
+        (void)fkmi_memory_fail(n, 1);
         status = seed(&f, 20, 1, FKMI_SCREEN_SKETCH, points, &found);
         (void)fkmi_memory_fail(0, 0);
         CHECK(status == FKM_OK || status == FKM_ENOMEM);
