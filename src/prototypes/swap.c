@@ -34,7 +34,7 @@ struct fkmi_swaps {
     const fkm_params *params;
     struct fkmi_state *state;
     const struct fkmi_rows *rows;
-    struct fkmi_rows seen; /* those looked at: all, or evenly spread ones */
+    struct fkmi_rows seen; /* those looked at: all, or one of each few */
     int64_t *seen_order;   /* their numbers, or NULL */
     struct fkmi_space space;
     int64_t n_cells; /* cells looked into */
