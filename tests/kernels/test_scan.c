@@ -494,9 +494,10 @@ static void check_many(enum shape shape, bool sparse, bool masked, bool weighted
 {
     const struct fkmi_kernels *tables[8];
     const int n_tables = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {seed};
+    const struct naive_random same = {seed}; /* for every instruction set */
+    struct naive_random random = same;
 
-    for (int t = 0; t < n_tables; t++) {
+    for (int t = 0; t < n_tables; random = same, t++) {
         fkm_context *context = context_of(2, tables[t]);
         struct fkmi_pack *pack = NULL;
 

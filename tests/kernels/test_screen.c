@@ -306,9 +306,10 @@ static void check_data(enum data data)
 {
     const struct fkmi_kernels *tables[8];
     const int n_tables = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {(uint64_t)data + 1};
+    const struct naive_random same = {(uint64_t)data + 1}; /* for every instruction set */
+    struct naive_random random = same;
 
-    for (int t = 0; t < n_tables; t++) {
+    for (int t = 0; t < n_tables; random = same, t++) {
         fkm_context *context = context_of(2, tables[t]);
         struct fkmi_pack *pack = NULL;
 
@@ -487,9 +488,10 @@ TEST(tiles_of_bytes_add_up_exactly)
     static const int64_t n_quads[] = {1, 2, 7, 33, 16384};
     const struct fkmi_kernels *tables[8];
     const int n_tables = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {55};
+    const struct naive_random same = {55}; /* for every instruction set */
+    struct naive_random random = same;
 
-    for (int table = 0; table < n_tables; table++) {
+    for (int table = 0; table < n_tables; random = same, table++) {
         const struct fkmi_byte_tile *tile = &tables[table]->bytes;
         const int rows = tile->rows, cols = tile->cols;
 
@@ -570,9 +572,10 @@ TEST(bytes_and_their_rest_make_up_the_numbers)
 {
     const struct fkmi_kernels *tables[8];
     const int n_tables = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {56};
+    const struct naive_random same = {56}; /* for every instruction set */
+    struct naive_random random = same;
 
-    for (int table = 0; table < n_tables; table++)
+    for (int table = 0; table < n_tables; random = same, table++)
         for (int repeat = 0; repeat < 200; repeat++) {
             static const double sizes[] = {1, 1e-20, 1e12, 1e-41, 0};
             const int64_t n = 1 + naive_below(&random, 70);

@@ -117,9 +117,10 @@ static void for_every_tile(check_fn *check)
 {
     const struct fkmi_kernels *tables[8];
     const int n = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {7};
+    const struct naive_random same = {7}; /* for every instruction set */
+    struct naive_random random = same;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; random = same, i++)
         for (int dtype = 0; dtype < FKMI_N_DTYPES; dtype++)
             for (int64_t dim = 1; dim <= DIM_MOST; dim += dim < 20 ? 1 : 3) {
                 struct operands o =

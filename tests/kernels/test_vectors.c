@@ -37,10 +37,11 @@ static void for_every_vector(check_fn *check)
 {
     const struct fkmi_kernels *tables[8];
     const int n = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {11};
+    const struct naive_random same = {11}; /* for every instruction set */
+    struct naive_random random = same;
     static struct operands o;
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; random = same, i++)
         for (int real = 0; real < FKMI_N_REALS; real++)
             for (int64_t length = 0; length <= LENGTH_MOST; length += length < 70 ? 1 : 7) {
                 o.vector = &tables[i]->vector[real];
@@ -308,11 +309,12 @@ TEST(losses_of_lacking_tags)
     static const double gammas[] = {0, 0.5, 1, 2, 2.5, 3, 4, 7}, clips[] = {0, 0.05, 0.5};
     const struct fkmi_kernels *tables[8];
     const int n_tables = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {17};
+    const struct naive_random same = {17}; /* for every instruction set */
+    struct naive_random random = same;
     double z[LENGTH_MOST], weight[LENGTH_MOST], slope[LENGTH_MOST];
     int32_t which[LENGTH_MOST];
 
-    for (int t = 0; t < n_tables; t++)
+    for (int t = 0; t < n_tables; random = same, t++)
         for (int c = 0; c < 8 * 3 * 2; c++)
             for (int64_t n = 0; n < LENGTH_MOST; n += n < 40 ? 1 : 13) {
                 const double gamma = gammas[c % 8], clip = clips[c / 8 % 3];
@@ -383,11 +385,12 @@ TEST(storage_rounds_to_the_nearest_and_ties_to_even)
 {
     const struct fkmi_kernels *tables[8];
     const int n_tables = fkmi_kernels_all(tables, 8);
-    struct naive_random random = {5};
+    const struct naive_random same = {5}; /* for every instruction set */
+    struct naive_random random = same;
     enum { N = 997 };
     static double real[N], back[N], stored[N + 1];
 
-    for (int t = 0; t < n_tables; t++)
+    for (int t = 0; t < n_tables; random = same, t++)
         for (int r = 0; r < FKMI_N_REALS; r++)
             for (int dtype = 0; dtype < FKMI_N_DTYPES; dtype++) {
                 const fkm_dtype real_dtype = r == FKMI_REAL_F64 ? FKM_DTYPE_F64 : FKM_DTYPE_F32;
