@@ -345,25 +345,35 @@ static fkm_status move_panel(struct columns *c, double *point, double *shift)
 
 /* ---- entry points */
 
+/* What each row's shares are made from. */
+static fkm_status begin(struct columns *c, struct fkmi_soft_room *room, struct fkmi_cells *cells,
+                        struct fkm_context *context, const fkm_params *params, const struct fkmi_state *state,
+                        const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *slot,
+                        double scale)
+{
+    *c = (struct columns){.room = room,
+                          .cells = cells,
+                          .context = context,
+                          .params = params,
+                          .state = state,
+                          .space = fkmi_state_space(state, params->metric),
+                          .pack = pack,
+                          .all = rows,
+                          .slot = slot,
+                          .scale = scale};
+    fkmi_state_owners(state, room->owner);
+    return weigh_all(c);
+}
+
 fkm_status fkmi_soft_gather_columns(struct fkmi_soft_room *room, struct fkmi_cells *cells,
                                     struct fkm_context *context, const fkm_params *params,
                                     const struct fkmi_state *state, const struct fkmi_pack *pack,
                                     const struct fkmi_rows *rows, const int32_t *slot, double scale)
 {
     const int64_t wide = room->columns.wide;
-    struct columns c = {.room = room,
-                        .cells = cells,
-                        .context = context,
-                        .params = params,
-                        .state = state,
-                        .space = fkmi_state_space(state, params->metric),
-                        .pack = pack,
-                        .all = rows,
-                        .slot = slot,
-                        .scale = scale};
+    struct columns c;
 
-    fkmi_state_owners(state, room->owner);
-    FKMI_TRY(weigh_all(&c));
+    FKMI_TRY(begin(&c, room, cells, context, params, state, pack, rows, slot, scale));
     for (int64_t panel = 0; panel * wide < state->k; panel++) {
         c.sum = cells->pull.sum + panel * wide * state->dim;
         FKMI_TRY(add_panel(&c, panel));
@@ -378,22 +388,12 @@ fkm_status fkmi_soft_move_columns(struct fkmi_soft_room *room, struct fkmi_cells
                                   double *point, double *shift)
 {
     const int64_t wide = room->columns.wide;
-    struct columns c = {.room = room,
-                        .cells = cells,
-                        .context = context,
-                        .params = params,
-                        .state = state,
-                        .space = fkmi_state_space(state, params->metric),
-                        .pack = pack,
-                        .all = rows,
-                        .slot = slot,
-                        .scale = scale,
-                        .sum = cells->pull.sum,
-                        .moved = state};
+    struct columns c;
 
-    fkmi_state_owners(state, room->owner);
     memset(shift, 0, (size_t)state->k * sizeof *shift);
-    FKMI_TRY(weigh_all(&c));
+    FKMI_TRY(begin(&c, room, cells, context, params, state, pack, rows, slot, scale));
+    c.sum = cells->pull.sum;
+    c.moved = state;
     for (int64_t panel = 0; panel * wide < state->k; panel++) {
         FKMI_TRY(add_panel(&c, panel));
         FKMI_TRY(move_panel(&c, point, shift));
