@@ -120,8 +120,8 @@ static bool quick_value(const struct decimal *decimal, double *out)
         uint64_t bits, rest;
 
         memcpy(&bits, &value, sizeof bits); /* the mantissa of an x87 number comes first */
-        rest = bits & 0x7ff;                /* what rounding to 53 bits drops */
-        if (rest < 0x3ff || rest > 0x401) {
+        rest = bits & 0x7ff; /* what rounding to 53 bits drops; 0 also where valgrind has no more bits */
+        if (rest != 0 && (rest < 0x3ff || rest > 0x401)) {
             *out = (double)value;
             return true;
         }
