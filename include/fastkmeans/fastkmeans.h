@@ -133,16 +133,18 @@ typedef struct fkm_params {
     fkm_soft target_assignment;
 } fkm_params;
 
+/* Initialisers give every field in its place, which C and every C++ take without a warning. */
 #define FKM_PARAMS_INIT                                                                                      \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_params), .task = FKM_TASK_CLASSIFY, .metric = FKM_METRIC_COSINE,           \
-        .dtype = FKM_DTYPE_F32, .init = FKM_INIT_KMEANSPP, .soft = FKM_SOFT_SCALED, .temperature = 1.0,      \
-        .top_k = 5, .seed = 42, .batch_size = 10240, .finetune_batch_size = 256, .k_init = 3,                \
-        .min_weight = 1e-3, .truncation_threshold = 1e-4, .merge_threshold = -1.0,                           \
-        .percentile_threshold = -1.0, .decay = 1.0, .repulsion_factor = 0.05, .lambda_penalty = 0.1,         \
-        .normalize_prototypes = 1, .asl_gamma_neg = 4.0, .asl_gamma_pos = 1.0, .asl_clip = 0.05,             \
-        .k_targets = 20, .k_features = 10, .target_metric = FKM_METRIC_EUCLIDEAN,                            \
-        .target_assignment = FKM_SOFT_SCALED                                                                 \
+        sizeof(fkm_params), FKM_TASK_CLASSIFY, FKM_METRIC_COSINE, FKM_DTYPE_F32, FKM_INIT_KMEANSPP,          \
+            FKM_SOFT_SCALED, 1.0 /* temperature */, 5 /* top_k */, 0, 0.0, 0 /* auto_feature_weights */, 0,  \
+            0.0, 0.0, 0, 0, 42 /* seed */, 10240 /* batch_size */, 256 /* finetune_batch_size */, 0.0,       \
+            FKM_MISSING_ERROR, 3 /* k_init */, 0, 0, 1e-3 /* min_weight */, 1e-4 /* truncation_threshold */, \
+            0, -1.0 /* merge_threshold */, 0, -1.0 /* percentile_threshold */, 1.0 /* decay */,              \
+            0.05 /* repulsion_factor */, FKM_REPULSION_WINDOW, FKM_ASSIGN_HARD, 0.1 /* lambda_penalty */,    \
+            0.0, 0, 0.0, 1 /* normalize_prototypes */, 4.0 /* asl_gamma_neg */, 1.0 /* asl_gamma_pos */,     \
+            0.05 /* asl_clip */, 20 /* k_targets */, 10 /* k_features */, FKM_METRIC_EUCLIDEAN,              \
+            FKM_SOFT_SCALED /* target_assignment */                                                          \
     }
 
 typedef enum fkm_param_kind {
@@ -185,7 +187,7 @@ typedef struct fkm_context_options {
 } fkm_context_options;
 #define FKM_CONTEXT_OPTIONS_INIT                                                                             \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_context_options), .n_threads = -1                                          \
+        sizeof(fkm_context_options), -1 /* n_threads */, NULL, 0                                             \
     }
 
 FKM_API FKM_MUST_CHECK fkm_status fkm_context_create(const fkm_context_options *options, fkm_context **out);
@@ -232,7 +234,8 @@ typedef struct fkm_batch {
 } fkm_batch;
 #define FKM_BATCH_INIT                                                                                       \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_batch)                                                                     \
+        sizeof(fkm_batch), 0, 0, FKM_DTYPE_F32, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,  \
+            NULL, 0                                                                                          \
     }
 
 /* ---- models ---------------------------------------------------------------------------------------- */
@@ -312,7 +315,8 @@ typedef struct fkm_fit_options {
 } fkm_fit_options;
 #define FKM_FIT_OPTIONS_INIT                                                                                 \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_fit_options), .max_iters = 100, .tol = 1e-4                                \
+        sizeof(fkm_fit_options), 100 /* max_iters */, 1e-4 /* tol */, NULL, 0.0, NULL, NULL, NULL, NULL,     \
+            NULL                                                                                             \
     }
 
 typedef struct fkm_finetune_options {
@@ -328,7 +332,7 @@ typedef struct fkm_finetune_options {
 } fkm_finetune_options;
 #define FKM_FINETUNE_OPTIONS_INIT                                                                            \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_finetune_options), .epochs = 10                                            \
+        sizeof(fkm_finetune_options), 10 /* epochs */, 0.0, 0, 0, NULL, 0.0, NULL, NULL                      \
     }
 
 /** Phase 1 on the whole of the data: seeding, then full passes. A model that has learned before is fitted anew. */
@@ -483,7 +487,7 @@ typedef struct fkm_vectorizer_options {
 } fkm_vectorizer_options;
 #define FKM_VECTORIZER_OPTIONS_INIT                                                                          \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_vectorizer_options), .min_documents = 1, .ngrams = 1, .sublinear = 1       \
+        sizeof(fkm_vectorizer_options), 0, 1 /* min_documents */, 1 /* ngrams */, 1 /* sublinear */, 0       \
     }
 FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_create(const fkm_vectorizer_options *options,
                                                         fkm_vectorizer **out);
@@ -575,8 +579,8 @@ typedef struct fkm_source_options {
 } fkm_source_options;
 #define FKM_SOURCE_OPTIONS_INIT                                                                              \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_source_options), .task = FKM_TASK_CLASSIFY, .header = -1,                  \
-        .index_base = -1, .missing = FKM_MISSING_MASK                                                        \
+        sizeof(fkm_source_options), FKM_FORMAT_AUTO, FKM_TASK_CLASSIFY, NULL, NULL, -1 /* header */, 0,      \
+            -1 /* index_base */, FKM_MISSING_MASK, FKM_DTYPE_F32, NULL, 0, NULL, NULL                        \
     }
 /** path "-" is standard input. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_open(const char *path, const fkm_source_options *options,
@@ -617,7 +621,7 @@ typedef struct fkm_stream_options {
 } fkm_stream_options;
 #define FKM_STREAM_OPTIONS_INIT                                                                              \
     {                                                                                                        \
-        .struct_size = sizeof(fkm_stream_options), .epochs = 1                                               \
+        sizeof(fkm_stream_options), 1 /* epochs */, 0, NULL, 0, 0, NULL, NULL                                \
     }
 /** Learns from a source batch by batch. The position is part of the model, so a checkpoint and its place in the
  *  stream cannot disagree. */
