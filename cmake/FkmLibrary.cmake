@@ -45,6 +45,7 @@ set(fkm_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/fastkmeans)
 install(TARGETS fastkmeans fastkmeans_static EXPORT fastkmeansTargets)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/fastkmeans DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
     FILES_MATCHING PATTERN "*.h")
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT fastkmeansTargets NAMESPACE fastkmeans:: DESTINATION ${fkm_cmake_dir})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/fastkmeansConfig.cmake.in
     ${PROJECT_BINARY_DIR}/fastkmeansConfig.cmake INSTALL_DESTINATION ${fkm_cmake_dir}

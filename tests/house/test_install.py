@@ -100,6 +100,11 @@ def test_installed_command_runs_from_anywhere():
     assert all(part.startswith("$ORIGIN") for part in path), f"the command carries the path {path}"
 
 
+def test_the_license_is_installed():
+    found = list(prefix.rglob("LICENSE"))
+    assert len(found) == 1 and found[0].read_bytes() == (ROOT / "LICENSE").read_bytes(), found
+
+
 def test_nothing_installed_names_the_build():
     for path in prefix.rglob("*"):
         if path.is_file() and path.suffix in {".h", ".pc", ".cmake"}:
