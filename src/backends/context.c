@@ -188,4 +188,7 @@ fkm_status fkm_context_set_search(fkm_context *context, const fkm_search_functio
     return FKM_OK;
 }
 
-int32_t fkm_context_threads(const fkm_context *context) { return fkmi_pool_threads(context->pool); }
+int32_t fkm_context_threads(const fkm_context *context)
+{
+    return context ? fkmi_pool_threads(context->pool) : 0;
+}

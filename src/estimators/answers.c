@@ -203,6 +203,9 @@ fkm_status fkm_model_nearest(const fkm_model *model, const fkm_batch *batch, int
     if (top_k < 1)
         return fkmi_fail(FKM_EINVAL, "top_k is %lld; it must be at least 1", (long long)top_k);
     FKMI_TRY_GOTO(fkmi_question_ask(model, batch, any, "nearest", &question));
+    if (top_k > INT64_MAX / (int64_t)sizeof *index / question.rows.n)
+        FKMI_TRY_GOTO(fkmi_fail(FKM_EINVAL, "answers for %lld rows x %lld prototypes are larger than memory",
+                                (long long)question.rows.n, (long long)top_k));
     answer.state = question.oracle.state;
     FKMI_TRY_GOTO(fkmi_oracle_each(&question.oracle, &question.rows, top_k, 0, write_neighbours, &answer));
 done:

@@ -232,7 +232,9 @@ static fkm_status check_start(const fkm_model *model, const struct points *point
 {
     const double most = fkmi_most_value(&model->params);
 
-    if ((!points->narrow && !points->wide) || k < 1 || dim < 1)
+    if (!points->narrow && !points->wide)
+        return fkmi_fail(FKM_EINVAL, "points is NULL");
+    if (k < 1 || dim < 1)
         return fkmi_fail(FKM_EINVAL, "starting prototypes are %lld x %lld; at least 1 x 1 is needed",
                          (long long)k, (long long)dim);
     if (k > INT32_MAX || dim > INT32_MAX)
@@ -301,7 +303,9 @@ fkm_status fkm_model_set_feature_weights(fkm_model *model, const double *weights
     double *own = NULL, sum = 0;
 
     FKMI_TRY(need_unfitted(model, "feature weights"));
-    if (!weights || dim < 1)
+    if (!weights)
+        return fkmi_fail(FKM_EINVAL, "weights is NULL");
+    if (dim < 1)
         return fkmi_fail(FKM_EINVAL, "feature_weights has %lld entries; at least 1 is needed",
                          (long long)dim);
     for (int64_t d = 0; d < dim; d++) {

@@ -45,9 +45,12 @@ fkm_status fkmi_source_options(const fkm_source_options *given, fkm_source_optio
     *options = (fkm_source_options)FKM_SOURCE_OPTIONS_INIT;
     if (!given)
         return FKM_OK;
-    if (given->struct_size == 0)
-        return fkmi_fail(FKM_EINVAL, "source options: struct_size is 0, begin with FKM_SOURCE_OPTIONS_INIT");
-    memcpy(options, given, given->struct_size < sizeof *options ? given->struct_size : sizeof *options);
+    if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof *options)
+        return fkmi_fail(FKM_EINVAL,
+                         "fkm_source_options has struct_size %zu, this library knows %zu; begin with "
+                         "FKM_SOURCE_OPTIONS_INIT",
+                         given->struct_size, sizeof *options);
+    memcpy(options, given, given->struct_size);
     options->struct_size = sizeof *options;
     if (options->dtype != FKM_DTYPE_F32 && options->dtype != FKM_DTYPE_F64)
         return fkmi_fail(FKM_EINVAL, "source options: dtype %d is neither float32 nor float64",

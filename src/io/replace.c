@@ -51,6 +51,8 @@ fkm_status fkmi_replace_begin(struct fkmi_replacement *file, const char *path)
 {
     struct stat info;
 
+    if (path[0] == '\0')
+        return fkmi_fail(FKM_EINVAL, "path is empty");
     FKMI_TRY(fkmi_format(&file->path, "%s", path));
     FKMI_TRY(fkmi_format(&file->partial, "%s.partial", path));
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))

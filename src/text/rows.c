@@ -188,8 +188,10 @@ fkm_status fkm_text_rows_make(fkm_text_rows *rows, int64_t n, const char *const 
     if (!rows || !batch)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", rows ? "batch" : "rows");
     *batch = (fkm_batch)FKM_BATCH_INIT;
-    if (n < 0 || (n > 0 && !texts))
-        return fkmi_fail(FKM_EINVAL, "%lld texts are no texts", (long long)n);
+    if (n < 0)
+        return fkmi_fail(FKM_EINVAL, "there are %lld texts", (long long)n);
+    if (n > 0 && !texts)
+        return fkmi_fail(FKM_EINVAL, "texts is NULL, there should be %lld", (long long)n);
     if (n >= rows->row_room) {
         FKMI_TRY(fkmi_resize(&rows->indptr, n + 1, sizeof *rows->indptr));
         rows->row_room = n + 1;

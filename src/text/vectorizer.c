@@ -102,8 +102,10 @@ fkm_status fkm_vectorizer_learn(fkm_vectorizer *vectorizer, int64_t n, const cha
     struct fkmi_text_row row = {0};
 
     FKMI_TRY(fkmi_vectorizer_check(vectorizer, false));
-    if (n < 0 || (n > 0 && !texts))
-        return fkmi_fail(FKM_EINVAL, "%lld texts are no texts", (long long)n);
+    if (n < 0)
+        return fkmi_fail(FKM_EINVAL, "there are %lld texts", (long long)n);
+    if (n > 0 && !texts)
+        return fkmi_fail(FKM_EINVAL, "texts is NULL, there should be %lld", (long long)n);
     for (int64_t i = 0; i < n; i++) {
         FKMI_TRY_GOTO(fkmi_check_interrupt());
         if (!texts[i])

@@ -19,6 +19,7 @@ TEST(a_context_has_the_threads_it_was_asked_for)
     CHECK_TEXT(fkm_isa(), context->kernels->isa);
     fkm_context_free(context);
     fkm_context_free(NULL);
+    CHECK_INT(0, fkm_context_threads(NULL));
 }
 
 TEST(what_a_context_cannot_have_is_named)

@@ -285,6 +285,10 @@ TEST(options_out_of_range_are_refused)
     CHECK_STATUS(FKM_EINVAL, fkm_model_finetune(model, &batch, &finetune));
     CHECK_STATUS(FKM_EINVAL, fkm_model_freeze(model, (uint8_t[]){1}, 1));
     CHECK_SAYS("6 prototypes", fkm_last_error());
+    CHECK_STATUS(FKM_EINVAL, fkm_model_nearest(model, &batch, INT64_MAX, (int64_t[]){7}, NULL, NULL));
+    CHECK_SAYS("9223372036854775807 prototypes", fkm_last_error());
+    CHECK_STATUS(FKM_EINVAL, fkm_model_save(model, ""));
+    CHECK_SAYS("path is empty", fkm_last_error());
     fkm_model_free(model);
     data_free(&data);
 }

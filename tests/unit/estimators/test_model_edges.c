@@ -50,6 +50,10 @@ TEST(starting_prototypes_and_feature_weights_have_one_width)
     CHECK_STATUS(FKM_EINVAL, fkm_model_set_start(model, points, 4, 2, NULL));
     CHECK_SAYS("2 columns", fkm_last_error());
     CHECK_OK(fkm_model_set_start(model, points, 1, 4, NULL));
+    CHECK_STATUS(FKM_EINVAL, fkm_model_set_start(model, NULL, 1, 4, NULL));
+    CHECK_SAYS("points is NULL", fkm_last_error());
+    CHECK_STATUS(FKM_EINVAL, fkm_model_set_feature_weights(model, NULL, 4));
+    CHECK_SAYS("weights is NULL", fkm_last_error());
     fkm_model_free(model);
 }
 

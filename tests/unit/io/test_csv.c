@@ -353,6 +353,9 @@ TEST(options_and_names_are_checked)
     options = csv(FKM_TASK_CLASSIFY, "0");
     options.struct_size = 0;
     check_refused(FKM_EINVAL, "FKM_SOURCE_OPTIONS_INIT", "a,1\n", &options);
+    options.struct_size =
+        sizeof options + 8; /* of a newer library, which says more than this one understands */
+    check_refused(FKM_EINVAL, "struct_size", "a,1\n", &options);
     options = options_of(FKM_FORMAT_AUTO, FKM_TASK_CLASSIFY, NULL);
     check_refused(FKM_EINVAL, "cannot tell the format", "a,1\n", &options);
 }

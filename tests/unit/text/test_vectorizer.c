@@ -219,6 +219,10 @@ TEST(calls_out_of_turn_are_refused)
     CHECK_STATUS(FKM_ESTATE, fkm_vectorizer_finish(vectorizer));
     CHECK_STATUS(FKM_ESTATE, fkm_text_rows_create(vectorizer, &rows));
     CHECK_STATUS(FKM_ESTATE, fkm_vectorizer_idf(vectorizer, idf));
+    CHECK_STATUS(FKM_EINVAL, fkm_vectorizer_learn(vectorizer, 2, NULL, NULL));
+    CHECK_SAYS("texts is NULL", fkm_last_error());
+    CHECK_STATUS(FKM_EINVAL, fkm_vectorizer_learn(vectorizer, -2, texts, NULL));
+    CHECK_SAYS("-2 texts", fkm_last_error());
     CHECK_OK(fkm_vectorizer_learn(vectorizer, 2, texts, NULL));
     CHECK_STATUS(FKM_EDATA, fkm_vectorizer_finish(vectorizer));
     CHECK_SAYS("none of the 2 terms is in 2 of the 2 texts", fkm_last_error());
