@@ -25,7 +25,7 @@ enum fkmi_screening {
 };
 
 struct fkmi_minima_wish {
-    int64_t k; /* points that will come */
+    int64_t k, n_trials; /* points that will come; those that are looked at for each */
     enum fkmi_screening screening;
     bool alike;  /* weights do not count */
     double same; /* distances up to this are 0 */

@@ -119,7 +119,8 @@ static fkm_status pack_rows(struct seeding *s, const int64_t *drawn, int64_t n)
 static fkm_status begin_minima(struct seeding *s, int64_t k, double *total)
 {
     const struct fkmi_minima_family *family = s->context->backend->minima;
-    struct fkmi_minima_wish wish = {.k = k, .screening = s->screening, .same = fkmi_same_distance(s->space)};
+    struct fkmi_minima_wish wish = {
+        .k = k, .n_trials = s->n_candidates, .screening = s->screening, .same = fkmi_same_distance(s->space)};
 
     FKMI_TRY(family->create(s->context, s->space, s->rows, &wish, &s->minima));
     *total = total_pull(s->minima);

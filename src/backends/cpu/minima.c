@@ -350,24 +350,42 @@ static fkm_status look_at_blocks(void *argument, int64_t begin, int64_t end, int
 
 /* ---- bytes, where they are worth it */
 
-/* What a pair of a row and a point costs, about, in ns: of whole rows by bytes, and directly. Whole rows are made bytes
- * once for all points of a look. */
+/* What a pair of a row and a point costs, about, in ns: of whole rows by bytes, directly, and directly by itself. Whole rows
+ * are made bytes once for all points of a look. */
 static double cost_of_whole(const struct fkmi_minima *minima, int64_t n_points)
 {
     return (double)minima->rows.dim * (1.0 / 200 + 0.5 / (double)n_points);
 }
+
+static double cost_of_all(const struct fkmi_minima *minima) { return 1 + (double)minima->rows.dim / 40; }
 
 static double cost_of_distance(const struct fkmi_minima *minima)
 {
     return 10 + (double)minima->rows.dim / 12;
 }
 
+/* The least of what a pair costs without directions. */
+static double cost_without(struct fkm_context *context, const struct fkmi_minima *minima, int64_t n_points)
+{
+    return fkmi_sketch_possible_whole(context, &minima->work->space, &minima->rows)
+               ? fmin(cost_of_whole(minima, n_points), cost_of_all(minima))
+               : cost_of_all(minima);
+}
+
 /* The share of pairs that directions may leave to be worth it. */
 static double most_left(struct fkm_context *context, const struct fkmi_minima *minima, int64_t n_points)
 {
-    if (!fkmi_sketch_possible_whole(context, &minima->work->space, &minima->rows))
-        return 0.5;
-    return fmin(cost_of_whole(minima, n_points) / cost_of_distance(minima), 0.5);
+    return fmin(cost_without(context, minima, n_points) / cost_of_distance(minima), 0.5);
+}
+
+/* Whether the looks to come would cost clearly more than directions do. */
+static bool looks_are_many(struct fkm_context *context, const struct fkmi_minima *minima, int64_t n_points)
+{
+    const struct fkmi_minima_wish *wish = &minima->work->wish;
+    const double to_come = (double)(wish->k - minima->work->n_taken) * (double)wish->n_trials;
+
+    return to_come * (double)minima->rows.n * cost_without(context, minima, n_points) >
+           2 * fkmi_sketch_cost(&minima->rows);
 }
 
 /* Directions, once they are worth it; until then, whole rows. */
@@ -395,7 +413,8 @@ static fkm_status look_for_sketch(struct fkm_context *context, struct fkmi_minim
     }
     if (minima->rows.n < LEAST_ROWS || work->n_taken < LEAST_POINTS)
         return FKM_OK;
-    if ((!work->sketch || work->sketch->whole) && work->n_taken >= work->next_probe) {
+    if ((!work->sketch || work->sketch->whole) && work->n_taken >= work->next_probe &&
+        looks_are_many(context, minima, n_points)) {
         work->next_probe = 2 * work->n_taken;
         FKMI_TRY(fkmi_sketch_create(context, space, &minima->rows, minima->distance,
                                     most_left(context, minima, n_points), &sketch));
@@ -404,7 +423,7 @@ static fkm_status look_for_sketch(struct fkm_context *context, struct fkmi_minim
             work->sketch = sketch;
         }
     }
-    if (!work->sketch && whole)
+    if (!work->sketch && whole && cost_of_whole(minima, n_points) < cost_of_all(minima))
         FKMI_TRY(fkmi_sketch_create_whole(context, space, &minima->rows, &work->sketch));
     return FKM_OK;
 }

@@ -8,6 +8,8 @@
 #include "backends/cpu/sketch_bytes.h"
 #include "base/random.h"
 
+#define PRODUCT_NS 0.15 /* of a coordinate with a direction's */
+
 enum {
     LEAST_WIDTH = 32, /* up to here a sketch holds the coordinates themselves */
     MOST_WIDTH = 96,
@@ -323,11 +325,35 @@ static fkm_status probe(const struct sketch_job *job, const double *distance, do
     return FKM_OK;
 }
 
+static int64_t width_of(int64_t dim)
+{
+    const int64_t width = dim / 8 < LEAST_WIDTH ? LEAST_WIDTH : dim / 8 > MOST_WIDTH ? MOST_WIDTH : dim / 8;
+
+    return dim < width ? dim : width;
+}
+
+static int64_t sample_of(const struct fkmi_rows *rows)
+{
+    const int64_t spared = SAMPLE_VALUES / rows->dim;
+    const int64_t n = spared > MOST_SAMPLE ? MOST_SAMPLE : spared < LEAST_SAMPLE ? LEAST_SAMPLE : spared;
+
+    return n < rows->n ? n : rows->n;
+}
+
+double fkmi_sketch_cost(const struct fkmi_rows *rows)
+{
+    const int64_t width = width_of(rows->dim), n_directions = width < rows->dim ? width - 1 : 0;
+    const double product = (double)rows->dim * PRODUCT_NS;
+
+    return product * (double)(n_directions + 4) *
+           (double)(rows->n + 2 * (SUBSPACE_ROUNDS + 1) * sample_of(rows));
+}
+
 static fkm_status begin(struct fkm_context *context, struct sketch_job *job, const struct fkmi_space *space,
                         bool whole)
 {
     struct fkmi_sketch *sketch = job->sketch;
-    const int64_t dim = job->dim, width = dim / 8;
+    const int64_t dim = job->dim;
     struct fkmi_carve carve = {NULL, 0};
     struct row_scratch measured;
 
@@ -336,14 +362,11 @@ static fkm_status begin(struct fkm_context *context, struct sketch_job *job, con
                                    .kernels = context->kernels,
                                    .tile = &context->kernels->bytes,
                                    .whole = whole};
-    sketch->width = width < LEAST_WIDTH ? LEAST_WIDTH : width > MOST_WIDTH ? MOST_WIDTH : width;
-    sketch->width = whole || dim < sketch->width ? dim : sketch->width;
+    sketch->width = whole ? dim : width_of(dim);
     sketch->n_quads = (sketch->width + 3) / 4;
     find_errors(sketch);
     job->n_directions = sketch->width < dim ? sketch->width - 1 : 0;
-    job->n_sample = SAMPLE_VALUES / dim > MOST_SAMPLE ? MOST_SAMPLE : SAMPLE_VALUES / dim;
-    job->n_sample = job->n_sample < LEAST_SAMPLE ? LEAST_SAMPLE : job->n_sample;
-    job->n_sample = job->n_sample > job->rows->n ? job->rows->n : job->n_sample;
+    job->n_sample = sample_of(job->rows);
     carve_row(&measured, &carve, job);
     job->scratch_per_thread = carve.used;
     FKMI_TRY(fkmi_alloc(&job->scratch, fkmi_pool_threads_here(context->pool), carve.used));

@@ -61,6 +61,8 @@ fkm_status fkmi_sketch_create(struct fkm_context *context, const struct fkmi_spa
                               struct fkmi_sketch **out);
 fkm_status fkmi_sketch_create_whole(struct fkm_context *context, const struct fkmi_space *space,
                                     const struct fkmi_rows *rows, struct fkmi_sketch **out);
+/* What finding directions and numbers costs, about, in ns of one thread. */
+double fkmi_sketch_cost(const struct fkmi_rows *rows);
 void fkmi_sketch_free(struct fkmi_sketch *sketch);
 
 void fkmi_sketch_carve(struct fkmi_sketch_scratch *scratch, struct fkmi_carve *carve,
