@@ -66,7 +66,8 @@ typedef double real_64;
         .dot_sparse_f64 = FD__(dot_sparse_f64, dtype, ISA),                                                  \
         .l1_sparse_f64 = FD__(l1_sparse_f64, dtype, ISA), .pack = FN__(pack, bits, ISA),                     \
         .above = FN__(above, bits, ISA), .highest = FN__(highest, bits, ISA),                                \
-        .raise = FN__(raise, bits, ISA), .place = FN__(place, bits, ISA),                                    \
+        .raise = FN__(raise, bits, ISA), .passing = FN__(passing, bits, ISA),                                \
+        .place = FN__(place, bits, ISA),                                                                     \
     }
 #define VECTOR(bits)                                                                                         \
     .dot = FN__(dot, bits, ISA),                                                                             \

@@ -41,6 +41,11 @@ struct fkmi_tile {
     int (*highest)(const void *scores);
     /* peaks[i] becomes the larger of itself and of scores[i]; rows x cols of each */
     void (*raise)(const void *scores, void *peaks);
+    /* To n <= cols numbers and their indices come those of one row's scores against n_panels panels, first index first,
+     * that are above *threshold; tiles follow each other. How many there are then, or cols + 1 when they are more than
+     * cols: what is there is of no use then. */
+    int (*passing)(const void *scores, int64_t n_panels, const void *threshold, int32_t first, int n,
+                   void *score, int32_t *index);
     /* At least m of one row's cols values are at least the result, which is the m-th largest when no two are equal;
      * -inf for m > cols. */
     double (*place)(const void *values, int64_t m);

@@ -473,6 +473,38 @@ static void FN(raise)(const void *scores_at, void *peaks_at)
         V(store)(peaks + i, V(max)(V(load)(peaks + i), V(load)(scores + i)));
 }
 
+/* those of a row's scores, against panel after panel, that are above the threshold */
+static int FN(passing)(const void *scores_at, int64_t n_panels, const void *threshold, int32_t first, int n,
+                       void *score_at, int32_t *index)
+{
+    enum {
+        TOGETHER = 64 / COLS
+    }; /* panels whose lanes are bits of one word: nobody can guess where they end */
+    const REAL *scores = scores_at;
+    const VEC t = V(set1)(*(const REAL *)threshold);
+    REAL *score = score_at;
+
+    for (int64_t panel = 0; panel < n_panels; panel += TOGETHER) {
+        uint64_t bits = 0;
+
+        for (int64_t p = 0; p < TOGETHER && panel + p < n_panels; p++) {
+            const REAL *at = scores + (panel + p) * ROWS * COLS;
+            const uint64_t a = V(above)(V(load)(at), t), b = V(above)(V(load)(at + LANES), t);
+
+            bits |= (a | b << LANES) << (p * COLS);
+        }
+        for (; bits; bits &= bits - 1) {
+            const int bit = __builtin_ctzll(bits);
+
+            if (n == COLS)
+                return COLS + 1;
+            score[n] = scores[(panel + bit / COLS) * ROWS * COLS + bit % COLS];
+            index[n++] = first + (int32_t)(panel * COLS) + bit;
+        }
+    }
+    return n;
+}
+
 /* the m-th largest of COLS values when no two are equal */
 static double FN(place)(const void *values_at, int64_t m)
 {

@@ -344,3 +344,44 @@ static void check_lane_places(const struct operands *o, struct naive_random *ran
     free(peaks);
 }
 TEST(places_and_peaks_are_those_of_the_lanes) { for_every_tile(check_lane_places); }
+
+/* One row against some panels, whose tiles follow each other; a few numbers are there already. */
+static void check_passing(const struct operands *o, struct naive_random *random)
+{
+    enum { MOST_PANELS = 11 };
+    const int rows = o->tile->rows, cols = o->tile->cols;
+    const int64_t n_panels = naive_below(random, MOST_PANELS + 1), row = naive_below(random, rows);
+    const int before = (int)naive_below(random, 4), first = (int)naive_below(random, 3) * cols;
+    const double bar = naive_below(random, 3) ? 1.8 : -1;
+    char *scores = room(MOST_PANELS * rows * cols, naive_size(o->real)), *threshold = room(1, sizeof(double));
+    char *score_of = room(cols, naive_size(o->real));
+    int32_t *index = room(cols, sizeof *index);
+    int n = before, found;
+
+    for (int64_t i = 0; i < n_panels * rows * cols; i++) {
+        const double value = naive_below(random, 50) ? naive_normal(random) : (double)NAN;
+
+        naive_set(scores, o->real, i, i % (rows * cols) / cols == row ? value : 100.0);
+    }
+    naive_set(threshold, o->real, 0, bar);
+    found = o->tile->passing(scores + (size_t)(row * cols) * naive_size(o->real), n_panels, threshold, first,
+                             before, score_of, index);
+    for (int64_t panel = 0; panel < n_panels; panel++)
+        for (int j = 0; j < cols; j++) {
+            const double value = naive_get(scores, o->real, (panel * rows + row) * cols + j);
+
+            if (!(value > naive_get(threshold, o->real, 0)))
+                continue;
+            if (found <= cols) {
+                CHECK_INT(first + panel * cols + j, index[n]);
+                CHECK(naive_get(score_of, o->real, n) == value);
+            }
+            n++;
+        }
+    CHECK_INT(n <= cols ? n : cols + 1, found);
+    free(scores);
+    free(threshold);
+    free(score_of);
+    free(index);
+}
+TEST(what_passes_a_threshold_is_listed_in_order) { for_every_tile(check_passing); }

@@ -82,6 +82,11 @@ static inline const struct fkmi_vector *fkmi_pack_vector(const struct fkmi_pack 
     return &pack->kernels->vector[pack->space.real];
 }
 
+static inline double fkmi_real_get(enum fkmi_real real, const void *reals, int64_t i)
+{
+    return real == FKMI_REAL_F64 ? ((const double *)reals)[i] : (double)((const float *)reals)[i];
+}
+
 /* Memory cut from one block, front to back; with base NULL it only counts. */
 struct fkmi_carve {
     char *base;
@@ -253,6 +258,11 @@ struct fkmi_shortlist {
 void fkmi_shortlist_start(struct fkmi_shortlist *list, struct fkmi_candidate *best);
 void fkmi_shortlist_offer(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
                           const struct fkmi_row_facts *facts, double score, int64_t index);
+/* Makes the list of n candidates with different indices, `worst` being the `most`-th largest of their scores (reals), when
+ * it was offered none and no more than the `most` best reach that. False where that is not so: it is as it was. */
+bool fkmi_shortlist_fill(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                         const struct fkmi_row_facts *facts, const void *score, const int32_t *index, int n,
+                         double worst);
 /* A candidate of direct distances: score is minus the distance. Keeps the `most` best, nothing else. */
 void fkmi_shortlist_keep(struct fkmi_shortlist *list, int64_t most, struct fkmi_candidate candidate);
 /* Offers what another list of the same row kept. */
@@ -263,7 +273,7 @@ struct fkmi_range {
     int64_t begin, end, skip_begin, skip_end;
 };
 /* Direct distances decide among what the list kept, or, when that cannot be enough, among the whole range.
- * The list is exact from then on. */
+ * The list is exact from then on, in any order. */
 void fkmi_shortlist_judge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_row_facts *facts,
                           struct fkmi_direct *direct, const struct fkmi_range *range);
 /* The same without any scores. */

@@ -4,11 +4,6 @@
 
 #include "backends/cpu/scan.h"
 
-static double score_at(enum fkmi_real real, const void *scores, int64_t i)
-{
-    return real == FKMI_REAL_F64 ? ((const double *)scores)[i] : (double)((const float *)scores)[i];
-}
-
 void fkmi_set_threshold(enum fkmi_real real, void *thresholds, int64_t i, double threshold)
 {
     float narrow = (float)threshold;
@@ -36,7 +31,7 @@ uint32_t fkmi_lanes_between(int64_t panel, int cols, int64_t begin, int64_t end)
 static void offer_lane(const struct fkmi_scan_job *job, const struct fkmi_row_facts *facts,
                        struct fkmi_shortlist *list, const void *row_scores, int64_t panel, int lane)
 {
-    const double score = score_at(job->pack->space.real, row_scores, lane);
+    const double score = fkmi_real_get(job->pack->space.real, row_scores, lane);
 
     if (score > list->threshold)
         fkmi_shortlist_offer(list, job->most, job->pack, facts, score, panel * job->pack->tile->cols + lane);

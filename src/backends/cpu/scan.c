@@ -77,8 +77,8 @@ static fkm_status scan_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_c
     struct fkmi_segments segments;
 
     segments.n = 0;
-    if (scratch->peaks)
-        return fkmi_several_tiles(job, scratch, lists, list_stride, first, panel_begin, panel_end);
+    if (scratch->several.per_block > 0)
+        return fkmi_several_tiles(job, scratch, lists, list_stride, panel_begin, panel_end);
     for (int64_t panel = panel_begin; panel < panel_end; panel++) {
         const uint32_t allowed = fkmi_lanes_between(panel, pack->tile->cols, range->begin, range->end);
 

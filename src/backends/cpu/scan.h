@@ -46,6 +46,16 @@ struct fkmi_scan_job {
     struct fkmi_row_facts *facts;
 };
 
+/* Of lists of several nearest, by row of a tile, or of all tiles of a cell. */
+struct fkmi_several {
+    int64_t per_block; /* panels that a tile meets at a time; 0: the lists are made otherwise */
+    char *kept;        /* scores of a tile against these */
+    char *peaks;       /* the best score of each lane */
+    char *score;       /* of what passed, at most `cols` each */
+    int32_t *index;
+    int *n; /* more than cols: the list was offered all */
+};
+
 /* What a cell needs besides its rows. */
 struct fkmi_scan_cell {
     struct fkmi_block block;
@@ -55,8 +65,8 @@ struct fkmi_scan_cell {
     struct fkmi_candidate *candidates;
     char *threshold; /* reals by row */
     char *scores, *other;
-    char *kept, *peaks; /* of several nearest: scores of a block of panels, the best by lane; else NULL */
-    int64_t *finer;     /* sparse: rows of the block whose scores are made once more */
+    struct fkmi_several several;
+    int64_t *finer; /* sparse: rows of the block whose scores are made once more */
 };
 
 static inline int64_t fkmi_scan_row(const struct fkmi_scan_job *job, int64_t first, int64_t i)
@@ -92,8 +102,8 @@ static inline struct fkmi_range fkmi_scan_range(const struct fkmi_scan_job *job,
 void fkmi_several_carve(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
                         struct fkmi_carve *carve);
 fkm_status fkmi_several_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch,
-                              struct fkmi_shortlist *lists, int64_t list_stride, int64_t first,
-                              int64_t panel_begin, int64_t panel_end);
+                              struct fkmi_shortlist *lists, int64_t list_stride, int64_t panel_begin,
+                              int64_t panel_end);
 
 /* ---- epilogue.c: tile t of the cell that begins at row `first`, its scores in cell->scores */
 

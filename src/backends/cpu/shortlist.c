@@ -6,6 +6,8 @@
 
 #include "backends/cpu/cpu.h"
 
+enum { FEW = 16 }; /* candidates that are sorted without a heap */
+
 static bool is_worse(struct fkmi_candidate a, struct fkmi_candidate b)
 {
     return a.score < b.score || (a.score == b.score && a.index > b.index);
@@ -36,9 +38,39 @@ static void push(struct fkmi_candidate *heap, int64_t n, struct fkmi_candidate c
     heap[at] = candidate;
 }
 
-/* Best first. */
-static void sort_heap(struct fkmi_candidate *heap, int64_t n)
+static void make_heap(struct fkmi_candidate *heap, int64_t n)
 {
+    for (int64_t i = n / 2 - 1; i >= 0; i--)
+        sift_down(heap, n, i);
+}
+
+/* Best first, by counting for each those before it: without branches, which nobody can guess. */
+static void sort_few(struct fkmi_candidate *some, int n)
+{
+    struct fkmi_candidate sorted[FEW];
+    int place[FEW] = {0};
+
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++) {
+            const int later = (some[i].score < some[j].score) |
+                              ((some[i].score == some[j].score) & (some[i].index > some[j].index));
+
+            place[i] += later;
+            place[j] += 1 - later;
+        }
+    for (int i = 0; i < n; i++)
+        sorted[place[i]] = some[i];
+    memcpy(some, sorted, (size_t)n * sizeof *some);
+}
+
+/* Best first, whatever the order was. */
+static void sort_best(struct fkmi_candidate *heap, int64_t n)
+{
+    if (n <= FEW) {
+        sort_few(heap, (int)n);
+        return;
+    }
+    make_heap(heap, n);
     for (int64_t left = n - 1; left > 0; left--) {
         const struct fkmi_candidate worst = heap[0];
 
@@ -177,6 +209,43 @@ void fkmi_shortlist_offer(struct fkmi_shortlist *list, int64_t most, const struc
         keep_rival(list, most, pack, facts, candidate);
 }
 
+bool fkmi_shortlist_fill(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
+                         const struct fkmi_row_facts *facts, const void *score, const int32_t *index, int n,
+                         double worst)
+{
+    const double threshold = fkmi_score_threshold(facts, worst);
+    const double least = threshold > list->threshold ? threshold : list->threshold;
+    int64_t n_best = 0, at_worst = 0;
+    int n_rivals = 0;
+
+    if (list->n > 0)
+        return false;
+    for (int c = 0; c < n; c++) {
+        const struct fkmi_candidate candidate = {fkmi_real_get(pack->space.real, score, c), index[c]};
+
+        if (candidate.score >= worst) {
+            if (n_best == most)
+                return false;
+            at_worst = candidate.score == worst ? n_best : at_worst;
+            list->best[n_best++] = candidate;
+        } else if (candidate.score > least) {
+            if (n_rivals == FKMI_RIVALS)
+                return false;
+            list->rival[n_rivals++] = candidate;
+        }
+    }
+    if (n_best < most)
+        return false;
+    const struct fkmi_candidate top = list->best[at_worst]; /* thresholds come from the one on top */
+
+    list->best[at_worst] = list->best[0];
+    list->best[0] = top;
+    list->n = n_best;
+    list->n_rivals = n_rivals;
+    list->threshold = least;
+    return true;
+}
+
 void fkmi_shortlist_merge(struct fkmi_shortlist *list, int64_t most, const struct fkmi_pack *pack,
                           const struct fkmi_row_facts *facts, const struct fkmi_shortlist *other)
 {
@@ -190,10 +259,20 @@ void fkmi_shortlist_merge(struct fkmi_shortlist *list, int64_t most, const struc
 /* The list as candidates of direct distances: scores become minus those. */
 static void judge_kept(struct fkmi_shortlist *list, int64_t most, struct fkmi_direct *direct)
 {
-    for (int64_t i = 0; i < list->n; i++)
-        list->best[i].score = -fkmi_direct_distance(direct, list->best[i].index);
-    for (int64_t i = list->n / 2 - 1; i >= 0; i--)
-        sift_down(list->best, list->n, i);
+    int32_t index[FKMI_DIRECT_MOST];
+    double distance[FKMI_DIRECT_MOST];
+
+    for (int64_t i = 0; i < list->n; i += FKMI_DIRECT_MOST) {
+        const int n = list->n - i < FKMI_DIRECT_MOST ? (int)(list->n - i) : FKMI_DIRECT_MOST;
+
+        for (int c = 0; c < n; c++)
+            index[c] = list->best[i + c].index;
+        fkmi_direct_distances(direct, index, n, distance);
+        for (int c = 0; c < n; c++)
+            list->best[i + c].score = -distance[c];
+    }
+    if (list->n_rivals > 0)
+        make_heap(list->best, list->n);
     for (int i = 0; i < list->n_rivals; i++)
         fkmi_shortlist_keep(list, most,
                             (struct fkmi_candidate){-fkmi_direct_distance(direct, list->rival[i].index),
@@ -235,7 +314,7 @@ void fkmi_shortlist_join(struct fkmi_shortlist *list, int64_t most, const struct
 
 void fkmi_shortlist_write(struct fkmi_shortlist *list, int64_t width, int32_t *index, double *distance)
 {
-    sort_heap(list->best, list->n);
+    sort_best(list->best, list->n);
     for (int64_t i = 0; i < width; i++) {
         if (index)
             index[i] = i < list->n ? list->best[i].index : -1;
