@@ -128,8 +128,8 @@ static void pass_once(struct work *w, struct fkmi_passes *passes, struct fkmi_pa
         const struct fkmi_scan scan = {.kind = FKMI_SCAN_NEAREST, .index = w->index, .distance = w->distance};
 
         bench_check(backend->scan(w->context, &w->rows, *pack, &scan));
-        bench_check(
-            backend->accumulate(w->context, &w->rows, &w->space, w->index, NULL, k, w->sum, w->mass, NULL));
+        bench_check(backend->accumulate(w->context, &w->rows, &w->space, w->index, NULL, 0, k, w->sum,
+                                        w->mass, NULL));
         w->total = sum_of(w);
     }
     move_points(w);

@@ -99,13 +99,13 @@ struct fkmi_backend {
     fkm_status (*rank)(struct fkm_context *context, const struct fkmi_rows *rows,
                        const struct fkmi_pack *pack, const int64_t *candidates, int64_t n_candidates,
                        int64_t width, int32_t *index, double *distance);
-    /* Sums by prototype, in row order, one writer each: for each row i with j = index[i] >= 0 and weight u:
-     * sum[j] += u m x (x as loaded, times fkmi_row_length), mass[j] += u, and when ages is not NULL
-     * ages[j] += u m. sum and ages are k x dim, mass k; all are added to, not cleared. factor (or NULL)
-     * multiplies the weight of row i. */
+    /* Sums of the k prototypes from `first` on, in row order, one writer each: for each row i of prototype index[i] =
+     * first + j, 0 <= j < k, and weight u: sum[j] += u m x (x as loaded, times fkmi_row_length), mass[j] += u, and when
+     * ages is not NULL ages[j] += u m. sum and ages are k x dim, mass k; all are added to, not cleared. factor (or
+     * NULL) multiplies the weight of row i. */
     fkm_status (*accumulate)(struct fkm_context *context, const struct fkmi_rows *rows,
                              const struct fkmi_space *space, const int32_t *index, const double *factor,
-                             int64_t k, double *sum, double *mass, double *ages);
+                             int64_t first, int64_t k, double *sum, double *mass, double *ages);
     const struct fkmi_minima_family *minima; /* minima.h */
     const struct fkmi_passes_family *passes; /* passes.h */
 };

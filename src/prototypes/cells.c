@@ -8,31 +8,34 @@
 #include "base/interrupt.h"
 
 enum {
-    VALUES_OF_PUSHER = 64
-}; /* rows that push are as many at a time as keep memory a fraction of the sums */
+    VALUES_OF_PUSHER = 64, /* rows that push are as many at a time as keep memory a fraction of the points */
+    PIECES = 8,            /* sums of some prototypes are at least those of one in so many, */
+    ROWS_FOR_SUM = 128,    /* of one for so many rows, */
+    LEAST_VALUES = 1 << 16 /* and so many numbers */
+};
 
-static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t dim,
-                            bool masked)
+static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t at_once,
+                            int64_t dim, bool masked)
 {
-    FKMI_TRY(fkmi_arena_take(arena, &sums->sum, k * dim, sizeof(double)));
+    sums->at_once = at_once;
+    FKMI_TRY(fkmi_arena_take(arena, &sums->sum, at_once * dim, sizeof(double)));
     FKMI_TRY(fkmi_arena_take(arena, &sums->mass, k, sizeof(double)));
     if (masked)
         FKMI_TRY(fkmi_arena_take(arena, &sums->ages, k * dim, sizeof(double)));
     return FKM_OK;
 }
 
-/* Of sparse rows the sums may be the larger part of a pass. */
-static fkm_status clear_sums(struct fkmi_sums *sums, int64_t k, int64_t dim)
+/* Of prototypes first .. first + n. Of sparse rows the sums may be the larger part of a pass. */
+static fkm_status clear_sums(struct fkmi_sums *sums, int64_t first, int64_t n, int64_t dim)
 {
     const bool filled = sums->filled;
 
     sums->filled = true;
-    if (!sums->sum || !filled)
+    sums->first = first;
+    memset(sums->mass + first, 0, (size_t)n * sizeof(double));
+    if (!filled || sums->wide > 0) /* panels are cleared when they are used */
         return FKM_OK;
-    memset(sums->mass, 0, (size_t)k * sizeof(double));
-    if (sums->wide > 0) /* panels are cleared when they are used */
-        return FKM_OK;
-    for (int64_t j = 0; j < k; j++) {
+    for (int64_t j = 0; j < n; j++) {
         FKMI_TRY(fkmi_check_every(1 + (1 << 20) / dim, j));
         memset(sums->sum + j * dim, 0, (size_t)dim * sizeof(double));
         if (sums->ages)
@@ -41,16 +44,37 @@ static fkm_status clear_sums(struct fkmi_sums *sums, int64_t k, int64_t dim)
     return FKM_OK;
 }
 
+/* Prototypes whose sums are little beside the others' points or beside the rows; each time all labels are read. */
+static int64_t some_of(const struct fkmi_cells *cells)
+{
+    int64_t some = cells->k / PIECES + 1;
+
+    some = some < cells->n / ROWS_FOR_SUM ? cells->n / ROWS_FOR_SUM : some;
+    some = some < LEAST_VALUES / cells->dim ? LEAST_VALUES / cells->dim : some;
+    return some < cells->k ? some : cells->k;
+}
+
+static fkm_status take_pushers(struct fkmi_cells *cells, struct fkmi_arena *arena, const fkm_params *params)
+{
+    const int64_t at_once = cells->k * cells->dim / VALUES_OF_PUSHER;
+
+    FKMI_TRY(fkmi_arena_take(arena, &cells->pushed, cells->n, sizeof *cells->pushed));
+    if (params->repulsion == FKM_REPULSION_GLVQ)
+        FKMI_TRY(fkmi_arena_take(arena, &cells->push_factor, cells->n, sizeof *cells->push_factor));
+    return fkmi_pushers_take(&cells->pushers, arena, cells->n,
+                             at_once > params->batch_size ? at_once : params->batch_size);
+}
+
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
                            const fkm_params *params, const struct fkmi_state *state,
                            const struct fkmi_rows *rows, const struct fkmi_answers *answers, bool push,
-                           bool panels)
+                           enum fkmi_sums_held held)
 {
     const bool masked = rows->mask != NULL, softly = params->assignment != FKM_ASSIGN_HARD;
     const int64_t wide = softly && fkmi_rows_sparse(rows) ? context->kernels->vector[FKMI_REAL_F64].wide : 0;
-    int64_t at_once;
+    int64_t some, k;
 
-    *cells = (struct fkmi_cells){.n = rows->n, .k = state->k, .dim = state->dim};
+    *cells = (struct fkmi_cells){.n = rows->n, .k = state->k, .dim = state->dim, .softly = softly};
     if (answers) {
         cells->index = (int32_t *)(void *)answers->nearest;
         cells->distance = answers->distance;
@@ -58,21 +82,21 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
         FKMI_TRY(fkmi_arena_take(arena, &cells->index, cells->n, sizeof(int32_t)));
         FKMI_TRY(fkmi_arena_take(arena, &cells->distance, cells->n, sizeof(double)));
     }
-    cells->softly = softly;
-    cells->by_panel = panels && wide > 0;
+    cells->by_panel = held == FKMI_SUMS_SOME && wide > 0;
     cells->pull.wide = wide;
-    FKMI_TRY(take_sums(&cells->pull, arena, wide > 0 ? (cells->k + wide - 1) / wide * wide : cells->k,
-                       cells->by_panel ? 0 : cells->dim, masked));
-    if (cells->by_panel)
-        FKMI_TRY(fkmi_arena_take(arena, &cells->pull.sum, cells->dim * wide, sizeof(double)));
+    k = wide > 0 ? (cells->k + wide - 1) / wide * wide : cells->k;
+    some = softly || masked ? k : some_of(cells);
+    FKMI_TRY(take_sums(&cells->pull, arena, k,
+                       cells->by_panel          ? wide
+                       : held == FKMI_SUMS_SOME ? some
+                                                : k,
+                       cells->dim, masked));
     if (softly)
         return fkmi_soft_take(&cells->soft, arena, context, params, state, rows);
     if (!push)
         return FKM_OK;
-    at_once = cells->k * cells->dim / VALUES_OF_PUSHER;
-    FKMI_TRY(take_sums(&cells->push, arena, cells->k, cells->dim, masked));
-    return fkmi_pushers_take(&cells->pushers, arena, cells->n,
-                             at_once > params->batch_size ? at_once : params->batch_size);
+    FKMI_TRY(take_sums(&cells->push, arena, k, held == FKMI_SUMS_WHOLE ? k : some, cells->dim, masked));
+    return take_pushers(cells, arena, params);
 }
 
 /* Then the nearest of the row's own class is the nearest of all, and rows need not be grouped by class. */
@@ -87,8 +111,8 @@ static bool one_class_only(const struct fkmi_state *state, const int32_t *slot, 
 static bool by_passes(const struct fkmi_cells *cells) { return cells->passes && !cells->softly; }
 
 static fkm_status gather_own(struct fkmi_cells *cells, struct fkm_context *context,
-                             const struct fkmi_state *state, const struct fkmi_space *space,
-                             const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *slot)
+                             const struct fkmi_state *state, const struct fkmi_pack *pack,
+                             const struct fkmi_rows *rows, const int32_t *slot)
 {
     const struct fkmi_backend *backend = context->backend;
     const enum fkmi_scan_kind own = one_class_only(state, slot, rows->n) ? FKMI_SCAN_NEAREST : FKMI_SCAN_OWN;
@@ -114,26 +138,26 @@ static fkm_status gather_own(struct fkmi_cells *cells, struct fkm_context *conte
 
         return backend->passes->run(context, cells->passes, rows, &pass);
     }
-    FKMI_TRY(backend->scan(context, rows, pack, &scan));
-    if (cells->softly)
-        return FKM_OK;
-    return backend->accumulate(context, rows, space, cells->index, NULL, cells->k, cells->pull.sum,
-                               cells->pull.mass, cells->pull.ages);
+    return backend->scan(context, rows, pack, &scan);
 }
 
-static fkm_status gather_pushes(struct fkmi_cells *cells, struct fkm_context *context,
-                                const fkm_params *params, const struct fkmi_state *state,
-                                const struct fkmi_space *space, const struct fkmi_pack *pack,
-                                const struct fkmi_rows *rows, const int32_t *slot)
+static fkm_status find_pushes(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
+                              const struct fkmi_state *state, const struct fkmi_pack *pack,
+                              const struct fkmi_rows *rows, const int32_t *slot)
 {
     struct fkmi_pushers *pushers = &cells->pushers;
 
     FKMI_TRY(fkmi_cells_measure(cells, context, pack, rows));
+    for (int64_t i = 0; i < rows->n; i++)
+        cells->pushed[i] = -1;
     for (int64_t next = 0; next < rows->n;) {
         FKMI_TRY(fkmi_pushers_find(pushers, context, params, state, pack, rows, slot, cells->index,
                                    cells->distance, &next));
-        FKMI_TRY(context->backend->accumulate(context, &pushers->rows, space, pushers->index, pushers->factor,
-                                              cells->k, cells->push.sum, cells->push.mass, cells->push.ages));
+        for (int64_t m = 0; m < pushers->n; m++) {
+            cells->pushed[pushers->row[m]] = pushers->index[m];
+            if (cells->push_factor)
+                cells->push_factor[pushers->row[m]] = pushers->factor[m];
+        }
     }
     return FKM_OK;
 }
@@ -156,12 +180,9 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
                              const struct fkmi_state *state, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *slot)
 {
-    const struct fkmi_space space = fkmi_state_space(state, params->metric);
-
-    if (!by_passes(cells)) /* those keep the sums from one to the next */
-        FKMI_TRY(clear_sums(&cells->pull, cells->k, cells->dim));
-    FKMI_TRY(clear_sums(&cells->push, cells->k, cells->dim));
-    FKMI_TRY(gather_own(cells, context, state, &space, pack, rows, slot));
+    if (cells->softly)
+        FKMI_TRY(clear_sums(&cells->pull, 0, cells->k, cells->dim));
+    FKMI_TRY(gather_own(cells, context, state, pack, rows, slot));
     if (!by_passes(cells))
         fkmi_cells_total(cells, rows);
     else if (cells->row_weight == 0) /* they find the total; rows keep their weights */
@@ -174,9 +195,34 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
     if (cells->softly)
         return fkmi_soft_gather(&cells->soft, cells, context, params, state, pack, rows, slot,
                                 fkmi_cells_scale(cells, state));
+    return cells->push.sum ? find_pushes(cells, context, params, state, pack, rows, slot) : FKM_OK;
+}
+
+static fkm_status add(struct fkmi_sums *sums, struct fkm_context *context, const struct fkmi_space *space,
+                      const struct fkmi_rows *rows, const int32_t *index, const double *factor, int64_t first,
+                      int64_t n)
+{
+    FKMI_TRY(clear_sums(sums, first, n, space->dim));
+    return context->backend->accumulate(context, rows, space, index, factor, first, n, sums->sum,
+                                        sums->mass + first, sums->ages);
+}
+
+fkm_status fkmi_cells_add(struct fkmi_cells *cells, struct fkm_context *context,
+                          const struct fkmi_space *space, const struct fkmi_rows *rows, int64_t first)
+{
+    const int64_t left = cells->k - first, at_once = fkmi_cells_at_once(cells);
+    const int64_t n = left < at_once ? left : at_once;
+
+    if (!by_passes(cells) && !cells->softly) /* those keep the sums from one to the next */
+        FKMI_TRY(add(&cells->pull, context, space, rows, cells->index, NULL, first, n));
     if (cells->push.sum)
-        FKMI_TRY(gather_pushes(cells, context, params, state, &space, pack, rows, slot));
+        FKMI_TRY(add(&cells->push, context, space, rows, cells->pushed, cells->push_factor, first, n));
     return FKM_OK;
+}
+
+int64_t fkmi_cells_at_once(const struct fkmi_cells *cells)
+{
+    return cells->push.sum ? cells->push.at_once : cells->pull.at_once;
 }
 
 fkm_status fkmi_cells_measure(struct fkmi_cells *cells, struct fkm_context *context,

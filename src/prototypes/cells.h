@@ -8,15 +8,21 @@
 #include "prototypes/repel.h"
 #include "prototypes/soft.h"
 
-/* Sums by prototype. */
+/* Sums by prototype: of all, or of some at a time, beginning with `first`. */
 struct fkmi_sums {
-    double *sum; /* k x dim: sum u m x; NULL: not gathered */
+    double *sum; /* at_once x dim: sum u m x; NULL: not gathered */
+    int64_t first, at_once;
     int64_t
         wide; /* not 0: sums come in panels of so many prototypes, dim x wide each, as those of soft shares of
                    * CSR rows add up fastest */
     double *mass; /* k: sum u */
-    double *ages; /* k x dim: sum u m; NULL without a mask */
+    double *ages; /* k x dim: sum u m; NULL without a mask, with one at_once is k */
     bool filled;  /* not zeros, as memory is when it is taken */
+};
+enum fkmi_sums_held {
+    FKMI_SUMS_WHOLE, /* of all prototypes */
+    FKMI_SUMS_KEPT,  /* the pull of all, which somebody keeps or works in, the push of some at a time */
+    FKMI_SUMS_SOME   /* of some at a time; of soft shares that come in panels of one panel */
 };
 /* The weight that coordinate d of prototype j received. */
 static inline double fkmi_sums_age(const struct fkmi_sums *sums, int64_t dim, int64_t j, int64_t d)
@@ -26,7 +32,8 @@ static inline double fkmi_sums_age(const struct fkmi_sums *sums, int64_t dim, in
 
 static inline double fkmi_sums_at(const struct fkmi_sums *sums, int64_t dim, int64_t j, int64_t d)
 {
-    return sums->sum[sums->wide > 0 ? (j / sums->wide * dim + d) * sums->wide + j % sums->wide : j * dim + d];
+    return sums->sum[sums->wide > 0 ? (j / sums->wide * dim + d) * sums->wide + j % sums->wide
+                                    : (j - sums->first) * dim + d];
 }
 
 struct fkmi_cells {
@@ -42,21 +49,27 @@ struct fkmi_cells {
     bool by_panel;               /* pull has room for one panel, and only masses are known after gathering */
     struct fkmi_soft_room soft;
     struct fkmi_pushers pushers;
+    int32_t *pushed;     /* n: whom each row pushes, -1: nobody */
+    double *push_factor; /* n: of the row's weight; NULL: 1 */
 };
 
-/* Takes memory from the arena, and of answers unless they are NULL; push: with sums of rows that push; panels: sums that come in panels need room for one
- * alone, since fkmi_soft_move_columns will add them up and use them. */
+/* Takes memory from the arena, and of answers unless they are NULL; push: with sums of rows that push. Panels of soft
+ * shares are added up and used by fkmi_soft_move_columns where only one is held. */
 fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, struct fkm_context *context,
                            const fkm_params *params, const struct fkmi_state *state,
                            const struct fkmi_rows *rows, const struct fkmi_answers *answers, bool push,
-                           bool panels);
+                           enum fkmi_sums_held held);
 /* s for this gathering: the state's, or the mean distance just found while the state's is unknown. */
 double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state *state);
-/* Assigns each row to its own class's nearest prototype and adds up; a second call starts at 0 again. With
- * soft assignment every prototype takes its share; index and distance are still those of the nearest. */
+/* Assigns each row to its own class's nearest prototype, and finds whom it pushes. With soft assignment every prototype
+ * takes its share, which is added up at once; index and distance are still those of the nearest. */
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
                              const struct fkmi_state *state, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *slot);
+/* Adds up what was gathered, for the fkmi_cells_at_once prototypes from `first` on, or as many as there are. */
+fkm_status fkmi_cells_add(struct fkmi_cells *cells, struct fkm_context *context,
+                          const struct fkmi_space *space, const struct fkmi_rows *rows, int64_t first);
+int64_t fkmi_cells_at_once(const struct fkmi_cells *cells);
 /* The distances of the last gathering, where they are not known yet. */
 fkm_status fkmi_cells_measure(struct fkmi_cells *cells, struct fkm_context *context,
                               const struct fkmi_pack *pack, const struct fkmi_rows *rows);

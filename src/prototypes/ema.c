@@ -33,7 +33,7 @@ static fkm_status take_memory(struct batch *b, struct fkmi_arena *arena, const s
 
     fkmi_arena_reset(arena);
     FKMI_TRY(fkmi_cells_take(&b->cells, arena, b->context, b->params, b->state, rows, NULL,
-                             fkmi_repels(b->params, b->state), false));
+                             fkmi_repels(b->params, b->state), FKMI_SUMS_WHOLE));
     if (b->has_targets)
         FKMI_TRY(fkmi_cell_targets_take(&b->targets, arena, b->state));
     FKMI_TRY(fkmi_split_take(&b->split, arena, b->state));
@@ -142,6 +142,7 @@ fkm_status fkmi_ema_batch(struct fkm_context *context, const fkm_params *params,
     FKMI_TRY(take_memory(&b, &work->arena, rows));
     FKMI_TRY(fkmi_state_pack(context, params, state, rows, &work->pack));
     FKMI_TRY(fkmi_cells_gather(&b.cells, context, params, state, work->pack, rows, slot));
+    FKMI_TRY(fkmi_cells_add(&b.cells, context, &b.space, rows, 0));
     if (b.has_targets)
         fkmi_cell_targets_gather(&b.targets, params, state, &b.cells, rows, values,
                                  fkmi_cells_scale(&b.cells, state));

@@ -146,9 +146,9 @@ static fkm_status step_batch(struct glvq *g, const int32_t *slot, const int64_t 
     weigh_pairs(g, n);
     clear_sums(g, &g->pull);
     clear_sums(g, &g->push);
-    FKMI_TRY(backend->accumulate(g->context, &view, &g->space, g->own, g->pull_factor, state->k, g->pull.sum,
-                                 g->pull.mass, g->pull.ages));
-    FKMI_TRY(backend->accumulate(g->context, &view, &g->space, g->other, g->push_factor, state->k,
+    FKMI_TRY(backend->accumulate(g->context, &view, &g->space, g->own, g->pull_factor, 0, state->k,
+                                 g->pull.sum, g->pull.mass, g->pull.ages));
+    FKMI_TRY(backend->accumulate(g->context, &view, &g->space, g->other, g->push_factor, 0, state->k,
                                  g->push.sum, g->push.mass, g->push.ages));
     for (int64_t j = 0; j < state->k; j++)
         move_point(g, j, step, point);

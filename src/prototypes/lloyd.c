@@ -1,7 +1,8 @@
 /* lloyd.c — full passes: every prototype moves to the mean of its rows, until none moves far.
  *
- * A pass holds an index and a distance for each row, and the sums of the cells; never rows x prototypes. What
- * a pass does besides its means stands in files of its own: repel.c, revive.c, swap.c, glvq.c, maintain.c.
+ * A pass holds an index and a distance for each row, and the sums of some cells, or of all where passes keep them;
+ * never rows x prototypes. What a pass does besides its means stands in files of its own: repel.c, revive.c, swap.c,
+ * glvq.c, maintain.c.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <string.h>
@@ -32,19 +33,22 @@ struct lloyd {
     double *kept_distance; /* n, or NULL */
     double *scratch;       /* threads x 2 dim */
     double *shift;         /* k */
+    int64_t first;         /* of the prototypes that move */
 };
 
-static fkm_status take_memory(struct lloyd *l, bool keep, bool needs_cells)
+static fkm_status take_memory(struct lloyd *l, struct fkmi_passes *passes, bool keep, bool needs_cells)
 {
     struct fkmi_arena *arena = &l->work->arena;
     const int64_t k = l->state->k, dim = l->state->dim;
     const bool push = fkmi_repels(l->params, l->state) && l->params->repulsion == FKM_REPULSION_WINDOW &&
                       l->params->assignment == FKM_ASSIGN_HARD; /* soft assignment has its own penalty */
+    const bool kept = passes || fkmi_swaps_possible(l->params, l->state, l->rows);
 
     fkmi_arena_reset(arena);
     l->work->old_of_new = NULL;
     FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, l->work->answers,
-                             push, true));
+                             push, kept ? FKMI_SUMS_KEPT : FKMI_SUMS_SOME));
+    l->cells.passes = passes;
     if (keep)
         FKMI_TRY(fkmi_arena_take(arena, &l->kept_points, k * dim, fkmi_dtype_size(l->state->dtype)));
     if (keep && needs_cells) {
@@ -75,7 +79,7 @@ static bool mean_of_cell(const struct lloyd *l, int64_t j, double *point)
     return any && fkmi_point_normalise(&l->space, point);
 }
 
-/* The shift of a pass that pushes is that of the means. */
+/* Prototypes l->first + begin .. end. The shift of a pass that pushes is that of the means. */
 static fkm_status move_to_means(void *job, int64_t begin, int64_t end, int thread)
 {
     struct lloyd *l = job;
@@ -83,7 +87,7 @@ static fkm_status move_to_means(void *job, int64_t begin, int64_t end, int threa
     const struct fkmi_kernels *kernels = l->context->kernels;
     double *point = l->scratch + thread * 2 * dim, *before = point + dim;
 
-    for (int64_t j = begin; j < end; j++) {
+    for (int64_t j = l->first + begin; j < l->first + end; j++) {
         l->shift[j] = 0;
         if (l->state->frozen[j])
             continue;
@@ -149,6 +153,21 @@ static fkm_status keep_pass(const struct lloyd *l)
     return FKM_OK;
 }
 
+/* As many prototypes at a time as there are sums of. */
+static fkm_status add_and_move(struct lloyd *l)
+{
+    const int64_t k = l->state->k, at_once = fkmi_cells_at_once(&l->cells);
+
+    for (l->first = 0; l->first < k; l->first += at_once) {
+        const int64_t left = k - l->first;
+
+        FKMI_TRY(fkmi_cells_add(&l->cells, l->context, &l->space, l->rows, l->first));
+        FKMI_TRY(
+            fkmi_parallel_whole(l->context->pool, left < at_once ? left : at_once, 16, move_to_means, l));
+    }
+    return FKM_OK;
+}
+
 static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
 {
     fkm_status status;
@@ -161,7 +180,7 @@ static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
                                         l->work->pack, l->rows, l->slot,
                                         fkmi_cells_scale(&l->cells, l->state), l->scratch, l->shift));
     else
-        FKMI_TRY(fkmi_parallel_whole(l->context->pool, l->state->k, 16, move_to_means, l));
+        FKMI_TRY(add_and_move(l));
     fkmi_cells_moved(&l->cells, moved);
     for (int64_t j = 0; j < l->state->k; j++)
         moved->shift = fmax(moved->shift, l->shift[j]);
@@ -298,6 +317,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
     const int64_t interrupts = fkmi_interrupts();
     const bool uninterruptible = !fkmi_interruptible(); /* and so it stays: nothing is kept to come back to */
     int32_t *room = work->answers ? (int32_t *)(void *)work->answers->nearest + rows->n : NULL;
+    struct fkmi_passes *passes = NULL;
     fkm_status status = FKM_OK, stopped = FKM_OK;
     struct lloyd l = {.context = context,
                       .params = params,
@@ -313,10 +333,10 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
     *n_passes = 0;
     if (uninterruptible)
         fkmi_hold_interrupts();
-    FKMI_TRY_GOTO(take_memory(&l, !uninterruptible, values && state->targets));
     if (params->assignment == FKM_ASSIGN_HARD && max_iters > 1)
         FKMI_TRY_GOTO(context->backend->passes->create(context, &l.space, rows, state->dtype, state->k,
-                                                       FKMI_BYTES_IF_WORTH, room, &l.cells.passes));
+                                                       FKMI_BYTES_IF_WORTH, room, &passes));
+    FKMI_TRY_GOTO(take_memory(&l, passes, !uninterruptible, values && state->targets));
     FKMI_TRY_GOTO(run_passes(&l, max_iters, tol, after_pass, user, n_passes, &stopped));
     if (stopped != FKM_OK && stopped != FKM_EINTERRUPTED)
         FKMI_TRY_GOTO(stopped);
@@ -330,7 +350,7 @@ fkm_status fkmi_lloyd(struct fkm_context *context, const fkm_params *params, str
 done:
     if (uninterruptible)
         fkmi_release_interrupts();
-    context->backend->passes->free(l.cells.passes);
+    context->backend->passes->free(passes);
     fkmi_phase1_free(work, context->backend); /* a model keeps no memory of the size of its rows */
     return status;
 }

@@ -18,7 +18,8 @@ fkm_status fkmi_mean_row(struct fkm_context *context, const struct fkmi_space *s
         FKMI_TRY_GOTO(fkmi_alloc(&ages, rows->dim, sizeof *ages));
     for (int64_t i = 0; i < rows->n; i += block) {
         const struct fkmi_rows slice = fkmi_rows_slice(rows, i, rows->n - i < block ? rows->n - i : block);
-        FKMI_TRY_GOTO(context->backend->accumulate(context, &slice, space, index, NULL, 1, sum, &mass, ages));
+        FKMI_TRY_GOTO(
+            context->backend->accumulate(context, &slice, space, index, NULL, 0, 1, sum, &mass, ages));
     }
     for (int64_t d = 0; d < rows->dim; d++) {
         const double seen = ages ? ages[d] : mass;

@@ -114,6 +114,6 @@ void fkmi_push_point(const fkm_params *params, const struct fkmi_sums *push, int
     for (int64_t d = 0; d < dim; d++) {
         const double age = fkmi_sums_age(push, dim, j, d);
         if (age > 0)
-            point[d] += step * (point[d] - push->sum[j * dim + d] / age);
+            point[d] += step * (point[d] - fkmi_sums_at(push, dim, j, d) / age);
     }
 }

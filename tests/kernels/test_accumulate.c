@@ -13,7 +13,7 @@ struct problem {
     fkm_metric metric;
     fkm_dtype row_dtype;
     bool f64, sparse, masked, weighted, factored, aged;
-    int64_t n, dim, k;
+    int64_t n, dim, k, first, some; /* sums of `some` of k prototypes */
     struct fkmi_space space;
     struct fkmi_rows rows;
     double x[N_MOST * DIM_MOST], feature_weights[DIM_MOST], factor[N_MOST]; /* x as the model sees it */
@@ -63,6 +63,8 @@ static void draw(struct problem *p, struct naive_random *random, int turn)
     p->n = 1 + naive_below(random, N_MOST);
     p->dim = 1 + naive_below(random, DIM_MOST);
     p->k = 1 + naive_below(random, naive_below(random, 2) ? 4 : K_MOST);
+    p->first = naive_below(random, 2) ? 0 : naive_below(random, p->k);
+    p->some = p->first == 0 ? p->k : 1 + naive_below(random, p->k - p->first);
     p->indptr[0] = 0;
     for (int64_t d = 0; d < p->dim; d++)
         p->feature_weights[d] = /* summing to dim */
@@ -101,7 +103,7 @@ static void naive_sums(const struct problem *p, struct sums *out)
         const double *x = p->x + row * p->dim;
         double square = 0, active = 0, scale = 1;
 
-        if (j < 0)
+        if (j < p->first || j >= p->first + p->some)
             continue;
         for (int64_t d = 0; d < p->dim; d++) {
             const double a = (p->space.feature_weights ? p->feature_weights[d] : 1.0) *
@@ -159,8 +161,9 @@ TEST(sums_masses_and_ages_for_any_number_of_threads)
 
                 got = start;
                 CHECK_OK(context->backend->accumulate(context, &p.rows, &p.space, p.index,
-                                                      p.factored ? p.factor : NULL, p.k, got.sum, got.mass,
-                                                      p.aged ? got.ages : NULL));
+                                                      p.factored ? p.factor : NULL, p.first, p.some,
+                                                      got.sum + p.first * p.dim, got.mass + p.first,
+                                                      p.aged ? got.ages + p.first * p.dim : NULL));
                 fkm_context_free(context);
                 for (int64_t at = 0; at < p.k * p.dim; at++) {
                     CHECK_NEAR(expected.sum[at], got.sum[at], tolerance);
@@ -192,7 +195,7 @@ TEST(sums_of_f32_rows_are_exact_in_f64)
         x[3 * i + 1] = 1.0f;
         x[3 * i + 2] = i % 2 ? 1e10f : -1e10f;
     }
-    CHECK_OK(context->backend->accumulate(context, &rows, &space, index, NULL, 1, sum, mass, NULL));
+    CHECK_OK(context->backend->accumulate(context, &rows, &space, index, NULL, 0, 1, sum, mass, NULL));
     CHECK_NEAR(16777216e3, sum[0], 0);
     CHECK_NEAR(1e3, sum[1], 0);
     CHECK_NEAR(0, sum[2], 0);

@@ -21,9 +21,8 @@ struct accumulate_job {
     const struct fkmi_space *space;
     const struct fkmi_kernels *kernels;
     const double *factor;
-    const double *scale; /* dense cosine without a mask: 1 / norm by row of the view; else NULL */
-    double *scales;
-    const int64_t *begin, *row; /* rows of prototype j: row[begin[j] .. begin[j + 1]) */
+    const int64_t *begin, *row; /* rows of the j-th prototype: row[begin[j] .. begin[j + 1]) */
+    double *scale;              /* dense cosine without a mask: 1 / norm, by place in row; else NULL */
     int64_t columns_per_item, n_chunks;
     double *sum, *ages;
     char *scratch; /* by thread: some rows of reals */
@@ -75,7 +74,7 @@ static void add_dense(const struct accumulate_job *job, int64_t j, int64_t first
             if (at + ahead < last)
                 fetch_row(rows, job->row[at + ahead], column, n);
             x[n_rows] = dense_row(rows, i, column);
-            scale[n_rows] = weight_of(job, i) * (job->scale ? job->scale[i] : 1.0);
+            scale[n_rows] = weight_of(job, i) * (job->scale ? job->scale[at] : 1.0);
             if (!in_place) {
                 char *loaded = scratch + (size_t)(n_rows * n) * fkmi_real_size(job->space->real);
 
@@ -166,7 +165,8 @@ static fkm_status find_scales(void *argument, int64_t begin, int64_t end, int th
     double wide[COLUMNS_PER_SQUARE];
 
     (void)thread;
-    for (int64_t i = begin; i < end; i++) {
+    for (int64_t at = begin; at < end; at++) {
+        const int64_t i = job->row[at];
         double square = 0;
 
         for (int64_t d = 0; d < job->rows->dim; d += COLUMNS_PER_SQUARE) {
@@ -176,32 +176,34 @@ static fkm_status find_scales(void *argument, int64_t begin, int64_t end, int th
             vector->load[job->rows->dtype](wide, dense_row(job->rows, i, d), n);
             square += vector->dot(wide, wide, weights ? weights + d : NULL, n);
         }
-        job->scales[i] = square > 1e-30 ? 1 / sqrt(square) : fkmi_row_scale(job->rows, job->space, i);
+        job->scale[at] = square > 1e-30 ? 1 / sqrt(square) : fkmi_row_scale(job->rows, job->space, i);
     }
     return FKM_OK;
 }
 
-/* Groups rows by prototype and adds up their masses; rows of index -1 are left out. */
-static void group_rows(const struct accumulate_job *job, const int32_t *index, int64_t k, int64_t *begin,
-                       int64_t *row, double *mass)
+static bool is_among(int32_t index, int64_t first, int64_t k) { return index >= first && index < first + k; }
+
+/* Groups rows by prototype and adds up their masses. */
+static void group_rows(const struct accumulate_job *job, const int32_t *index, int64_t first, int64_t k,
+                       int64_t *begin, int64_t *row, double *mass)
 {
     memset(begin, 0, (size_t)(k + 2) * sizeof *begin);
     for (int64_t i = 0; i < job->rows->n; i++)
-        if (index[i] >= 0)
-            begin[index[i] + 2]++;
+        if (is_among(index[i], first, k))
+            begin[index[i] - first + 2]++;
     for (int64_t j = 0; j < k; j++)
         begin[j + 2] += begin[j + 1];
     for (int64_t i = 0; i < job->rows->n;
          i++) /* begin[j + 1] walks from the first row of j to the first of j + 1 */
-        if (index[i] >= 0) {
-            row[begin[index[i] + 1]++] = i;
-            mass[index[i]] += weight_of(job, i);
+        if (is_among(index[i], first, k)) {
+            row[begin[index[i] - first + 1]++] = i;
+            mass[index[i] - first] += weight_of(job, i);
         }
 }
 
 fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
                                const struct fkmi_space *space, const int32_t *index, const double *factor,
-                               int64_t k, double *sum, double *mass, double *ages)
+                               int64_t first, int64_t k, double *sum, double *mass, double *ages)
 {
     const int n_threads = fkmi_pool_threads_here(context->pool);
     const bool plain = !rows->mask && !fkmi_rows_sparse(rows),
@@ -215,7 +217,7 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
                                  .sum = sum,
                                  .ages = ages};
     struct fkmi_carve carve = {NULL, 0};
-    int64_t *begin = NULL, *row = NULL;
+    int64_t *begin = NULL, *row = NULL, n_rows = 0;
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
@@ -227,24 +229,24 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
                                    : (columns + COLUMNS_AT_LEAST - 1) / COLUMNS_AT_LEAST * COLUMNS_AT_LEAST;
         job.n_chunks = (rows->dim - 1) / job.columns_per_item + 1;
     }
+    for (int64_t i = 0; i < rows->n; i++)
+        n_rows += is_among(index[i], first, k);
     job.scratch_per_thread = ROWS_TOGETHER * (((size_t)rows->dim * sizeof(double) + 63) & ~(size_t)63);
     for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
         begin = fkmi_carve(&carve, k + 2, sizeof *begin);
-        row = fkmi_carve(&carve, rows->n, sizeof *row);
-        job.scales = fkmi_carve(&carve, scaled ? rows->n : 0, sizeof *job.scales);
+        row = fkmi_carve(&carve, n_rows, sizeof *row);
+        job.scale = scaled ? fkmi_carve(&carve, n_rows, sizeof *job.scale) : NULL;
         job.scratch = fkmi_carve(&carve, n_threads, job.scratch_per_thread);
         if (pass == 0) {
             FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
             carve = (struct fkmi_carve){memory, 0};
         }
     }
-    group_rows(&job, index, k, begin, row, mass);
+    group_rows(&job, index, first, k, begin, row, mass);
     job.begin = begin;
     job.row = row;
-    if (scaled) {
-        FKMI_TRY_GOTO(fkmi_parallel(context->pool, rows->n, 256, find_scales, &job));
-        job.scale = job.scales;
-    }
+    if (scaled)
+        FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_rows, 256, find_scales, &job));
     FKMI_TRY_GOTO(
         fkmi_parallel(context->pool, k * job.n_chunks, (k * job.n_chunks - 1) / 64 + 1, add_items, &job));
 done:

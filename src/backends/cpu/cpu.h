@@ -299,6 +299,6 @@ fkm_status fkmi_cpu_rank(struct fkm_context *context, const struct fkmi_rows *ro
                          int64_t width, int32_t *index, double *distance);
 fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
                                const struct fkmi_space *space, const int32_t *index, const double *factor,
-                               int64_t k, double *sum, double *mass, double *ages);
+                               int64_t first, int64_t k, double *sum, double *mass, double *ages);
 
 #endif

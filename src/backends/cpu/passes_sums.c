@@ -52,7 +52,7 @@ fkm_status fkmi_pass_add_all(struct fkm_context *context, struct fkmi_passes *pa
     passes->summed = false;
     memset(pass->sum, 0, (size_t)(k * passes->dim) * sizeof *pass->sum);
     memset(pass->mass, 0, (size_t)k * sizeof *pass->mass);
-    FKMI_TRY(fkmi_cpu_accumulate(context, rows, &pass->pack->space, pass->index, NULL, k, pass->sum,
+    FKMI_TRY(fkmi_cpu_accumulate(context, rows, &pass->pack->space, pass->index, NULL, 0, k, pass->sum,
                                  pass->mass, NULL));
     for (int64_t j = 0; j < k; j++)
         passes->cells[j] = (struct fkmi_cell_sum){.most = pass->mass[j]};

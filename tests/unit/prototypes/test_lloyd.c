@@ -68,7 +68,7 @@ static void check_passes(struct field_wish wish, double rate, bool freeze)
 
     field_make(&f, wish);
     f.params.repulsion_factor = rate;
-    f.slot[7] = -1;
+    f.slot[wish.n - 1] = -1;
     if (freeze)
         f.state.frozen[1] = f.state.frozen[5] = 1;
     points = field_points(&f.state);
@@ -123,6 +123,17 @@ TEST(repulsion_acts_on_top_of_the_means)
             check_passes((struct field_wish){FIELD_WISH, .n = 400, .k = 3, .metric = (fkm_metric)metric,
                                              .mask = kind & 1, .weight = kind & 2},
                          0.3, kind & 2);
+}
+
+/* So many that sums are held of some prototypes at a time: of all kinds; of pushes alone where passes keep the others. */
+TEST(sums_of_some_prototypes_at_a_time_follow_too)
+{
+    for (int csr = 0; csr < 2; csr++)
+        check_passes((struct field_wish){FIELD_WISH, .n = 1200, .k = 30, .dim = 900, .csr = csr,
+                                         .metric = FKM_METRIC_COSINE},
+                     0.3, true);
+    check_passes((struct field_wish){FIELD_WISH, .n = 2100, .k = 30, .dim = 800, .dtype = FKM_DTYPE_F32}, 0.3,
+                 false);
 }
 
 TEST(repulsion_in_blocks_gives_the_same_sums)
