@@ -66,10 +66,6 @@ void fkmi_near_carve(struct fkmi_near *near, struct fkmi_carve *carve, const str
     near->reach = fkmi_carve(carve, n, sizeof *near->reach);
     near->open = fkmi_carve(carve, n, sizeof *near->open);
     near->sorted = fkmi_carve(carve, n, sizeof *near->sorted);
-    near->far_row = fkmi_carve(carve, n, sizeof *near->far_row);
-    near->far_index = fkmi_carve(carve, n, sizeof *near->far_index);
-    near->far_slot = fkmi_carve(carve, n, sizeof *near->far_slot);
-    near->far_distance = fkmi_carve(carve, n, sizeof *near->far_distance);
     near->x = fkmi_carve(carve, tile->rows * n_quads, 4);
     near->bytes = fkmi_carve(carve, tile->rows * n_quads, 4);
     near->tile_scale = fkmi_carve(carve, tile->stride, sizeof(float));
@@ -527,7 +523,8 @@ static int64_t leave_settled(struct fkmi_near *near, const struct fkmi_near_pass
         near->reach[i] =
             2 * u + fmin(MARGIN * u, DRIFTS_AHEAD * list->drift[ring_at(list, (2 + LEAST_MARGIN) * u)]);
         if (!(near->reach[i] <= list->radius)) {
-            near->far_row[(*n_far)++] = row[i];
+            pass->bound[row[i]].low = FKMI_NEAR_FAR;
+            (*n_far)++;
             continue;
         }
         *most_reach = fmax(*most_reach, near->reach[i]);
@@ -653,43 +650,23 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
     }
 }
 
-/* Rows for which too many prototypes are near. */
-static fkm_status scan_far(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, int64_t n)
+struct fkmi_near_bound fkmi_near_bound_at(const struct fkmi_pack *pack, double distance)
 {
-    const struct fkmi_rows *rows = pass->rows;
-    const struct fkmi_near_cell *cell = &near->cells[c];
-    const int64_t whole[] = {cell->begin, cell->end};
-    const int64_t class_begin[] = {0, cell->begin, cell->end};
-    const bool all = cell->begin == 0 && cell->end == pass->pack->k;
-    struct fkmi_rows base = *rows, view;
-    const struct fkmi_scan scan = {.kind = all ? FKMI_SCAN_NEAREST : FKMI_SCAN_OWN,
-                                   .slot = near->far_slot,
-                                   .class_begin = all ? whole : class_begin,
-                                   .n_classes = all ? 1 : 2,
-                                   .index = near->far_index,
-                                   .distance = near->far_distance};
-
-    for (int64_t i = 0; i < n; i++) {
-        near->far_slot[i] = all ? 0 : 1;
-        near->far_row[i] = fkmi_row(rows, near->far_row[i]);
-    }
-    base.order = NULL;
-    view = fkmi_rows_pick(&base, near->far_row, n);
-    return fkmi_cpu_scan(pass->context, &view, pass->pack, &scan);
+    return bound_of(sqrt(at_most(pack, distance)), 0);
 }
 
-fkm_status fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c,
-                            const int32_t *row, int64_t n, int64_t *n_far)
+int64_t fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, const int32_t *row,
+                         int64_t n)
 {
     const struct fkmi_pack *pack = pass->pack;
     const int rows = fkmi_screen_tile(pack)->rows;
     const int32_t own = near->cells[c].cell;
     const double most = measure_own(near, pass, own, row, n) * UP;
     double reach;
-    int64_t n_open;
+    int64_t n_open, n_far;
 
     list_near(near, pass, c, (2 + MARGIN) * most * UP);
-    n_open = leave_settled(near, pass, row, n, &reach, n_far);
+    n_open = leave_settled(near, pass, row, n, &reach, &n_far);
     if (n_open > 0 && near->list.n <= FEW_NEAR)
         meet_few(near, pass, own, row, n_open);
     else if (n_open > 0) {
@@ -700,16 +677,5 @@ fkm_status fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass 
             meet_tile(near, pass, own, row, near->sorted + first,
                       (int)(n_open - first < rows ? n_open - first : rows));
     }
-    if (*n_far == 0)
-        return FKM_OK;
-    for (int64_t i = 0; i < *n_far; i++)
-        near->sorted[i] = (int32_t)near->far_row[i];
-    FKMI_TRY(scan_far(near, pass, c, *n_far));
-    for (int64_t far = 0; far < *n_far; far++) {
-        const int32_t at = near->sorted[far];
-
-        pass->index[at] = near->far_index[far];
-        pass->bound[at] = bound_of(sqrt(at_most(pack, near->far_distance[far])), 0);
-    }
-    return FKM_OK;
+    return n_far;
 }

@@ -3,6 +3,8 @@
 #ifndef FKMI_BACKENDS_NEAR_H
 #define FKMI_BACKENDS_NEAR_H
 
+#include <float.h>
+
 #include "backends/cpu/screen.h"
 
 /* What is known of a row between passes. up: its own prototype is at most so far. low: no other one is nearer; where low
@@ -10,6 +12,7 @@
 struct fkmi_near_bound {
     float up, low;
 };
+#define FKMI_NEAR_FAR (-FLT_MAX) /* low: too many prototypes are near */
 
 /* What is the same for all cells of a pass. */
 struct fkmi_near_pass {
@@ -62,10 +65,6 @@ struct fkmi_near { /* room of one thread */
     uint8_t *x, *bytes;
     float *tile_scale, *tile_threshold, *tile_reach, *tile_rest, *scores;
     struct fkmi_direct direct;
-    /* rows left to a scan */
-    int64_t *far_row;
-    int32_t *far_index, *far_slot;
-    double *far_distance;
 };
 void fkmi_near_carve(struct fkmi_near *near, struct fkmi_carve *carve, const struct fkmi_near_pass *pass);
 /* Rows that are looked at together. */
@@ -76,9 +75,11 @@ void fkmi_near_measure(struct fkmi_near *near, const struct fkmi_near_pass *pass
 /* near->within becomes the prototypes of the c-th of those cells' class, without its own, whose squared gaps may be at
  * most `square`; returns how many there are. */
 int64_t fkmi_near_within(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, double square);
-/* Finds the nearest of n open rows of the c-th of those cells (n <= fkmi_near_rows), and their bounds. Returns how many
- * were left to a scan of all prototypes in *n_far. */
-fkm_status fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c,
-                            const int32_t *row, int64_t n, int64_t *n_far);
+/* Finds the nearest of n open rows of the c-th of those cells (n <= fkmi_near_rows), and their bounds; rows that are left
+ * to a scan of all prototypes get the bound FKMI_NEAR_FAR. Returns how many these are. */
+int64_t fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, const int32_t *row,
+                         int64_t n);
+/* Of a row whose own prototype is at this distance, nothing being known of the others. */
+struct fkmi_near_bound fkmi_near_bound_at(const struct fkmi_pack *pack, double distance);
 
 #endif

@@ -139,13 +139,11 @@ static fkm_status run_span(const struct fkmi_pass_job *job, struct fkmi_near *ne
 
     for (int64_t first = 0; first < span->n; first += chunk) {
         const int64_t n = span->n - first < chunk ? span->n - first : chunk;
-        int64_t n_far;
 
         FKMI_TRY(fkmi_check_interrupt());
-        FKMI_TRY(fkmi_near_assign(near, &job->near, c, order + first, n, &n_far));
-        span->n_far += n_far;
+        span->n_far += fkmi_near_assign(near, &job->near, c, order + first, n);
         for (int64_t i = first; i < first + n; i++)
-            if (job->pass->index[order[i]] != span->cell)
+            if (job->pass->index[order[i]] != span->cell || job->bound[order[i]].low == FKMI_NEAR_FAR)
                 order[span->n_moved++] = order[i];
     }
     return FKM_OK;
@@ -248,6 +246,7 @@ static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *j
         n_far += job->spans[s].n_far;
         job->passes->n_open += job->spans[s].n;
     }
+    FKMI_TRY_GOTO(fkmi_pass_scan_far(context, job, n_far));
     if (2 * n_far > job->rows->n && !job->passes->always)
         job->passes->n_skipped = PASSES_TO_SKIP;
     if (summed)

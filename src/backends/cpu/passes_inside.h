@@ -31,8 +31,8 @@ struct fkmi_passes {
 };
 
 struct fkmi_span {             /* rows of a cell that are looked at */
-    int64_t begin, n, n_moved; /* of order; those that change sides come first */
-    int64_t n_far, next;       /* next: the cell's next span, -1: none */
+    int64_t begin, n, n_moved; /* of order; those that change sides come first, in their order */
+    int64_t n_far, next;       /* far ones count as such until all are scanned; next: the cell's next span, -1: none */
     int32_t cell;
 };
 
@@ -58,6 +58,9 @@ fkm_status fkmi_pass_drift(struct fkm_context *context, struct fkmi_passes *pass
                            const struct fkmi_pack *pack);
 /* The bounds of all rows after that; rows whose bounds are not enough are open. */
 fkm_status fkmi_pass_bound(struct fkm_context *context, struct fkmi_pass_job *job);
+
+/* passes_far.c: the far rows of all spans, n of them, find their labels by scans of all prototypes. */
+fkm_status fkmi_pass_scan_far(struct fkm_context *context, struct fkmi_pass_job *job, int64_t n);
 
 /* passes_sums.c: all rows are added up. */
 fkm_status fkmi_pass_add_all(struct fkm_context *context, struct fkmi_passes *passes,
