@@ -149,7 +149,7 @@ static void find_class(struct fkmi_near_cell *cell, const struct fkmi_near_pass 
 {
     int64_t low = 0, high = pass->n_classes;
 
-    *cell = (struct fkmi_near_cell){j, 0, pass->pack->k};
+    *cell = (struct fkmi_near_cell){j, 0, 0, pass->pack->k};
     if (!pass->class_begin)
         return;
     while (high - low > 1) { /* class_begin[low] <= j < class_begin[high] */
@@ -160,7 +160,7 @@ static void find_class(struct fkmi_near_cell *cell, const struct fkmi_near_pass 
         else
             high = middle;
     }
-    *cell = (struct fkmi_near_cell){j, pass->class_begin[low], pass->class_begin[low + 1]};
+    *cell = (struct fkmi_near_cell){j, low, pass->class_begin[low], pass->class_begin[low + 1]};
 }
 
 /* The scores of row r of the tile, when they are numbers, as gaps. */

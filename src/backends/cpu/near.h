@@ -30,7 +30,7 @@ struct fkmi_near_pass {
 
 struct fkmi_near_cell { /* of the cells that were measured together */
     int32_t cell;
-    int64_t begin, end; /* prototypes of its class */
+    int64_t class, begin, end; /* and the prototypes of its class */
 };
 enum { FKMI_NEAR_RINGS = 32 };
 struct fkmi_near_list { /* prototypes near a cell's own, roughly the nearest first, as bytes less that one */

@@ -93,28 +93,31 @@ static int64_t rows_per_span(const struct fkmi_rows *rows) { return fkmi_near_ro
 
 /* ---- open rows by cell, part by part */
 
-static bool is_open(const struct fkmi_pass_job *job, int64_t i)
+static int is_open(const struct fkmi_pass_job *job, int64_t i)
 {
-    return job->pass->index[i] >= 0 && !(job->bound[i].low > 0);
+    return (job->pass->index[i] >= 0) & !(job->bound[i].low > 0);
 }
 
-/* A counting sort of one part of the rows. */
+/* A counting sort of one part of the rows, without branches, which could not be foreseen. */
 static void sort_part(const struct fkmi_pass_job *job, int64_t part)
 {
     const int64_t k = job->passes->k, first = part * job->part_rows, left = job->rows->n - first;
     const int64_t last = first + (left < job->part_rows ? left : job->part_rows);
     const int32_t *index = job->pass->index;
-    int32_t *begin = job->begin + part * (k + 1), at = (int32_t)first;
+    int32_t *begin = job->begin + part * (k + 1), at = (int32_t)first, none;
 
     memset(begin, 0, (size_t)(k + 1) * sizeof *begin);
     for (int64_t i = first; i < last; i++)
-        if (is_open(job, i))
-            begin[index[i] + 1]++;
+        begin[index[i] + 1] += is_open(job, i); /* index -1: of nothing */
     for (int64_t j = 0; j <= k; j++) /* begin[j + 1] walks from behind the last row of j to its first */
         begin[j] = at += begin[j];
-    for (int64_t i = last; i-- > first;)
-        if (is_open(job, i))
-            job->passes->order[--begin[index[i] + 1]] = (int32_t)i;
+    for (int64_t i = last; i-- > first;) {
+        const int open = is_open(job, i);
+        const int32_t place = begin[index[i] + 1] -= open;
+        int32_t *to = open ? &job->passes->order[place] : &none;
+
+        *to = (int32_t)i;
+    }
     memmove(begin, begin + 1, (size_t)k * sizeof *begin);
     begin[k] = at;
 }

@@ -17,14 +17,20 @@
 #define BEYOND     2.02 /* rings go so far, in the farthest row's distances */
 
 struct rings { /* around a prototype, as wide as each other */
-    float radius, width, per_unit;
+    float width, per_unit;
     float own;                        /* how far it has moved */
     float drift[FKMI_NEAR_RINGS + 1]; /* the farthest one in a ring or nearer; the last: of all */
 };
 
+struct farthest {
+    double drift, others;
+    int64_t which;
+};
+
 struct sweep {
     struct fkmi_pass_job *job;
-    struct rings *rings; /* k */
+    struct rings *rings;       /* k */
+    struct farthest *farthest; /* by class */
     float *most;         /* threads x k: the largest upper bound of a cell's rows, < 0: none */
     int n_threads;
     float shrink; /* what is farther by more than this cannot win by rounding */
@@ -95,15 +101,17 @@ static fkm_status raise_bounds(void *argument, int64_t begin, int64_t end, int t
 
 /* ---- rings */
 
-/* The farthest move of a class's prototypes but one. */
-static double farthest_other(const struct sweep *sweep, const struct fkmi_near_cell *cell)
+/* The farthest move of a class's prototypes, and of all but the one that has made it. */
+static void find_farthest(const double *drift, int64_t begin, int64_t end, struct farthest *farthest)
 {
-    const double *drift = sweep->job->passes->drift;
-    double all = 0;
-
-    for (int64_t j = cell->begin; j < cell->end; j++)
-        all = drift[j] > all && j != cell->cell ? drift[j] : all;
-    return all;
+    *farthest = (struct farthest){.which = -1};
+    for (int64_t j = begin; j < end; j++)
+        if (drift[j] > farthest->drift) {
+            farthest->others = farthest->drift;
+            farthest->drift = drift[j];
+            farthest->which = j;
+        } else if (drift[j] > farthest->others)
+            farthest->others = drift[j];
 }
 
 static void fill_rings(const struct sweep *sweep, struct fkmi_near *near, int c, float most)
@@ -114,6 +122,7 @@ static void fill_rings(const struct sweep *sweep, struct fkmi_near *near, int c,
     struct rings *rings = &sweep->rings[cell->cell];
     const double radius = fmax(BEYOND * (double)most, 1e-30), per_unit = FKMI_NEAR_RINGS / radius;
     const int64_t n = fkmi_near_within(near, &sweep->job->near, c, radius * radius);
+    const struct farthest *all = &sweep->farthest[cell->class];
     double farthest[FKMI_NEAR_RINGS + 1] = {0};
 
     for (int64_t i = 0; i < n; i++) {
@@ -123,10 +132,9 @@ static void fill_rings(const struct sweep *sweep, struct fkmi_near *near, int c,
 
         *ring = drift[j] > *ring ? drift[j] : *ring;
     }
-    rings->radius = (float)radius * DOWN;
     rings->width = (float)(radius / FKMI_NEAR_RINGS) * DOWN;
     rings->per_unit = (float)per_unit;
-    farthest[FKMI_NEAR_RINGS] = farthest_other(sweep, cell);
+    farthest[FKMI_NEAR_RINGS] = all->which == cell->cell ? all->others : all->drift;
     for (int ring = 0; ring <= FKMI_NEAR_RINGS; ring++) {
         if (ring > 0)
             farthest[ring] = fmax(farthest[ring], farthest[ring - 1]);
@@ -164,39 +172,38 @@ static fkm_status find_rings(void *argument, int64_t begin, int64_t end, int thr
 
 /* ---- the other bound */
 
+/* Without branches, which could not be foreseen. */
+static struct fkmi_near_bound lower_bound(const struct sweep *sweep, struct fkmi_near_bound bound,
+                                          const struct rings *rings)
+{
+    const float place = 2.01f * bound.up * rings->per_unit;
+    const int at = (int)(place < FKMI_NEAR_RINGS ? place : FKMI_NEAR_RINGS); /* the latter: beyond all */
+    const float left = bound.low - rings->drift[at], beyond = rings->width * (float)(at + 1) - bound.up;
+    const float here = left < beyond || at == FKMI_NEAR_RINGS ? left : beyond;
+    const float anywhere = bound.low - rings->drift[FKMI_NEAR_RINGS];
+    const float low = (here > anywhere ? here : anywhere) * DOWN, positive = low > 0 ? low : 0;
+
+    return (struct fkmi_near_bound){bound.up,
+                                    positive * sweep->shrink > bound.up ? positive : -positive};
+}
+
 static fkm_status lower_bounds(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct sweep *sweep = argument;
     const int32_t *index = sweep->job->pass->index;
+    struct fkmi_near_bound *bound = sweep->job->bound;
 
     (void)thread;
-    for (int64_t i = begin; i < end; i++) {
-        struct fkmi_near_bound *bound = &sweep->job->bound[i];
-        const struct rings *rings;
-        float low, ring;
-
-        if (index[i] < 0)
-            continue;
-        rings = &sweep->rings[index[i]];
-        low = bound->low - rings->drift[FKMI_NEAR_RINGS];
-        ring = 2.01f * bound->up * rings->per_unit;
-        if (ring < FKMI_NEAR_RINGS) {
-            const int at = (int)ring;
-            const float left = bound->low - rings->drift[at];
-            const float end_of_it = at < FKMI_NEAR_RINGS - 1 ? rings->width * (float)(at + 1) : rings->radius;
-            const float beyond = end_of_it - bound->up, here = left < beyond ? left : beyond;
-
-            low = here > low ? here : low;
-        }
-        low = low > 0 ? low * DOWN : 0;
-        bound->low = low * sweep->shrink > bound->up ? low : -low;
-    }
+    for (int64_t i = begin; i < end; i++)
+        if (index[i] >= 0)
+            bound[i] = lower_bound(sweep, bound[i], &sweep->rings[index[i]]);
     return FKM_OK;
 }
 
 fkm_status fkmi_pass_bound(struct fkm_context *context, struct fkmi_pass_job *job)
 {
-    const int64_t n = job->rows->n, k = job->passes->k;
+    const int64_t *class_begin = job->near.class_begin;
+    const int64_t n = job->rows->n, k = job->passes->k, n_classes = class_begin ? job->near.n_classes : 1;
     const double rounding = fkmi_screen_rounding(job->pass->pack);
     struct sweep sweep = {.job = job,
                           .n_threads = fkmi_pool_threads_here(context->pool),
@@ -211,6 +218,7 @@ fkm_status fkmi_pass_bound(struct fkm_context *context, struct fkmi_pass_job *jo
     carve = (struct fkmi_carve){NULL, 0};
     for (int turn = 0; turn < 2; turn++) {
         sweep.rings = fkmi_carve(&carve, k, sizeof *sweep.rings);
+        sweep.farthest = fkmi_carve(&carve, n_classes, sizeof *sweep.farthest);
         sweep.most = fkmi_carve(&carve, sweep.n_threads * k, sizeof *sweep.most);
         sweep.scratch = fkmi_carve(&carve, sweep.n_threads, sweep.scratch_per_thread);
         if (turn == 0) {
@@ -222,6 +230,9 @@ fkm_status fkmi_pass_bound(struct fkm_context *context, struct fkmi_pass_job *jo
         sweep.most[j] = -1;
     for (int64_t j = 0; j < k; j++)
         sweep.rings[j].own = (float)job->passes->drift[j] * UP + 0x1p-120f;
+    for (int64_t c = 0; c < n_classes; c++)
+        find_farthest(job->passes->drift, class_begin ? class_begin[c] : 0,
+                      class_begin ? class_begin[c + 1] : k, &sweep.farthest[c]);
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, SWEPT_ROWS, raise_bounds, &sweep));
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, k, context->kernels->bytes.rows, find_rings, &sweep));
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, n, SWEPT_ROWS, lower_bounds, &sweep));
