@@ -423,25 +423,33 @@ TEST(other_rows_and_metrics_are_left_to_scans)
     drop(&p);
 }
 
-TEST(every_failing_allocation_is_reported)
+static void fail_allocations(struct problem *p)
 {
-    struct naive_random random = {7};
-    struct problem p = problem_of(&random, CLUSTERS, 600, 40, 12);
     fkm_status status = FKM_ENOMEM;
 
     for (int64_t nth = 1; status == FKM_ENOMEM; nth++) {
-        struct walk w = walk_of(&p, 1, NULL);
+        struct walk w = walk_of(p, 1, NULL);
         struct fkmi_pass pass;
 
-        step(&w, &p);
-        pass = pass_of(&w, &p);
+        step(&w, p);
+        pass = pass_of(&w, p);
         fkmi_memory_fail(nth, 0);
-        status = w.context->backend->passes->run(w.context, w.passes, &p.rows, &pass);
+        status = w.context->backend->passes->run(w.context, w.passes, &p->rows, &pass);
         fkmi_memory_fail(0, 0);
         if (status == FKM_OK)
-            CHECK(found_right(&w, &p, true));
+            CHECK(found_right(&w, p, true));
         end_walk(&w);
     }
     CHECK_OK(status);
-    drop(&p);
+    drop(p);
+}
+
+TEST(every_failing_allocation_is_reported)
+{
+    struct naive_random random = {7};
+    struct problem near = problem_of(&random, CLUSTERS, 600, 40, 12);
+    struct problem far = problem_of(&random, NOTHING, 600, 300, 12); /* more near a row than a list holds */
+
+    fail_allocations(&near);
+    fail_allocations(&far);
 }

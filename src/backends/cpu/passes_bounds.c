@@ -31,7 +31,7 @@ struct sweep {
     struct fkmi_pass_job *job;
     struct rings *rings;       /* k */
     struct farthest *farthest; /* by class */
-    float *most;         /* threads x k: the largest upper bound of a cell's rows, < 0: none */
+    float *most;               /* threads x k: the largest upper bound of a cell's rows, < 0: none */
     int n_threads;
     float shrink; /* what is farther by more than this cannot win by rounding */
     char *scratch;
@@ -172,19 +172,19 @@ static fkm_status find_rings(void *argument, int64_t begin, int64_t end, int thr
 
 /* ---- the other bound */
 
-/* Without branches, which could not be foreseen. */
+/* Without branches, which could not be foreseen. Behind the last ring the bound is the one that holds anywhere. */
 static struct fkmi_near_bound lower_bound(const struct sweep *sweep, struct fkmi_near_bound bound,
                                           const struct rings *rings)
 {
     const float place = 2.01f * bound.up * rings->per_unit;
-    const int at = (int)(place < FKMI_NEAR_RINGS ? place : FKMI_NEAR_RINGS); /* the latter: beyond all */
+    const int at = (int)(place < FKMI_NEAR_RINGS ? place : FKMI_NEAR_RINGS);
     const float left = bound.low - rings->drift[at], beyond = rings->width * (float)(at + 1) - bound.up;
-    const float here = left < beyond || at == FKMI_NEAR_RINGS ? left : beyond;
     const float anywhere = bound.low - rings->drift[FKMI_NEAR_RINGS];
-    const float low = (here > anywhere ? here : anywhere) * DOWN, positive = low > 0 ? low : 0;
+    const float here = left < beyond ? left : beyond, low = (here > anywhere ? here : anywhere) * DOWN;
+    const float positive = (low + fabsf(low)) / 2; /* or 0 */
+    const int open = !(positive * sweep->shrink > bound.up);
 
-    return (struct fkmi_near_bound){bound.up,
-                                    positive * sweep->shrink > bound.up ? positive : -positive};
+    return (struct fkmi_near_bound){bound.up, positive * (float)(1 - 2 * open)};
 }
 
 static fkm_status lower_bounds(void *argument, int64_t begin, int64_t end, int thread)

@@ -32,7 +32,8 @@ struct fkmi_passes {
 
 struct fkmi_span {             /* rows of a cell that are looked at */
     int64_t begin, n, n_moved; /* of order; those that change sides come first, in their order */
-    int64_t n_far, next;       /* far ones count as such until all are scanned; next: the cell's next span, -1: none */
+    int64_t n_far,
+        next; /* far ones count as such until all are scanned; next: the cell's next span, -1: none */
     int32_t cell;
 };
 
