@@ -46,11 +46,9 @@ fkm_format input_format(const struct options *options, const char *path)
 
 /* ---- opening */
 
-static int check_readable(const char *path)
+int input_readable(const char *path)
 {
     struct stat info;
-    if (is_stdin(path))
-        return EXIT_FINE;
     if (stat(path, &info) != 0 || access(path, R_OK) != 0)
         return fail(EXIT_NO_INPUT, "cannot read %s: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode))
@@ -160,6 +158,17 @@ static fkm_status open_by_use(struct input *input, const struct options *options
     return open_trying(input, options, targets, weights);
 }
 
+/* Targets and weights of an .npy file are files of their own. */
+static int check_columns_readable(const struct input *input, const struct options *options)
+{
+    const char *target = asked_target(input, options), *weight = asked_weight(input, options);
+    if (input->format == FKM_FORMAT_NPY && target)
+        TRY(input_readable(target));
+    if (input->format == FKM_FORMAT_NPY && weight)
+        TRY(input_readable(weight));
+    return EXIT_FINE;
+}
+
 static int check_target(const struct input *input, const struct options *options)
 {
     const bool remembered = is_table(input) && input->schema->target;
@@ -190,7 +199,9 @@ int input_open(struct input *input, const struct options *options, const char *p
     *input =
         (struct input){.path = path, .schema = schema, .use = use, .format = input_format(options, path)};
     input->refuses_nan = input->format == FKM_FORMAT_NPY && option_is(options, "missing", "error");
-    TRY(check_readable(path));
+    if (!is_stdin(path))
+        TRY(input_readable(path));
+    TRY(check_columns_readable(input, options));
     TRY(check_target(input, options));
     TRY(check_text(input, options));
     input->known = need((size_t)schema->classes.n, sizeof *input->known);

@@ -26,6 +26,8 @@ struct input {
     fkm_source *standard; /* over file, when the schema standardizes; else NULL */
     const char **known;   /* the schema's class names */
 };
+/* EXIT_FINE, or EXIT_NO_INPUT (said): missing, not readable, a folder. */
+int input_readable(const char *path);
 /* Says what is wrong: a missing file is EXIT_NO_INPUT, wrong rows EXIT_BAD_DATA. */
 int input_open(struct input *input, const struct options *options, const char *path, struct schema *schema,
                enum input_use use);

@@ -5,16 +5,39 @@
 
 #include "output.h"
 
+/* Bytes of the UTF-8 character at text; 0: it is none. */
+static int character_at(const char *text)
+{
+    const unsigned char first = (unsigned char)text[0], second = (unsigned char)text[1];
+    const int length = first < 0x80   ? 1
+                       : first < 0xc2 ? 0
+                       : first < 0xe0 ? 2
+                       : first < 0xf0 ? 3
+                       : first < 0xf5 ? 4
+                                      : 0;
+    const bool outside = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+                         (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+    for (int i = 1; i < length; i++)
+        if (((unsigned char)text[i] & 0xc0) != 0x80)
+            return 0;
+    return outside ? 0 : length;
+}
+
+/* Names of files may be any bytes: those that are no UTF-8 become U+FFFD, so that it stays JSON. */
 static void quoted(struct json *json, const char *text)
 {
     output_puts(json->output, "\"");
-    for (const char *c = text; *c; c++) {
+    for (const char *c = text; *c;) {
+        const int length = character_at(c);
         if (*c == '"' || *c == '\\')
             output_printf(json->output, "\\%c", *c);
         else if ((unsigned char)*c < 0x20 || *c == 0x7f)
             output_printf(json->output, "\\u%04x", (unsigned)(unsigned char)*c);
+        else if (length == 0)
+            output_puts(json->output, "\\ufffd");
         else
-            output_bytes(json->output, c, 1);
+            output_bytes(json->output, c, (size_t)length);
+        c += length > 0 ? length : 1;
     }
     output_puts(json->output, "\"");
 }

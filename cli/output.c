@@ -8,12 +8,14 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "talk.h"
 
-char *output_target(const char *path)
+/* The file a name stands for, through symbolic links, so that replacing it keeps the link. */
+static char *target_of(const char *path)
 {
     char *real = realpath(path, NULL);
     if (real) {
@@ -56,6 +58,31 @@ int output_possible(const char *path)
     return code;
 }
 
+/* Opens and locks it; the leftover of a writer that was killed is taken over. EBUSY: another process writes it. */
+static FILE *open_partial(const char *path)
+{
+    struct stat ours, named;
+    int descriptor;
+    for (;;) {
+        descriptor = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
+        if (descriptor < 0)
+            return NULL;
+        if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            close(descriptor);
+            errno = EBUSY;
+            return NULL;
+        }
+        if (fstat(descriptor, &ours) == 0 && lstat(path, &named) == 0 && ours.st_dev == named.st_dev &&
+            ours.st_ino == named.st_ino)
+            break;
+        close(descriptor); /* the writer before us has renamed it */
+    }
+    FILE *file = ftruncate(descriptor, 0) == 0 ? fdopen(descriptor, "wb") : NULL;
+    if (!file)
+        close(descriptor);
+    return file;
+}
+
 int output_open(struct output *output, const char *path)
 {
     *output = (struct output){0};
@@ -70,13 +97,17 @@ int output_open(struct output *output, const char *path)
     } else {
         TRY(output_possible(path));
         struct text partial = {0};
-        output->path = output_target(path);
+        output->path = target_of(path);
         text_printf(&partial, "%s.partial", output->path);
-        output->partial = partial.bytes;
-        output->file = fopen(output->partial, "wb");
+        output->file = open_partial(partial.bytes);
+        if (output->file)
+            output->partial = partial.bytes;
+        else
+            free(partial.bytes);
     }
     if (!output->file) {
-        const int code = fail(EXIT_CANNOT_CREATE, "cannot create %s: %s", path, strerror(errno));
+        const int code = fail(EXIT_CANNOT_CREATE, "cannot create %s: %s", path,
+                              errno == EBUSY ? "another process is writing it" : strerror(errno));
         output_abandon(output);
         return code;
     }
@@ -180,26 +211,33 @@ static void sync_folder(const char *path)
     free(folder);
 }
 
+/* Before the file is closed, which ends its lock. One that is replaced keeps its permissions. */
+static int put_in_place(struct output *output)
+{
+    struct stat old;
+    if (stat(output->path, &old) == 0)
+        (void)fchmod(fileno(output->file), old.st_mode & 0777);
+    if (fsync(fileno(output->file)) != 0)
+        return fail(EXIT_IO, "cannot write %s: %s", output->name, strerror(errno));
+    if (rename(output->partial, output->path) != 0)
+        return fail(EXIT_CANNOT_CREATE, "cannot rename %s to %s: %s", output->partial, output->path,
+                    strerror(errno));
+    sync_folder(output->path);
+    free(output->partial);
+    output->partial = NULL;
+    return EXIT_FINE;
+}
+
 int output_close(struct output *output)
 {
     int code = output_check(output);
-    if (code == EXIT_FINE && output->partial && fsync(fileno(output->file)) != 0)
-        code = fail(EXIT_IO, "cannot write %s: %s", output->name, strerror(errno));
+    if (code == EXIT_FINE && output->partial)
+        code = put_in_place(output);
     if (code == EXIT_FINE && output->file != stdout) {
         FILE *file = output->file;
         output->file = NULL;
         if (fclose(file) != 0)
             code = fail(EXIT_IO, "cannot write %s: %s", output->name, strerror(errno));
-    }
-    if (code == EXIT_FINE && output->partial) {
-        if (rename(output->partial, output->path) != 0) {
-            code = fail(EXIT_CANNOT_CREATE, "cannot rename %s to %s: %s", output->partial, output->path,
-                        strerror(errno));
-        } else {
-            sync_folder(output->path);
-            free(output->partial);
-            output->partial = NULL;
-        }
     }
     output_abandon(output);
     return code;
@@ -207,10 +245,10 @@ int output_close(struct output *output)
 
 void output_abandon(struct output *output)
 {
+    if (output->partial)
+        remove(output->partial); /* while the lock holds, so that it is ours */
     if (output->file && output->file != stdout)
         fclose(output->file);
-    if (output->partial)
-        remove(output->partial);
     free(output->partial);
     free(output->path);
     *output = (struct output){0};

@@ -34,10 +34,6 @@ int output_close(struct output *output);
 /* Leaves nothing behind; does nothing when closed. */
 void output_abandon(struct output *output);
 
-/* The file a name stands for, through symbolic links, so that replacing it keeps the link. Freed by the
- * caller. */
-char *output_target(const char *path);
-
 /* ---- json.c: indented JSON; key is NULL in arrays; what is not finite is null */
 struct json {
     struct output *output;

@@ -2,15 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "session.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #if defined(FKM_WITH_FAISS)
 #include "faiss_search.h"
 #endif
+#include "input.h"
 #include "talk.h"
 
 int session_context(const struct options *options, size_t used, fkm_context **out)
@@ -31,11 +28,7 @@ int session_context(const struct options *options, size_t used, fkm_context **ou
 
 int session_model(fkm_context *context, const char *path, fkm_model **model, struct schema *schema)
 {
-    struct stat info;
-    if (stat(path, &info) != 0)
-        return fail(EXIT_NO_INPUT, "cannot read %s: %s", path, strerror(errno));
-    if (S_ISDIR(info.st_mode))
-        return fail(EXIT_NO_INPUT, "cannot read %s: it is a folder", path);
+    TRY(input_readable(path));
     TRY(fail_status(fkm_model_load(context, path, model), BLAME_MODEL_FILE, path));
     return schema_from_model(*model, path, schema);
 }
@@ -43,10 +36,7 @@ int session_model(fkm_context *context, const char *path, fkm_model **model, str
 int session_save(const fkm_model *model, const char *path)
 {
     TRY(output_possible(path));
-    char *target = output_target(path);
-    const int code = fail_status(fkm_model_save(model, target), BLAME_OUTPUT, path);
-    free(target);
-    return code;
+    return fail_status(fkm_model_save(model, path), BLAME_OUTPUT, path);
 }
 
 fkm_strategy session_strategy(const struct options *options)

@@ -77,6 +77,8 @@ static int code_of(fkm_status status, enum blame blame)
                                                                   : EXIT_OTHER;
     case FKM_EDATA:
         return EXIT_BAD_DATA;
+    case FKM_EUNSUPPORTED: /* a kind of file that is not read */
+        return blame == BLAME_ROWS || blame == BLAME_MODEL_FILE ? EXIT_BAD_DATA : EXIT_OTHER;
     case FKM_EIO:
         return EXIT_IO;
     default:

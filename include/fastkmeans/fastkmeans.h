@@ -249,7 +249,8 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_create(fkm_context *context, const f
 FKM_API void fkm_model_free(fkm_model *model); /* NULL is fine */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_copy(const fkm_model *model, fkm_model **out);
 
-/** The model file is safetensors with a checksum. Writing is atomic: readers see the old file or the new. */
+/** The model file is safetensors with a checksum. Writing is atomic: readers see the old file or the new one, which has
+ *  the old one's permissions. FKM_EIO, and the old file is what it was: no folder, no space, no permission. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_save(const fkm_model *model, const char *path);
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_load(fkm_context *context, const char *path, fkm_model **out);
 /** The same bytes in memory; *bytes is freed with fkm_free. */

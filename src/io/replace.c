@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -47,14 +48,26 @@ static fkm_status open_partial(struct fkmi_replacement *file)
     return ftruncate(file->fd, 0) == 0 ? FKM_OK : fail(file, "empty");
 }
 
+/* The name to replace: what a symbolic link leads to, so that the link stays. */
+static fkm_status find_path(const char *path, char **out)
+{
+    struct stat info;
+    const bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+    char *real = link ? realpath(path, NULL) : NULL; /* NULL: it leads nowhere */
+    const fkm_status status = fkmi_format(out, "%s", real ? real : path);
+
+    free(real);
+    return status;
+}
+
 fkm_status fkmi_replace_begin(struct fkmi_replacement *file, const char *path)
 {
     struct stat info;
 
     if (path[0] == '\0')
         return fkmi_fail(FKM_EINVAL, "path is empty");
-    FKMI_TRY(fkmi_format(&file->path, "%s", path));
-    FKMI_TRY(fkmi_format(&file->partial, "%s.partial", path));
+    FKMI_TRY(find_path(path, &file->path));
+    FKMI_TRY(fkmi_format(&file->partial, "%s.partial", file->path));
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return fkmi_fail(FKM_EIO, "cannot write %s: it is %s", path,
                          S_ISDIR(info.st_mode) ? "a folder" : "not a regular file");
@@ -139,6 +152,10 @@ static fkm_status flush_folder(const struct fkmi_replacement *file)
 
 fkm_status fkmi_replace_commit(struct fkmi_replacement *file)
 {
+    struct stat old;
+
+    if (stat(file->path, &old) == 0)
+        (void)fchmod(file->fd, old.st_mode & 0777);
     if (fsync(file->fd) != 0)
         return fail(file, "flush");
     if (rename(file->partial, file->path) != 0)

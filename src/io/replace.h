@@ -13,12 +13,12 @@ struct fkmi_replacement { /* zeroed: nothing is open */
     char *path, *partial;
     bool open;
 };
-/* Opens path.partial. A second writer of the same path, in any process, waits here. FKM_EIO when path is
+/* Opens path.partial, or that of the file a symbolic link leads to. A second writer of the same path, in any process, waits here. FKM_EIO when path is
  * something other than a regular file. */
 fkm_status fkmi_replace_begin(struct fkmi_replacement *file, const char *path);
 /* All bytes or FKM_EIO. A file size limit is an error like a full disk: its signal does not get out. */
 fkm_status fkmi_replace_write(struct fkmi_replacement *file, const void *bytes, size_t size);
-/* Flushes, renames, flushes the folder. */
+/* Takes over the old file's permissions, flushes, renames, flushes the folder. */
 fkm_status fkmi_replace_commit(struct fkmi_replacement *file);
 /* Removes path.partial unless it was committed, and frees. */
 void fkmi_replace_end(struct fkmi_replacement *file);
