@@ -274,6 +274,8 @@ int run_fit_stream(const struct options *options)
         stream.params.learning_rate = option_real(options, "lr");
     TRY(option_required(options, "data", &stream.data_path));
     TRY(option_required(options, "model", &stream.model_path));
+    if (stream.checkpoint && strcmp(stream.checkpoint, stream.model_path) == 0)
+        return fail_usage("fit", "--checkpoint and --model are the same file, %s", stream.checkpoint);
     TRY(output_possible(stream.model_path));
     if (stream.checkpoint)
         TRY(output_possible(stream.checkpoint));

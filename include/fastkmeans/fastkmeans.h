@@ -8,6 +8,15 @@
  * Every function that can fail returns a status; fkm_last_error() then names the thing and the numbers. A call
  * that fails leaves the model as it was. The library never prints, aborts or exits.
  *
+ * What holds everywhere, unless a comment says otherwise:
+ *   arrays     are the caller's, row-major, used during the call only; an output overlaps no input
+ *   *out       receives an object to be given to its own free or close function; NULL when the call fails
+ *   structs    begin with their FKM_..._INIT; those that a call fills (fkm_model_info, fkm_scores, fkm_history,
+ *              fkm_vectorizer_info) with struct_size = sizeof themselves
+ *   errors     FKM_EINVAL: a NULL, a size or a value that is not valid; FKM_ENOMEM; comments name the others
+ *   threads    several may work at once with different objects; with the same one as its type says
+ *   fork       a child may go on with what its parent had
+ *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FASTKMEANS_H
 #define FASTKMEANS_H
@@ -164,34 +173,39 @@ typedef struct fkm_param_info {
     unsigned tasks;       /* bit (1u << fkm_task) for each task that uses it */
 } fkm_param_info;
 
+/** Rows of the table, which never changes. */
 FKM_API size_t fkm_param_count(void);
-/** NULL when index >= fkm_param_count(). */
+/** Row `index`, for ever valid; NULL when index >= fkm_param_count(). */
 FKM_API const fkm_param_info *fkm_param_at(size_t index);
 /** Sets the parameter called name from text. FKM_EINVAL names the parameter, the value and what is valid. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_params_set(fkm_params *params, const char *name, const char *value);
 /** Writes the parameter's value as text that fkm_params_set accepts; at most size bytes, always terminated. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_params_get(const fkm_params *params, const char *name, char *text,
                                                  size_t size);
-/** Checks every field. */
+/** Checks every field; FKM_EINVAL names the first that is not valid, its value and what is. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_params_check(const fkm_params *params);
 
 /* ---- context --------------------------------------------------------------------------------------- */
 
-/** Where work runs: threads, device, memory limit. Shared by any number of models and threads. */
+/** Where work runs: threads, device, memory limit. Shared by any number of models and threads. One call at a time has its
+ *  workers; those of other threads meanwhile do their work themselves. */
 typedef struct fkm_context fkm_context;
 typedef struct fkm_context_options {
     size_t struct_size;
-    int32_t n_threads;   /* -1 or 0: one per core this process may use */
-    const char *device;  /* NULL or "cpu" */
-    size_t memory_limit; /* bytes all models and calls of this process may hold; 0: none */
+    int32_t n_threads;  /* -1 or 0: one per core this process may use */
+    const char *device; /* NULL or "cpu" */
+    size_t
+        memory_limit; /* bytes all models and calls of this process may hold, by the context made last; 0: none */
 } fkm_context_options;
 #define FKM_CONTEXT_OPTIONS_INIT                                                                             \
     {                                                                                                        \
         sizeof(fkm_context_options), -1 /* n_threads */, NULL, 0                                             \
     }
 
+/** options NULL: the defaults. FKM_EUNSUPPORTED: a device that this build does not have. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_context_create(const fkm_context_options *options, fkm_context **out);
 FKM_API void fkm_context_free(fkm_context *context); /* NULL is fine; models made in it must be gone */
+/** How many threads work, the caller's among them; 0 for NULL. */
 FKM_API int32_t fkm_context_threads(const fkm_context *context);
 
 /** Approximate search for the parameter use_faiss, by a library of the caller's. It proposes candidates; the model ranks
@@ -212,7 +226,7 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_context_set_search(fkm_context *context,
 
 /* ---- batches --------------------------------------------------------------------------------------- */
 
-/** Rows with optional targets, weights and mask; all memory is borrowed for the call only.
+/** Rows, at least one, with optional targets, weights and mask; what a call does not need it does not look at.
  *  Dense: x is n_rows x n_cols. CSR: values, indptr (n_rows + 1), indices (strictly ascending in each row). */
 typedef struct fkm_batch {
     size_t struct_size;
@@ -243,30 +257,33 @@ typedef struct fkm_batch {
 /** One model of any task. predict, evaluate, save, inspect: any number of threads; everything else: one. */
 typedef struct fkm_model fkm_model;
 
-/** An unfitted model. The context must outlive it. */
+/** An unfitted model; params are copied. The context must outlive it. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_create(fkm_context *context, const fkm_params *params,
                                                    fkm_model **out);
 FKM_API void fkm_model_free(fkm_model *model); /* NULL is fine */
+/** A second model of the same context with everything the first one holds; it has nothing in common with it. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_copy(const fkm_model *model, fkm_model **out);
 
 /** The model file is safetensors with a checksum. Writing is atomic: readers see the old file or the new one, which has
  *  the old one's permissions. FKM_EIO, and the old file is what it was: no folder, no space, no permission. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_save(const fkm_model *model, const char *path);
+/** FKM_EIO: the file cannot be read. FKM_EDATA: it is no model file, or damaged; nothing in it is believed unseen. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_load(fkm_context *context, const char *path, fkm_model **out);
 /** The same bytes in memory; *bytes is freed with fkm_free. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_to_bytes(const fkm_model *model, void **bytes, size_t *size);
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_from_bytes(fkm_context *context, const void *bytes, size_t size,
                                                        fkm_model **out);
+/** Frees what fkm_model_to_bytes gave; NULL is fine. */
 FKM_API void fkm_free(void *memory);
 
-/** Before the first fit: starting prototypes (k x dim, row-major). Classifier: labels (k); multi-label: the tag
+/** Before the first fit, else FKM_ESTATE: starting prototypes (k x dim). Classifier: labels (k); multi-label: the tag
  *  of each; regressor: NULL, targets then come from the first fit. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_start(fkm_model *model, const float *points, int64_t k,
                                                       int64_t dim, const int64_t *labels);
 /** The same from f64, which a model of dtype F64 begins with as they are. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_start_f64(fkm_model *model, const double *points, int64_t k,
                                                           int64_t dim, const int64_t *labels);
-/** Weights of the features (dim, >= 0, not all 0), normalised to sum dim. */
+/** Weights of the features (dim, >= 0, not all 0), normalised to sum dim. Before the first fit, else FKM_ESTATE. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_feature_weights(fkm_model *model, const double *weights,
                                                                 int64_t dim);
 /** Changes one parameter from now on, also of a model that has learned: how it answers (top_k, soft_type,
@@ -274,9 +291,10 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_feature_weights(fkm_model *model
  *  distance, dtype, auto_feature_weights, normalize_prototypes, prototype_scale, target_distance, and the temperature
  *  of a multi-label model, whose thresholds were found with it. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_param(fkm_model *model, const char *name, const char *value);
-/** Prototypes for particular classes, overriding k_init. */
+/** k prototypes for the class `label`, instead of k_init. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_set_class_k(fkm_model *model, int64_t label, int32_t k);
-/** Frozen prototypes never move, merge or die. frozen has k entries, or is NULL to freeze all. */
+/** Frozen prototypes never move, merge or die. frozen has k entries (non-zero: frozen), or is NULL to freeze all.
+ *  FKM_ESTATE before the first fit. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_freeze(fkm_model *model, const uint8_t *frozen, int64_t k);
 /** Free text the file keeps beside the model (UTF-8): names of columns, of classes, ...; NULL value removes.
  *  Names begin with a letter and hold letters, digits, '_', '.'; at most 64 bytes. */
@@ -336,7 +354,8 @@ typedef struct fkm_finetune_options {
         sizeof(fkm_finetune_options), 10 /* epochs */, 0.0, 0, 0, NULL, 0.0, NULL, NULL                      \
     }
 
-/** Phase 1 on the whole of the data: seeding, then full passes. A model that has learned before is fitted anew. */
+/** Phase 1 on the whole of the data: seeding, then full passes. A model that has learned before is fitted anew.
+ *  options NULL: the defaults. FKM_EINTERRUPTED: the passes that were whole are kept. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit(fkm_model *model, const fkm_batch *batch,
                                                 const fkm_fit_options *options);
 /** Phase 1 on one batch; may be called for ever. Classes first seen here are seeded here.
@@ -350,7 +369,8 @@ FKM_API int64_t fkm_model_last_merged(const fkm_model *model);
  *  Returns FKM_ESTATE for soft 'hard' and 'mean', or before phase 1. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_gradient_step(fkm_model *model, const fkm_batch *batch,
                                                           double *loss);
-/** Phase 2 over epochs of shuffled mini-batches of finetune_batch_size rows. */
+/** Phase 2 over epochs of shuffled mini-batches of finetune_batch_size rows. options NULL: the defaults.
+ *  Returns FKM_ESTATE as fkm_model_gradient_step does; FKM_EINTERRUPTED: the steps that were done are kept. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_finetune(fkm_model *model, const fkm_batch *batch,
                                                      const fkm_finetune_options *options);
 /** Learning-rate search on a copy: the model is bit for bit what it was, but for learning_rate_. The curve is in
@@ -362,6 +382,9 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_model_feature_importance(const fkm_model *
                                                                double *weights);
 
 /* ---- answers --------------------------------------------------------------------------------------- */
+
+/* Rows have as many columns as those the model learned from, else FKM_EINVAL. FKM_ESTATE: the model has not learned
+ * yet, or its task gives no such answer. A row's answer does not depend on the rows beside it. */
 
 /** Clusterer: nearest prototype. Classifier: label of the most probable class, ties to the lower label. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_predict_labels(const fkm_model *model, const fkm_batch *batch,
@@ -411,11 +434,14 @@ typedef struct fkm_scores {
 } fkm_scores;
 /** Any number of batches, then the scores. One thread per evaluation; the model outlives it and does not learn. */
 typedef struct fkm_evaluation fkm_evaluation;
+/** strategy and top_k choose the tags of a multi-label model; others do not look at them. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_evaluation_create(const fkm_model *model, fkm_strategy strategy,
                                                         int64_t top_k, fkm_evaluation **out);
+/** Rows with their targets; they count by their weights. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_evaluation_add(fkm_evaluation *evaluation, const fkm_batch *batch);
+/** Of all rows added so far; FKM_ESTATE when there are none. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_evaluation_scores(const fkm_evaluation *evaluation, fkm_scores *scores);
-FKM_API void fkm_evaluation_free(fkm_evaluation *evaluation);
+FKM_API void fkm_evaluation_free(fkm_evaluation *evaluation); /* NULL is fine */
 
 /* ---- looking inside -------------------------------------------------------------------------------- */
 
@@ -430,6 +456,7 @@ typedef struct fkm_model_info {
     size_t bytes;         /* memory the model holds */
     double idw_power;     /* of 'scaled': the exponent in use, also where the parameter is 'auto' */
 } fkm_model_info;
+/** What a model is and how large; also of one that has not learned. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_describe(const fkm_model *model, fkm_model_info *info);
 
 /** Copies of the fitted state; the caller gives arrays of the sizes of fkm_model_describe. FKM_ESTATE when the
@@ -470,6 +497,7 @@ typedef struct fkm_history {
     double loss, shift, eval, lr;
     int64_t k;
 } fkm_history;
+/** Line `index` of info.n_history; phase is valid for ever. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_history(const fkm_model *model, int64_t index, fkm_history *out);
 
 /* ---- texts ----------------------------------------------------------------------------------------- */
@@ -490,6 +518,7 @@ typedef struct fkm_vectorizer_options {
     {                                                                                                        \
         sizeof(fkm_vectorizer_options), 0, 1 /* min_documents */, 1 /* ngrams */, 1 /* sublinear */, 0       \
     }
+/** options NULL: the defaults. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_create(const fkm_vectorizer_options *options,
                                                         fkm_vectorizer **out);
 FKM_API void fkm_vectorizer_free(fkm_vectorizer *vectorizer); /* NULL is fine */
@@ -498,7 +527,7 @@ FKM_API void fkm_vectorizer_free(fkm_vectorizer *vectorizer); /* NULL is fine */
  *  counted. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_learn(fkm_vectorizer *vectorizer, int64_t n,
                                                        const char *const *texts, const size_t *lengths);
-/** Settles the features. FKM_EDATA when no term is left. */
+/** Settles the features; learning ends. FKM_EDATA when no term is left, FKM_ESTATE before any text or the second time. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_finish(fkm_vectorizer *vectorizer);
 typedef struct fkm_vectorizer_info {
     size_t struct_size;
@@ -510,11 +539,12 @@ FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_describe(const fkm_vectorizer *
                                                           fkm_vectorizer_info *info);
 /** The term of a feature, ascending by bytes; NULL when they are hashed. */
 FKM_API const char *fkm_vectorizer_term(const fkm_vectorizer *vectorizer, int64_t feature);
-/** n_features weights. */
+/** n_features weights; FKM_ESTATE before it is finished. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_vectorizer_idf(const fkm_vectorizer *vectorizer, double *idf);
 
 /** Memory for rows made of texts by a finished vectorizer. One thread. */
 typedef struct fkm_text_rows fkm_text_rows;
+/** The vectorizer may be freed before the rows. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_text_rows_create(const fkm_vectorizer *vectorizer, fkm_text_rows **out);
 FKM_API void fkm_text_rows_free(fkm_text_rows *rows); /* NULL is fine */
 /** *batch receives n CSR rows (float32) of length 1, or 0 without a known term; borrowed until the next call. */
@@ -538,7 +568,7 @@ typedef struct fkm_source_functions {
     fkm_status (*next)(void *self, int64_t max_rows, fkm_batch *batch);
     /** Back to the position that `tell` wrote; NULL: to the start. */
     fkm_status (*seek)(void *self, const char *position);
-    /** Writes the position of the next row as text, at most size bytes. */
+    /** Writes the position of the next row as UTF-8 text, at most size bytes with its zero. */
     fkm_status (*tell)(void *self, char *position, size_t size);
     void (*close)(void *self); /* may be NULL */
     /* Names of the labels or tags 0, 1, ... handed out so far, for the model file; both may be NULL. A name is valid
@@ -546,6 +576,8 @@ typedef struct fkm_source_functions {
     int64_t (*class_count)(void *self);
     const char *(*class_name)(void *self, int64_t index);
 } fkm_source_functions;
+/** functions are copied; self is given to each of them, on the thread that uses the source. Both class functions or none;
+ *  the others but close are needed. When it fails, close is not called. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_create(const fkm_source_functions *functions, void *self,
                                                     fkm_source **out);
 
@@ -583,7 +615,8 @@ typedef struct fkm_source_options {
         sizeof(fkm_source_options), FKM_FORMAT_AUTO, FKM_TASK_CLASSIFY, NULL, NULL, -1 /* header */, 0,      \
             -1 /* index_base */, FKM_MISSING_MASK, FKM_DTYPE_F32, NULL, 0, NULL, NULL                        \
     }
-/** path "-" is standard input. */
+/** path "-" is standard input; options NULL: the defaults. FKM_EIO: the file cannot be read; FKM_EDATA: it is not what
+ *  its format says; FKM_EUNSUPPORTED: a kind of it that is not read. Messages name file and line. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_open(const char *path, const fkm_source_options *options,
                                                   fkm_source **out);
 struct ArrowArrayStream; /* of the Arrow C stream interface */
@@ -598,11 +631,16 @@ struct ArrowArrayStream; /* of the Arrow C stream interface */
  *  stream cannot be read twice: seeking back is FKM_EUNSUPPORTED, seeking forward reads and drops rows. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_from_arrow(struct ArrowArrayStream *stream,
                                                         const fkm_source_options *options, fkm_source **out);
+/** *batch receives at most max_rows rows, borrowed until the next call of the source; n_rows 0: the end. FKM_EDATA: a row
+ *  is not what it should be. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_next(fkm_source *source, int64_t max_rows, fkm_batch *batch);
+/** Back, or on, to a position that fkm_source_tell wrote; NULL: to the start. FKM_EUNSUPPORTED: it can be read once. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_seek(fkm_source *source, const char *position);
+/** The position of the next row as text, at most size bytes with its zero; 256 are enough for every source. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_source_tell(fkm_source *source, char *position, size_t size);
-FKM_API void fkm_source_close(fkm_source *source);
-/** Text labels become numbers 0, 1, ... in order of appearance; these are their names so far. */
+FKM_API void fkm_source_close(fkm_source *source); /* NULL is fine */
+/** Text labels become numbers 0, 1, ... in order of appearance; these are their names so far. Names are valid until the
+ *  source is used again; NULL: there is none of this index. */
 FKM_API int64_t fkm_source_class_count(const fkm_source *source);
 FKM_API const char *fkm_source_class_name(const fkm_source *source, int64_t index);
 /** Name of feature column i, or NULL. */
@@ -624,8 +662,10 @@ typedef struct fkm_stream_options {
     {                                                                                                        \
         sizeof(fkm_stream_options), 1 /* epochs */, 0, NULL, 0, 0, NULL, NULL                                \
     }
-/** Learns from a source batch by batch. The position is part of the model, so a checkpoint and its place in the
- *  stream cannot disagree. */
+/** Learns from a source, batch_size rows at a time (gradient steps: finetune_batch_size). The position is part of the
+ *  model, so a checkpoint and its place in the stream cannot disagree. options NULL: the defaults.
+ *  Batches learned before one that fails, or before FKM_EINTERRUPTED, are kept; the last checkpoint is then that of the
+ *  last save, or of the interruption. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit_source(fkm_model *model, fkm_source *source,
                                                        const fkm_stream_options *options);
 

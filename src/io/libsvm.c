@@ -431,7 +431,9 @@ static fkm_status decide_base_and_width(struct libsvm *libsvm, const fkm_source_
                                  : "no index 0 was found";
     }
     if (everything) {
-        width = found.largest < 0 ? 0 : found.largest - libsvm->base + 1;
+        if (found.largest < 0)
+            return fkmi_fail(FKM_EDATA, "%s: no line has a feature (index:value)", libsvm->bytes->name);
+        width = found.largest - libsvm->base + 1;
         width_by = "largest index of a first pass";
     }
     if (width < 1 || width > INT32_MAX)

@@ -92,6 +92,7 @@ usage "--model is missing" predict --data x.csv
 usage "'train.csv' belongs to no option" fit train.csv
 usage "--checkpoint needs --stream" fit --task clusterer --data x --model m --checkpoint c
 usage "--resume needs --checkpoint" fit --task clusterer --data x --model m --stream --resume
+usage "--checkpoint and --model are the same file, m" fit --task clusterer --data x --model m --stream --checkpoint m
 usage "--tol needs all rows in memory" fit --task clusterer --data x --model m --stream --tol 1
 usage "standard input can be read once" fit --task clusterer --data - --model m --stream --epochs 2
 usage "--lr belongs to phase 2" fit --task clusterer --data x --model m --lr 0.1

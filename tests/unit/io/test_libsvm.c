@@ -186,7 +186,8 @@ TEST(bad_rows_are_refused)
     check_refused(FKM_EDATA, "\"-1\" is not a tag", "-1 2:1\n", &options);
     check_refused(FKM_EDATA, "\"\" is not a tag", "1,,2 2:1\n", &options);
     options.n_cols = 0;
-    check_refused(FKM_EDATA, "0 columns", "1\n2\n", &options);
+    check_refused(FKM_EDATA, "no line has a feature (index:value)", "1\n2\n", &options);
+    check_refused(FKM_EDATA, "no line has a feature (index:value)", "1 x:1\n", &options);
     check_refused(FKM_EDATA, "valid: 1 to 2147483647", "1 3000000000:1\n", &options);
     options.task = FKM_TASK_CLUSTER; /* labels are left out, if there are any */
     {
