@@ -7,7 +7,7 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -17,11 +17,14 @@ from ._arrays import Kind, give, host_array, kind_of
 from ._attributes import filled
 from ._labels import Nothing
 from ._lessons import Lesson, Lessons
-from ._parameters import check_words, device_of, need_device
+from ._parameters import check_words, device_of, need_device, need_kinds
 from ._progress import Callback, Watcher
 from ._storage import Storage
 from ._stream import fit_stream
 from ._turns import in_turn
+
+if TYPE_CHECKING:
+    from ._explain import Explanation
 
 HELD_OUT = 0.1
 """Share of the rows that early stopping holds out when nobody gave rows to evaluate on."""
@@ -164,6 +167,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
             When an argument, a parameter of the constructor or a value of the data is not valid; the message
             names it.
         """
+        need_kinds(max_iters=max_iters, tol=tol, eval_fraction=eval_fraction)
         lesson = self._lesson(X, y, sample_weight, feature_mask, anew=True, grow=True)
         held = self._held_out(eval_set, lesson)
         model = self._new_model(lesson)
@@ -264,9 +268,9 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         checkpoint_batches=0,
         resume=False,
         verbose: bool = False,
-        callbacks=None,
+        callbacks: Callback | Iterable[Callback] | None = None,
         **file_options,
-    ):
+    ) -> Self:
         """Learn from more rows than memory holds, batch by batch: from a file, an Arrow stream or an
         iterable.
 
@@ -396,10 +400,13 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         """
         model = self._fitted()
         steps_before = self._facts()["gradient_steps"]
+        need_kinds(epochs=epochs, eval_fraction=eval_fraction)
         if lr is not None and not (isinstance(lr, numbers.Real) and 0 < lr <= 10):
             raise ValueError(f"lr is {lr!r}; it must be in (0, 10], or None for a search")
-        if early_stopping_rounds is not None and early_stopping_rounds < 1:
-            raise ValueError(f"early_stopping_rounds is {early_stopping_rounds!r}; it must be >= 1, or None")
+        if early_stopping_rounds is not None:
+            need_kinds(early_stopping_rounds=early_stopping_rounds)
+            if early_stopping_rounds < 1:
+                raise ValueError(f"early_stopping_rounds is {early_stopping_rounds}; it must be >= 1, or None")
         lesson = self._lesson(X, y, sample_weight, feature_mask, anew=False, grow=False)
         held = self._held_out(eval_set, lesson)
         if early_stopping_rounds is not None and held is None and eval_fraction == 0:
@@ -451,7 +458,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         self._searched_at = model.describe()["gradient_steps"]
         return rate
 
-    def calculate_feature_importance(self, X, y=None, sample_weight=None, feature_mask=None):
+    def calculate_feature_importance(self, X, y=None, sample_weight=None, feature_mask=None) -> Any:
         """How well each feature separates the classes, strata of the targets or clusters: 1 - variance within
         / variance of all, at least 0.001, scaled to sum D. The model does not change.
 
@@ -508,10 +515,10 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
     # ---- answers
 
     @abstractmethod
-    def predict(self, X, feature_mask=None):
+    def predict(self, X, feature_mask=None) -> Any:
         """The answer for each row."""
 
-    def transform(self, X, feature_mask=None):
+    def transform(self, X, feature_mask=None) -> Any:
         """Similarity of each row to each prototype: 1 / (1 + distance / scale), or the cosine.
 
         Parameters
@@ -529,7 +536,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         )
         return give(similarity, rows.kind)
 
-    def fit_transform(self, X, y=None, sample_weight=None, feature_mask=None, **fit_params):
+    def fit_transform(self, X, y=None, sample_weight=None, feature_mask=None, **fit_params) -> Any:
         """``fit``, then ``transform`` of the same rows.
 
         Parameters
@@ -546,7 +553,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
         self.fit(X, y, sample_weight, feature_mask, **fit_params)
         return self.transform(X, feature_mask)
 
-    def explain(self, X, feature_mask=None, top_k=None):
+    def explain(self, X, feature_mask=None, top_k: int | None = None) -> Explanation:
         """Which prototypes decide the answer for each row, and by how much.
 
         Parameters
@@ -566,7 +573,7 @@ class BaseFastKMeans(Lessons, Storage, ClassNamePrefixFeaturesOutMixin, Transfor
 
         return explain(self, X, feature_mask, top_k)
 
-    def to_onnx(self, path=None, **options):
+    def to_onnx(self, path=None, **options) -> Any:
         """Write the fitted estimator as an ONNX model; needs the package onnx.
 
         Parameters

@@ -83,11 +83,20 @@ def value_of(name: str, text: str) -> Any:
     return text == "true" if kind == "bool" else int(text) if kind == "int" else float(text)
 
 
+def need_kinds(**given: Any) -> None:
+    """Refuses arguments of a call that are no integers, or no numbers where their standard is one; the core looks at
+    their values."""
+    for name, value in given.items():
+        is_real = name in ("tol", "eval_fraction", "lr")
+        if isinstance(value, bool) or not isinstance(value, numbers.Real if is_real else numbers.Integral):
+            raise TypeError(f"{name} is {value!r}; it must be {'a number' if is_real else 'an integer'}")
+
+
 def seed_of(random_state) -> int:
     """An int is itself; None gives a fresh seed, a generator its next one."""
     if isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool):
-        if random_state < 0:
-            raise refusal("random_state", random_state)
+        if not 0 <= random_state < 2**64:
+            raise ValueError(f"random_state is {random_state}; it must be in 0 to {2**64 - 1}")
         return int(random_state)
     if random_state is None:
         return int.from_bytes(os.urandom(8), "little") >> 1

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from ._arrays import Kind, kind_of, rows_of
+from ._arrays import Kind, is_pandas_frame, kind_of, rows_of
 from ._labels import Labels
+from ._parameters import need_kinds
 from ._progress import Watcher
 from ._targets import mask_of, weight_of
 
@@ -39,8 +40,14 @@ def fit_stream(
     file_options: dict[str, Any],
 ):
     """BaseFastKMeans.fit_stream, which describes the arguments."""
+    need_kinds(epochs=epochs, checkpoint_batches=checkpoint_batches)
     stream = _stream_of(estimator, source, target, weight, epochs, resume, file_options)
     fresh = not estimator.__sklearn_is_fitted__()
+    if epochs > 1 and not stream.again and (fresh or not resume):
+        raise NotImplementedError(
+            f"epochs is {epochs}, but source, a {type(source).__name__}, can be read only once: give a list, a table, a "
+            "data loader, or a function that returns an iterator"
+        )
     if fresh and gradient_step:
         estimator._fitted()
     if fresh and resume and checkpoint is not None and os.path.exists(checkpoint):
@@ -75,9 +82,10 @@ def _stream_of(estimator, source, target, weight, epochs, resume, file_options) 
         return _File(estimator, os.fspath(source), target, weight, file_options)
     if file_options:
         raise ValueError(f"{next(iter(file_options))} is for files, source is a {type(source).__name__}")
+    if is_pandas_frame(source):
+        source = source.reset_index(drop=True)  # pandas would hand it over as one more column
     if hasattr(source, "__arrow_c_stream__"):
-        again = hasattr(source, "__len__")  # a table, not a reader
-        kind = _Table if again and (epochs > 1 or resume) else _Arrow
+        kind = _Table if hasattr(source, "__len__") and (epochs > 1 or resume) else _Arrow
         return kind(estimator, source, target, weight)
     if target is not None or weight is not None:
         raise ValueError("target and weight name columns of files and tables; an iterable yields (X, y, weight)")
@@ -103,6 +111,7 @@ class _Stream:
 
     source: _core.Source
     kind = Kind.NUMPY
+    again = True  # whether it can be read a second time
 
     def __init__(self, estimator: BaseFastKMeans):
         self.estimator = estimator
@@ -213,6 +222,7 @@ class _Arrow(_Named):
         super().__init__(estimator)
         self.table = table
         self.names = {"target": _column(target), "weight": _column(weight)}
+        self.again = hasattr(table, "__len__")  # a table, not a reader
 
     def read(self) -> _core.Source:
         return _core.Source.from_arrow(self.table, **self.options() | self.names)
@@ -258,6 +268,20 @@ class _Batches(_Stream):
         self.again = callable(source) or iter(source) is not source
         self.start = source if callable(source) else lambda: iter(source)
         self.names = _names(self.meaning)
+        self.column_names = vars(estimator).get("feature_names_in_")
+
+    def check_columns(self, names: list[str] | None) -> None:
+        """Frames must keep the order of their columns; rows without names are taken as they come."""
+        if names is None:
+            return
+        if self.column_names is None and not self.estimator.__sklearn_is_fitted__():
+            self.column_names = np.array(names, object)
+        if self.column_names is not None and names != self.column_names.tolist():
+            raise ValueError(f"the source yields the columns {names}; before, they were {self.column_names.tolist()}")
+
+    def columns(self, model: _core.Model) -> dict[str, Any]:
+        named = {} if self.column_names is None else {"feature_names_in_": self.column_names}
+        return super().columns(model) | named
 
     def open(self) -> None:
         items = iter(self.start())
@@ -285,6 +309,7 @@ class _Batches(_Stream):
         rows = rows_of(
             X, allow_nan=estimator.missing == "mask" or mask is not None, estimator_name=type(estimator).__name__
         )
+        self.check_columns(rows.feature_names)
         targets, self.meaning = self.meaning.read(y, rows.n_rows, True)
         self.names.extend(_names(self.meaning)[len(self.names) :])
         return _core.Batch(

@@ -236,15 +236,46 @@ def test_batches_before_an_error_stay_learned():
 # ---- what is refused
 
 
-def test_what_cannot_be_read_again_says_so():
-    with pytest.raises(NotImplementedError, match="again"):
-        classifier().fit_stream(batches(), epochs=2)
+def test_what_cannot_be_read_again_says_so_before_anything_is_learned():
+    model = classifier()
+    with pytest.raises(NotImplementedError, match="generator, can be read only once"):
+        model.fit_stream(batches(), epochs=2)
+    assert not hasattr(model, "centroids")
+    model.fit_stream(batches())
+
+
+@pytest.mark.parametrize("index", [None, "shuffled", "named"])
+def test_the_index_of_a_frame_is_no_column(index):
+    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    rows = pandas.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])]).assign(y=Y)
+    if index is not None:
+        rows.index = pandas.Index(np.arange(len(rows))[::-1] * 1000, name=None if index == "shuffled" else index)
+    for epochs in (1, 2):
+        model = classifier().fit_stream(rows, target="y", epochs=epochs)
+        assert model.feature_names_in_.tolist() == [f"x{i}" for i in range(X.shape[1])]
+        table = arrow.Table.from_pandas(rows, preserve_index=False)
+        expected = classifier().fit_stream(table, target="y", epochs=epochs)
+        np.testing.assert_array_equal(model.centroids, expected.centroids)
+
+
+def test_frames_in_a_stream_have_names_that_stay():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    model = classifier().fit_stream([(frame[:300], Y[:300]), (X[300:], Y[300:])])
+    assert model.feature_names_in_.tolist() == list(frame.columns)
+    turned = frame[frame.columns[::-1]]
+    before = model.centroids
+    for other in (model, classifier()):
+        with pytest.raises(ValueError, match="the source yields the columns .* before, they were"):
+            other.fit_stream([(frame[:9], Y[:9]), (turned, Y)] if other is not model else [(turned, Y)])
+    np.testing.assert_array_equal(model.centroids, before)
 
 
 @pytest.mark.parametrize(
     "source, more, error, words",
     [
         (42, {}, TypeError, "int"),
+        ([(X, Y)], {"epochs": "2"}, TypeError, "epochs is '2'; it must be an integer"),
         ([], {}, ValueError, "no batches"),
         ([(X, Y, None, None, None)], {}, ValueError, "5"),
         ([(X, Y)], {"target": "y"}, ValueError, "target"),
