@@ -151,6 +151,23 @@ def test_gradients_have_the_dtype_of_the_prototypes(dtype):
     assert model.optimizer.param_groups[0]["params"][0] is model.centroids
 
 
+def test_writing_to_a_tensor_changes_no_model():
+    model = fit_torch("classifier", soft_type="softmax_scaled")
+    shown = model.centroids
+    expected, said = shown.clone(), model.predict(TX)
+    shown.zero_()
+    assert torch.equal(model.centroids, expected) and model.centroids is model.centroids
+    assert torch.equal(model.predict(TX), said)
+    with torch.inference_mode():
+        model.fit_batch(TX, target("classifier"))
+        assert model.centroids is model.centroids
+    model.fit_batch(TX, target("classifier"), gradient_step=True)
+    with pytest.raises(TypeError, match="item assignment"):  # it would be without effect
+        model.optimizer.param_groups[0]["lr"] = 0.5
+    model.learning_rate = 0.5
+    assert model.optimizer.learning_rate == model.optimizer.param_groups[0]["lr"] == 0.5
+
+
 # ---- manners
 
 
