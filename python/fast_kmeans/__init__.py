@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+def __dir__():
+    return sorted([*globals(), "onnx", "plot", "sparse"])
+
+
 def __getattr__(name):
     """``fast_kmeans.sparse``, and what needs extras, is imported when it is used."""
     if name in ("onnx", "plot", "sparse"):

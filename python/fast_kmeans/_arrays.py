@@ -65,6 +65,8 @@ def rows_of(X, *, allow_nan: bool = False, estimator_name: str | None = None) ->
         return Rows(_adjacent(X), None, kind, names, *X.shape)  # check_array takes longer than short answers
     if sparse.issparse(X):
         return _sparse_rows(X, kind, names, estimator_name)
+    if hasattr(X, "__iter__") and not _has_any(X, "__getitem__", "__array__"):  # a generator, a data loader
+        raise TypeError(f"X is a {type(X).__name__}; it must be an array: fit_stream learns from batches that follow")
     X = check_array(X, dtype="numeric", ensure_all_finite=False, estimator=estimator_name, input_name="X")
     return Rows(_adjacent(floats(X, "X")), None, kind, names, *X.shape)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numbers
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -236,12 +236,12 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         return self._read("classes", "n_classes", dtype=np.int64)
 
     @property
-    def classes_(self):
+    def classes_(self) -> Any:
         """Labels seen so far, ascending: array of shape (C,)."""
         return self._kept("classes", lambda: give(self._meaning.sorted(self._codes())[0], self._kind))
 
     @property
-    def centroid_labels(self):
+    def centroid_labels(self) -> Any:
         """Class of each prototype, array of shape (K,)."""
 
         def make():
@@ -286,7 +286,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     # ---- learning
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None, feature_mask=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None, feature_mask=None) -> Self:
         """Phase 1 on one batch, as scikit-learn calls it: ``fit_batch`` that returns the estimator.
 
         Parameters
@@ -315,7 +315,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     # ---- answers
 
-    def predict(self, X, feature_mask=None):
+    def predict(self, X, feature_mask=None) -> Any:
         """The most probable class of each row.
 
         Parameters
@@ -341,7 +341,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         model.predict_labels(batch, codes)
         return give(self._meaning.write(codes), rows.kind)
 
-    def predict_proba(self, X, feature_mask=None, sparse=False):
+    def predict_proba(self, X, feature_mask=None, sparse=False) -> Any:
         """The probability of each class: the blended shares of its prototypes.
 
         Parameters
@@ -370,7 +370,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         model, rows, batch = self._question(X, feature_mask)
         return give(self._proba(model, rows.n_rows, batch), rows.kind)
 
-    def predict_top(self, X, m=5, feature_mask=None):
+    def predict_top(self, X, m=5, feature_mask=None) -> tuple[Any, Any]:
         """The most probable classes of each row, where a column for each class would not fit.
 
         Parameters
@@ -432,7 +432,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         order = self._meaning.sorted(codes)[1]
         return proba if order is None else proba[:, order]
 
-    def decision_function(self, X, feature_mask=None):
+    def decision_function(self, X, feature_mask=None) -> Any:
         """How much speaks for each class.
 
         Parameters
@@ -457,7 +457,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         proba = self._proba(model, rows.n_rows, batch)
         return give(proba[:, 1] - proba[:, 0] if proba.shape[1] == 2 else proba, rows.kind)
 
-    def score(self, X, y, sample_weight=None, feature_mask=None):
+    def score(self, X, y, sample_weight=None, feature_mask=None) -> float:
         """Share of the rows whose predicted class is right.
 
         Parameters

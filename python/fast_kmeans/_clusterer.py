@@ -188,7 +188,7 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
         self._store(locals())
 
     @property
-    def cluster_centers_(self):
+    def cluster_centers_(self) -> Any:
         """``centroids``, array of shape (K, D)."""
         return self.centroids
 
@@ -202,7 +202,7 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
         self.labels_ = give(nearest, lesson.kind)
         self.inertia_ = float(distance.sum() if lesson.weight is None else lesson.weight @ distance)
 
-    def predict(self, X, feature_mask=None):
+    def predict(self, X, feature_mask=None) -> Any:
         """The number of the nearest prototype.
 
         Parameters
@@ -227,7 +227,7 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
         model.predict_labels(batch, labels)
         return give(labels, rows.kind)
 
-    def fit_predict(self, X, y=None, sample_weight=None, feature_mask=None, **fit_params):
+    def fit_predict(self, X, y=None, sample_weight=None, feature_mask=None, **fit_params) -> Any:
         """``fit``, then the clusters of the same rows.
 
         Parameters
@@ -243,7 +243,7 @@ class FastKMeansClusterer(ClusterMixin, BaseFastKMeans):
         """
         return self.fit(X, y, sample_weight, feature_mask, **fit_params).labels_
 
-    def score(self, X, y=None, sample_weight=None, feature_mask=None):
+    def score(self, X, y=None, sample_weight=None, feature_mask=None) -> float:
         """Minus the sum of the distances to the nearest prototypes, as scikit-learn's KMeans has it.
 
         Parameters

@@ -177,7 +177,11 @@ def _start_of(start, lesson: Lesson) -> tuple[np.ndarray, ...]:
 
 
 def _points_of(points, n_cols: int | None) -> np.ndarray:
-    given, points = points, np.asarray(host_array(points, "init_mode"))
+    given = points
+    try:
+        points = np.asarray(host_array(points, "init_mode"))
+    except ValueError as error:  # ragged, as points with labels that this task has not
+        raise ValueError(f"init_mode is a {type(given).__name__} that is no array: it must be numbers, (K, D)") from error
     if points.ndim == 0:
         raise refusal("init_mode", given)
     if points.ndim != 2 or points.dtype.kind not in "biuf" or points.dtype.itemsize > 8:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -39,16 +40,21 @@ class AsymmetricLoss:
     True
     """
 
-    def __init__(self, gamma_neg=4.0, gamma_pos=1.0, clip=0.05, reduction="mean"):
+    def __init__(
+        self, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05, reduction: str = "mean"
+    ) -> None:
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction is {reduction!r}; valid: {', '.join(REDUCTIONS)}")
         self.gamma_neg = gamma_neg
         self.gamma_pos = gamma_pos
         self.clip = clip
         self.reduction = reduction
-        self._losses(np.empty(0), np.empty(0))
+        try:
+            self._losses(np.empty(0), np.empty(0))
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("asl_")) from None
 
-    def __call__(self, probability, target):
+    def __call__(self, probability, target) -> Any:
         """The loss of probabilities.
 
         Parameters

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -211,7 +211,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         return self._read("classes", "n_classes", dtype=np.int64)
 
     @property
-    def classes_(self):
+    def classes_(self) -> Any:
         """The columns of y, 0 to L - 1; or the labels, when y was one label per row: array of shape (L,)."""
         self._fitted()
 
@@ -225,7 +225,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         return self._kept("classes", make)
 
     @property
-    def centroid_labels(self):
+    def centroid_labels(self) -> Any:
         """Tag of each prototype, array of shape (K,)."""
 
         def make():
@@ -250,7 +250,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
 
     # ---- learning
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None, feature_mask=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None, feature_mask=None) -> Self:
         """Phase 1 on one batch, as scikit-learn calls it: ``fit_batch`` that returns the estimator.
 
         Parameters
@@ -283,7 +283,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
             return self._columns(codes, chosen, self._meaning.dtype), rows.kind
         return labels.write(codes[chosen.argmax(axis=1)]), rows.kind
 
-    def predict(self, X, strategy="adaptive", top_k=1, feature_mask=None):
+    def predict(self, X, strategy="adaptive", top_k=1, feature_mask=None) -> Any:
         """The tags of each row.
 
         Parameters
@@ -313,7 +313,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         tags, kind = self._tags(X, strategy, top_k, feature_mask)
         return give(tags, kind)
 
-    def predict_proba(self, X, feature_mask=None):
+    def predict_proba(self, X, feature_mask=None) -> Any:
         """The probability of each tag, on its own.
 
         Parameters
@@ -344,7 +344,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
             proba = np.divide(proba, total, where=total > 0, out=np.full_like(proba, 1 / proba.shape[1]))
         return give(proba, rows.kind)
 
-    def predict_top(self, X, m=5, feature_mask=None):
+    def predict_top(self, X, m=5, feature_mask=None) -> tuple[Any, Any]:
         """The most probable tags of each row, where a column for each would not fit.
 
         Parameters
@@ -375,7 +375,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         tags = codes if labels is None else labels.write(codes.reshape(-1)).reshape(codes.shape)
         return give(tags, rows.kind), give(proba, rows.kind)
 
-    def score(self, X, y, sample_weight=None, feature_mask=None):
+    def score(self, X, y, sample_weight=None, feature_mask=None) -> float:
         """Share of the rows all of whose tags are right.
 
         Parameters

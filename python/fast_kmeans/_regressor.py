@@ -205,14 +205,14 @@ class FastKMeansRegressor(RegressorMixin, BaseFastKMeans):
         return tags
 
     @property
-    def centroid_targets(self):
+    def centroid_targets(self) -> Any:
         """Target of each prototype, array of shape (K, M)."""
         return self._shown("centroid_targets", "k", "n_targets")
 
     def _state_names(self) -> list[str]:
         return super()._state_names() + ["centroid_targets"]
 
-    def predict(self, X, feature_mask=None):
+    def predict(self, X, feature_mask=None) -> Any:
         """The blended targets of the nearest prototypes.
 
         Parameters
@@ -243,7 +243,7 @@ class FastKMeansRegressor(RegressorMixin, BaseFastKMeans):
         model.predict_values(batch, values)
         return values[:, 0] if self._meaning.one_d else values
 
-    def score(self, X, y, sample_weight=None, feature_mask=None):
+    def score(self, X, y, sample_weight=None, feature_mask=None) -> float:
         """The coefficient of determination, R2; the mean over several targets.
 
         Parameters

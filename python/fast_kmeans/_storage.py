@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from ._turns import in_turn
 _classes: dict[str, Any] = {}
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> Any:
     """Read a model file and return the estimator that it holds.
 
     Files of ``save``, of the command ``fkm`` and of the C library are the same. Reading one cannot run code.
@@ -120,7 +120,7 @@ class Storage(FittedAttributes):
         state["_known"] = self._set_so_far()
         state["_meaning"], state["_model"], state["_cache"] = meaning, model, {}
 
-    def save(self, path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file: everything learned, the parameters, and the optimizer's state.
 
         Readers see the old file or the new one, never half of one. The format is safetensors with a checksum;
@@ -138,7 +138,7 @@ class Storage(FittedAttributes):
         self._current().save(os.fspath(path))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a model file that ``save``, the command ``fkm`` or the C library wrote.
 
         Parameters

@@ -106,15 +106,16 @@ def tags_of(y, n_rows: int) -> tuple[np.ndarray, np.ndarray, int]:
 
 def plain_tags(y):
     """numpy, or a scipy matrix; lists of tags are refused in words."""
+    how = "it must be an indicator matrix, rows x tags, as sklearn.preprocessing.MultiLabelBinarizer makes it"
     try:
-        return _plain(y, "y")
+        y = _plain(y, "y")
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise
-        raise ValueError(
-            "y holds lists of different lengths; it must be an indicator matrix, rows x tags, as "
-            "sklearn.preprocessing.MultiLabelBinarizer makes it"
-        ) from None
+        raise ValueError(f"y holds lists of different lengths; {how}") from None
+    if getattr(y, "dtype", None) == object and y.ndim == 1 and isinstance(next(iter(y), None), (set, frozenset, list)):
+        raise ValueError(f"y holds a {type(y[0]).__name__} for each row; {how}")
+    return y
 
 
 def _one_tag_each(y: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray, int]:

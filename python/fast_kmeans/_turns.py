@@ -7,6 +7,10 @@ import functools
 import os
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+Learn = TypeVar("Learn", bound=Callable[..., Any])
 
 
 def _restart() -> None:
@@ -25,7 +29,7 @@ def _turn_of(estimator) -> threading.RLock:
         return _turns.setdefault(estimator, threading.RLock())
 
 
-def in_turn(learn):
+def in_turn(learn: Learn) -> Learn:
     """Only one thread at a time teaches an estimator: what labels mean and what the model learned belong together."""
 
     @functools.wraps(learn)
@@ -33,4 +37,4 @@ def in_turn(learn):
         with _turn_of(self):
             return learn(self, *args, **kwargs)
 
-    return wait_and_learn
+    return cast(Learn, wait_and_learn)

@@ -10,6 +10,7 @@ product: a ``Scan`` over the features adds |x_d - c_d|, so that nothing is large
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -23,7 +24,7 @@ IDW_FLOOR = 1e-6  # of 'scaled', in units of the model's scale
 TINY = 1e-300  # instead of dividing by 0
 
 
-def to_onnx(estimator, path=None, *, opset=OLDEST_OPSET):
+def to_onnx(estimator, path=None, *, opset: int = OLDEST_OPSET) -> Any:
     """Write a fitted estimator as an ONNX model.
 
     The input ``X`` is float32 of any number of rows. The outputs are

@@ -6,6 +6,8 @@ Each function draws on ``ax`` and returns it; without ``ax`` it makes a figure o
 beyond seven classes the shape of the marker changes too.
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -38,7 +40,7 @@ SCORES = {
 # ---- how learning went
 
 
-def learning_rate(estimator, ax=None):
+def learning_rate(estimator, ax=None) -> Any:
     """Draw what the last learning-rate search saw: the smoothed loss at each rate, and the rate it chose.
 
     Parameters
@@ -80,7 +82,7 @@ def learning_rate(estimator, ax=None):
     return ax
 
 
-def history(estimator, ax=None, phase=None):
+def history(estimator, ax=None, phase: str | None = None) -> Any:
     """Draw how the loss went down while the estimator learned.
 
     Parameters
@@ -150,7 +152,7 @@ def history(estimator, ax=None, phase=None):
 # ---- what was learned
 
 
-def feature_weights(estimator, ax=None, most=30):
+def feature_weights(estimator, ax=None, most: int = 30) -> Any:
     """Draw the weights of the features, the largest first.
 
     Parameters
@@ -191,7 +193,7 @@ def feature_weights(estimator, ax=None, most=30):
     return ax
 
 
-def images(estimator, shape, ax=None, cmap="gray_r", most=400):
+def images(estimator, shape, ax=None, cmap: str = "gray_r", most: int = 400) -> Any:
     """Draw prototypes as images, a block of rows for each class, the heaviest first.
 
     A regressor's prototypes go by their target, a clusterer's by their mass. All images share one scale.
@@ -255,7 +257,7 @@ def images(estimator, shape, ax=None, cmap="gray_r", most=400):
     return ax
 
 
-def prototypes(estimator, X=None, y=None, ax=None):
+def prototypes(estimator, X=None, y=None, ax=None) -> Any:
     """Draw prototypes, and rows if there are any, in two dimensions.
 
     Two features are drawn as they are; more are projected onto the two directions in which the prototypes vary most

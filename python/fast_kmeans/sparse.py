@@ -7,7 +7,7 @@ It is a face: the work is done by :class:`fast_kmeans.FastKMeansClassifier`, who
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -99,27 +99,27 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        k_init=3,
-        k_list=None,
-        init_method="kmeans++",
-        distance="cosine",
-        dtype="float32",
-        soft=True,
-        soft_type="linear",
-        temperature=1.0,
-        lambda_penalty=0.1,
-        merge_threshold=None,
-        relative_merge=False,
-        percentile_threshold=None,
-        batch_size=10240,
-        n_threads=-1,
+        k_init: int = 3,
+        k_list: Any = None,
+        init_method: str = "kmeans++",
+        distance: str = "cosine",
+        dtype: str = "float32",
+        soft: bool = True,
+        soft_type: str = "linear",
+        temperature: float = 1.0,
+        lambda_penalty: float = 0.1,
+        merge_threshold: float | None = None,
+        relative_merge: bool = False,
+        percentile_threshold: float | None = None,
+        batch_size: int = 10240,
+        n_threads: int = -1,
         *,
-        min_weight=1e-3,
-        truncation_threshold=1e-4,
-        max_iters=50,
-        tol=1e-4,
-        random_state=42,
-    ):
+        min_weight: float = 1e-3,
+        truncation_threshold: float = 1e-4,
+        max_iters: int = 50,
+        tol: float = 1e-4,
+        random_state: Any = 42,
+    ) -> None:
         for name, value in locals().items():
             if name != "self":
                 setattr(self, name, value)
@@ -160,7 +160,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- learning
 
-    def fit(self, X, y, verbose=False):
+    def fit(self, X, y, verbose: bool = False) -> Self:
         """Place the prototypes by passes over the whole of the data; what was learned before is forgotten.
 
         Parameters
@@ -188,7 +188,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
                 self._engine = engine
         return self
 
-    def fit_batch(self, X, y, verbose=False) -> dict[str, Any]:
+    def fit_batch(self, X, y, verbose: bool = False) -> dict[str, Any]:
         """Learn from one batch; call it for ever. Classes never seen get their prototypes from the batch that brings them.
 
         Parameters
@@ -223,7 +223,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
             tqdm.write(" | ".join(f"{name} {value:.4g}" for name, value in log.items()))
         return log
 
-    def partial_fit(self, X, y, classes=None):
+    def partial_fit(self, X, y, classes=None) -> Self:
         """``fit_batch`` as scikit-learn calls it.
 
         Parameters
@@ -291,7 +291,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
         return self._shown("centroids")
 
     @property
-    def centroids_csr(self):
+    def centroids_csr(self) -> Any:
         """Prototypes without zeros, scipy.sparse.csr_matrix of shape (K, D)."""
         return self._fitted().centroids_csr
 
@@ -327,7 +327,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- places
 
-    def to(self, device):
+    def to(self, device) -> Self:
         """Where the model works; this build knows the CPU.
 
         Parameters
@@ -346,7 +346,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
         self._new_engine().to(device)
         return self
 
-    def save(self, path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file that ``load``, ``fast_kmeans.load`` and the command ``fkm`` read.
 
         Parameters
@@ -356,7 +356,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
         self._fitted().save(path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what ``save`` wrote.
 
         Parameters

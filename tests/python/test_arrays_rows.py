@@ -170,6 +170,7 @@ def test_masked_entries_are_missing():
         (sparse.csr_array((0, 3)), ValueError, r"0 sample\(s\) \(shape=\(0, 3\)\)"),
         (sparse.csr_array((3, 0)), ValueError, r"0 feature\(s\) \(shape=\(3, 0\)\)"),
         (sparse.csr_array(np.ones((2, 2), complex)), ValueError, "Complex data not supported"),
+        ((row for row in np.zeros((2, 2))), TypeError, "X is a generator; it must be an array: fit_stream"),
     ],
 )
 def test_refused(X, error, words):

@@ -305,7 +305,7 @@ def test_one_tag_per_row():
         ([1, 2, 3, 0.5], "Unknown label type: y is one column of float64, not all of it whole numbers"),
         ([1, 2, 3, np.nan], "Unknown label type: y is one column of float64, not all of it whole numbers"),
         ([[0, 2], [1], [], [0]], "lists of different lengths.*MultiLabelBinarizer"),
-        ([{0, 2}, {1}, set(), {0}], "Unknown label type: y is one column of object"),
+        ([{0, 2}, {1}, set(), {0}], "y holds a set for each row.*MultiLabelBinarizer"),
         (["a", "b", "c", "d"], "Unknown label type: y is one column of <U1"),
         ([["a", "b"]] * 4, "y must hold 0 and 1"),
     ],

@@ -8,13 +8,17 @@ import pytest
 from est_data import CLASS, EUCLIDEAN, KINDS, NAMES, NUMBERS, TAGS, X, fitted, unfitted
 from sklearn.base import clone
 
+import fast_kmeans
 from fast_kmeans import (
+    AsymmetricLoss,
     BaseFastKMeans,
     FastKMeansClassifier,
     FastKMeansClusterer,
     FastKMeansRegressor,
     FastMultiLabelKMeansClassifier,
     _core,
+    onnx,
+    plot,
 )
 
 GLOBAL = (
@@ -401,3 +405,58 @@ def test_prototypes_come_in_the_dtype_of_the_model(task, dtype, shown):
     assert model.centroids.dtype == shown
     assert model.centroid_weights.dtype == "float64"
     assert model.predict(X).shape[0] == 90
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("max_iters", "9", "max_iters is '9'; it must be an integer"),
+        ("max_iters", 2.5, "max_iters is 2.5; it must be an integer"),
+        ("tol", None, "tol is None; it must be a number"),
+        ("eval_fraction", "half", "eval_fraction is 'half'; it must be a number"),
+    ],
+)
+def test_arguments_of_fit_of_the_wrong_kind_are_named(name, value, words):
+    with pytest.raises(TypeError, match=words):
+        unfitted("classifier").fit(X, CLASS, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["epochs", "early_stopping_rounds"])
+@pytest.mark.parametrize("value", ["3", 2.5, True])
+def test_arguments_of_finetune_of_the_wrong_kind_are_named(name, value):
+    model = fitted("classifier", soft_type="softmax_scaled")
+    with pytest.raises(TypeError, match=f"{name} is {value!r}; it must be an integer"):
+        model.finetune(X, CLASS, **{name: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_have_a_range(seed):
+    with pytest.raises(ValueError, match=f"random_state is {seed}; it must be in 0 to {2**64 - 1}"):
+        unfitted("clusterer", random_state=seed).fit(X)
+    assert hasattr(unfitted("clusterer", random_state=2**64 - 1).fit(X), "centroids")
+
+
+def test_starting_prototypes_with_labels_are_refused_where_there_are_none():
+    with pytest.raises(ValueError, match="init_mode is a tuple that is no array"):
+        unfitted("regressor", init_mode=(X[:3], NUMBERS[:3])).fit(X, NUMBERS)
+
+
+def test_the_loss_names_its_arguments():
+    with pytest.raises(ValueError, match="^gamma_neg is -1"):
+        AsymmetricLoss(gamma_neg=-1)
+    with pytest.raises(ValueError, match="^clip is 1"):
+        AsymmetricLoss(clip=1)
+
+
+def test_public_calls_tell_their_types():
+    """What type checkers call untyped is an error in strict code that uses it."""
+    public = [*(getattr(fast_kmeans, name) for name in fast_kmeans.__all__ if name != "__version__")]
+    public += [fast_kmeans.sparse.FastKMeansClassifier, *(getattr(plot, name) for name in plot.__all__), onnx.to_onnx]
+    calls = {f"{c.__module__}.{c.__qualname__}": c for c in public}
+    for cls in filter(inspect.isclass, public):
+        own = inspect.getmembers(cls, lambda m: inspect.isroutine(m) or isinstance(m, property))
+        calls |= {f"{cls.__name__}.{n}": getattr(m, "fget", m) for n, m in own if not n.startswith("_")}
+    for name, call in calls.items():
+        if inspect.isclass(call) or "sklearn" in call.__module__ or name.endswith("_request"):
+            continue
+        assert "return" in inspect.get_annotations(inspect.unwrap(call)), name
