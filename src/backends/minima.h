@@ -14,7 +14,7 @@
 
 #include "backends/backend.h"
 
-enum { FKMI_MOST_TRIALS = 128 /* points of one look */ };
+enum { FKMI_MOST_TRIALS = 512 /* points of one look */ };
 
 /* When distances are ruled out. */
 enum fkmi_screening {
@@ -55,6 +55,8 @@ struct fkmi_minima_family {
     /* Finds the rows that each of k points would come nearer to. */
     fkm_status (*look)(struct fkm_context *context, struct fkmi_minima *minima, const struct fkmi_pack *pack,
                        const int64_t *drawn, int64_t k);
+    /* How many rows are nearer to a point of the last look than they were, on average; n before the first. */
+    double (*listed)(const struct fkmi_minima *minima);
     /* By how much point j of those looked at last would lower the sum, as minima are now. */
     double (*gain)(const struct fkmi_minima *minima, int64_t j);
     /* Point j of those looked at last joins. */

@@ -15,13 +15,13 @@
 #include "prototypes/mean.h"
 #include "prototypes/route.h"
 
-#define POINT_VALUES ((int64_t)1 << 22) /* of rows drawn ahead */
-/* Candidates beside the first few seeds come nearer to most rows. Where rows are many, they are looked at by parts, which
- * takes less memory. */
-#define FIRST_SEEDS 4
-#define MANY_ROWS   ((int64_t)1 << 14)
-#define PART        2
-#define MANY_SEEDS  8192 /* from so many on, in two levels */
+#define POINT_VALUES  ((int64_t)1 << 22) /* of rows drawn ahead */
+#define SHARE_OF_ROWS 64                 /* one of so many is drawn ahead at most: they become points */
+#define LISTED        2                  /* entries of lists for each row, about */
+/* The first candidates come nearer to most rows. Where rows are many, they are looked at by parts, which takes less memory. */
+#define MANY_ROWS  ((int64_t)1 << 14)
+#define PART       4
+#define MANY_SEEDS 8192 /* from so many on, in two levels */
 
 struct seeding {
     struct fkm_context *context;
@@ -37,7 +37,7 @@ struct seeding {
     int64_t n_candidates;              /* of a step */
     char *candidates;                  /* most_drawn x dim reals */
     int64_t most_drawn, n_drawn, next; /* rows drawn ahead, the next one to be used */
-    int64_t steps_ahead;
+    double total, fall; /* pull when they were drawn; what a step left of it since the time before */
     int64_t drawn[FKMI_MOST_TRIALS];
     double pull[FKMI_MOST_TRIALS]; /* when it was drawn */
 };
@@ -134,31 +134,35 @@ static fkm_status begin_minima(struct seeding *s, int64_t k, double *total)
     return FKM_OK;
 }
 
-/* As many rows are drawn ahead as there are seeds: pulls have then changed little. Half as many when they changed more,
- * and a quarter of the steps did not come to be. */
-static int64_t steps_to_draw(struct seeding *s, int64_t n_seeded, int64_t k)
+/* Rows for the steps to come: as pulls fall by a factor f a step, 1 / f^i rows have to be drawn for a candidate of the i-th
+ * step, 2 at most. Their lists, which get shorter, are as long as memory for them allows. */
+static int64_t rows_to_draw(const struct seeding *s, int64_t n_seeded, int64_t k)
 {
-    const int64_t most = s->most_drawn / s->n_candidates;
-    int64_t steps = n_seeded / s->n_candidates;
+    const double steps = s->fall < 1 ? log(0.5) / log(s->fall) : (double)k;
+    const double wanted = fmin(floor(steps), (double)(k - n_seeded));
+    const double left = pow(s->fall, wanted), needed = (double)s->n_candidates * wanted * (1 + 1 / left) / 2;
+    const double listed = s->context->backend->minima->listed(s->minima);
+    const double most = fmin((double)s->most_drawn, LISTED * (double)s->rows->n / fmax(listed, 1));
+    const int64_t n = (int64_t)ceil(fmin(needed, most));
 
-    steps = steps > s->steps_ahead ? s->steps_ahead : steps;
-    steps = steps > k - n_seeded ? k - n_seeded : steps;
-    steps = steps > most ? most : steps;
-    return steps < 1 ? 1 : steps;
+    return n < s->n_candidates ? s->n_candidates : n;
 }
 
-/* Draws rows for the steps to come. *total is 0 when every row lies on a seed. */
-static fkm_status draw_ahead(struct seeding *s, int64_t n_steps, double *total)
+/* Draws rows for the steps to come. s->total is 0 when every row lies on a seed. */
+static fkm_status draw_ahead(struct seeding *s, int64_t n_steps, int64_t n_seeded, int64_t k)
 {
     const struct fkmi_minima_family *family = s->context->backend->minima;
+    const double before = s->total;
+    int64_t n;
 
     FKMI_TRY(family->settle(s->context, s->minima));
-    *total = total_pull(s->minima);
+    s->total = total_pull(s->minima);
     s->n_drawn = s->next = 0;
-    if (!(*total > 0))
+    if (!(s->total > 0))
         return FKM_OK;
-    for (; s->n_drawn < n_steps * s->n_candidates; s->n_drawn++) {
-        const int64_t i = row_at(s->minima, fkmi_random_uniform(&s->random) * *total);
+    s->fall = pow(s->total / before, 1 / (double)n_steps);
+    for (n = rows_to_draw(s, n_seeded, k); s->n_drawn < n; s->n_drawn++) {
+        const int64_t i = row_at(s->minima, fkmi_random_uniform(&s->random) * s->total);
 
         s->drawn[s->n_drawn] = i;
         s->pull[s->n_drawn] = fkmi_minima_pull(s->minima, i);
@@ -204,8 +208,8 @@ static int64_t add_seed(struct seeding *s, const int64_t *chosen)
     return s->drawn[best];
 }
 
-/* The same of one step's candidates, part by part. */
-static fkm_status add_first_seed(struct seeding *s, int64_t *seed)
+/* Adds the best of the first candidates, looked at part by part. */
+static fkm_status add_second_seed(struct seeding *s, int64_t *seed)
 {
     const struct fkmi_minima_family *family = s->context->backend->minima;
     const int64_t n = s->n_drawn, last = (n - 1) / PART * PART;
@@ -230,46 +234,51 @@ static fkm_status add_first_seed(struct seeding *s, int64_t *seed)
     return FKM_OK;
 }
 
+/* How many rows may be drawn ahead. */
+static int64_t most_to_draw(const struct seeding *s, int64_t k)
+{
+    const struct fkmi_rows *rows = s->rows;
+    int64_t most = FKMI_MOST_TRIALS;
+
+    if (!fkmi_rows_sparse(rows))
+        most = most < POINT_VALUES / rows->dim ? most : POINT_VALUES / rows->dim;
+    most = most < rows->n / SHARE_OF_ROWS ? most : rows->n / SHARE_OF_ROWS;
+    most = most < s->n_candidates * k ? most : s->n_candidates * k;
+    return most < s->n_candidates ? s->n_candidates : most;
+}
+
 static fkm_status seed_greedily(struct seeding *s, int64_t k, int64_t *seeds, int64_t *k_seeded)
 {
-    const bool sparse = fkmi_rows_sparse(s->rows);
     const int64_t n_wanted = 2 + (int64_t)floor(log((double)k));
-    const int64_t n_spared = sparse ? FKMI_MOST_TRIALS : POINT_VALUES / s->rows->dim;
-    double total;
+    int64_t n_taken = 1;
 
     s->n_candidates = n_wanted < FKMI_MOST_TRIALS ? n_wanted : FKMI_MOST_TRIALS;
-    s->most_drawn = n_spared < FKMI_MOST_TRIALS ? n_spared : FKMI_MOST_TRIALS;
-    s->most_drawn = s->most_drawn < s->n_candidates ? s->n_candidates : s->most_drawn;
-    s->most_drawn = s->most_drawn > s->n_candidates * k ? s->n_candidates * k : s->most_drawn;
-    s->steps_ahead = FKMI_MOST_TRIALS;
-    if (!sparse)
+    s->most_drawn = most_to_draw(s, k);
+    if (!fkmi_rows_sparse(s->rows))
         FKMI_TRY(fkmi_alloc(&s->candidates, s->most_drawn, point_size(s)));
-    FKMI_TRY(begin_minima(s, k, &total));
+    FKMI_TRY(begin_minima(s, k, &s->total));
     *k_seeded = 1;
-    seeds[0] = total > 0 ? row_at(s->minima, fkmi_random_uniform(&s->random) * total)
-                         : fkmi_random_below(&s->random, s->rows->n);
-    if (!(total > 0) || k == 1) /* rows without direction: any will do */
+    seeds[0] = s->total > 0 ? row_at(s->minima, fkmi_random_uniform(&s->random) * s->total)
+                            : fkmi_random_below(&s->random, s->rows->n);
+    if (!(s->total > 0) || k == 1) /* rows without direction: any will do */
         return FKM_OK;
     FKMI_TRY(pack_rows(s, seeds, 1));
     FKMI_TRY(s->context->backend->minima->start(s->context, s->minima, s->pack, seeds));
+    s->total = total_pull(s->minima);
     while (*k_seeded < k) {
-        const int64_t n_steps = steps_to_draw(s, *k_seeded, k);
-        int64_t chosen[FKMI_MOST_TRIALS], n_taken = 0;
+        int64_t chosen[FKMI_MOST_TRIALS];
 
-        FKMI_TRY(draw_ahead(s, n_steps, &total));
-        if (!(total > 0))
+        FKMI_TRY(draw_ahead(s, n_taken, *k_seeded, k));
+        if (!(s->total > 0))
             return FKM_OK; /* every row lies on a seed */
-        if (*k_seeded < FIRST_SEEDS && n_steps == 1 && s->rows->n >= MANY_ROWS) {
-            FKMI_TRY(add_first_seed(s, &seeds[*k_seeded]));
-            ++*k_seeded;
+        if (*k_seeded == 1 && s->rows->n >= MANY_ROWS) {
+            FKMI_TRY(add_second_seed(s, &seeds[1]));
+            *k_seeded = 2;
             continue;
         }
         FKMI_TRY(look_at(s, s->drawn, s->n_drawn));
-        while (*k_seeded < k && choose(s, chosen) == s->n_candidates) {
+        for (n_taken = 0; *k_seeded < k && choose(s, chosen) == s->n_candidates; n_taken++)
             seeds[(*k_seeded)++] = add_seed(s, chosen);
-            n_taken++;
-        }
-        s->steps_ahead = 4 * n_taken < 3 * n_steps ? (n_steps + 1) / 2 : 2 * n_steps;
     }
     return FKM_OK;
 }

@@ -7,7 +7,7 @@
 #include "support/naive.h"
 #include "support/test.h"
 
-enum { N = 1500, MOST_DIM = 200, POINTS = 45 };
+enum { N = 1500, MOST_DIM = 200, POINTS = 45, WORDS = 2 };
 
 static float x[N * MOST_DIM];
 
@@ -43,7 +43,7 @@ static struct count screen(fkm_metric metric, int dim, const double *weights, do
     struct fkmi_carve carve = {NULL, 0};
     struct count count = {0, 0, 0, 0};
     static double held[N], distance[N * POINTS];
-    static uint32_t maybe[FKMI_SKETCH_BLOCK * FKMI_SKETCH_WORDS];
+    static uint32_t maybe[FKMI_SKETCH_BLOCK * WORDS];
     int64_t drawn[POINTS];
 
     CHECK_OK(fkm_context_create(NULL, &context));
@@ -77,8 +77,8 @@ static struct count screen(fkm_metric metric, int dim, const double *weights, do
 
         fkmi_sketch_screen(sketch, &rows, &points, b, held + first, &scratch, maybe);
         for (int64_t i = first; i < N && i < first + FKMI_SKETCH_BLOCK; i++)
-            for (int j = 0; j < 32 * FKMI_SKETCH_WORDS; j++) {
-                const bool kept = maybe[(i - first) * FKMI_SKETCH_WORDS + j / 32] >> (j % 32) & 1;
+            for (int j = 0; j < 32 * WORDS; j++) {
+                const bool kept = maybe[(i - first) * WORDS + j / 32] >> (j % 32) & 1;
                 const bool nearer = j < POINTS && held[i] > 0 && distance[i * POINTS + j] < held[i];
 
                 CHECK(!kept || (j < POINTS && held[i] > 0));

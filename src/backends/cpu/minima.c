@@ -1,13 +1,13 @@
 /* minima.c — running minima of distances: which of many points come nearer to which rows, and what that gains.
  *
  * A dense row is measured directly against the points that its bytes could not rule out, a sparse one against those with
- * which it shares columns, and the others at no price. Points nearer than the row's minimum go to a list of their block, point by point. What a point
- * gains is summed over the rows it comes nearer to, in their order, so it does not depend on how many others were
- * measured.
+ * which it shares columns, and the others at no price. A point's list has the rows that it comes nearer to, with their
+ * distances. What it gains is summed over them in their order, so it does not depend on how many others were measured.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "backends/minima.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -17,7 +17,8 @@
 
 enum {
     BLOCK = FKMI_SKETCH_BLOCK,
-    WORDS = FKMI_SKETCH_WORDS,
+    LEAST_PARTS = 64,    /* where rows are enough, */
+    MOST_BLOCKS = 16,    /* of a part */
     LEAST_ROWS = 2048,   /* with bytes, */
     LEAST_POINTS = 4,    /* after so many points */
     ROWS_PER_CHECK = 64, /* for an interrupt */
@@ -25,28 +26,34 @@ enum {
     SPARE = 16           /* entries */
 };
 
-/* Points that are nearer to rows of a block: point by point, in the order of the rows. */
-struct nearer {
+/* What lists of points hold: distances in the space's reals, floats times `scale`, so that no size of numbers is lost. */
+struct entries {
     int64_t capacity;
-    double *distance;
-    uint8_t *row; /* of the block */
+    void *distance;
+    uint16_t *row; /* of the part */
 };
-/* The same of a block at work, row by row. */
+/* Of a part at work, row by row: with the point of each. */
 struct gathered {
-    int64_t capacity, n;
-    double *distance;
-    uint8_t *row, *point;
+    struct entries entries;
+    uint16_t *point;
+    int64_t n;
+};
+/* Blocks of rows that share lists: point j has entries begin[j] .. begin[j + 1], in the order of the rows. */
+struct part {
+    struct entries nearer;
+    uint32_t *begin;  /* n_begins */
+    int64_t n_begins; /* room for them */
+    int64_t n_left;   /* pairs that were measured */
 };
 
 struct fkmi_minima_work {
     struct fkmi_space space;
     struct fkmi_sketch *sketch; /* or NULL */
     struct fkmi_minima_wish wish;
-    int64_t n_taken, k;                       /* points of the last look */
-    int64_t most_entries, most_block_entries; /* sparse: of a row, of a block */
-    struct nearer *nearer;                    /* n_blocks */
-    uint32_t *begin;           /* n_blocks x (FKMI_MOST_TRIALS + 1): where each point's rows are */
-    int64_t *n_left;           /* n_blocks: pairs that were measured */
+    int64_t n_taken, k;    /* points of the last look */
+    double scale, unscale; /* of floats, a power of two; its inverse */
+    int64_t n_parts, part_blocks;
+    struct part *parts;        /* n_parts */
     struct gathered *gathered; /* n_gathered, by thread */
     int n_gathered;
     int64_t next_probe; /* how many points there are when directions are asked next */
@@ -66,21 +73,26 @@ struct minima_job {
 struct block_scratch {
     struct fkmi_direct direct;
     struct fkmi_sketch_scratch sketch;
-    uint32_t *maybe; /* BLOCK x WORDS: bit j: point j has to be measured */
-    int16_t *listed; /* rows to measure, from the first of the block */
+    uint32_t *maybe;  /* with a sketch: BLOCK x words: bit j: point j has to be measured */
+    int32_t *point;   /* numbers of points */
+    int16_t *listed;  /* rows to measure, from the first of the block */
+    double *distance; /* k */
 };
 
 static void carve_block(struct block_scratch *scratch, struct fkmi_carve *carve, const struct minima_job *job)
 {
     const struct fkmi_minima *minima = job->minima;
-    const bool sparse = fkmi_rows_sparse(&minima->rows);
 
-    if (!sparse)
+    if (!fkmi_rows_sparse(&minima->rows))
         fkmi_direct_carve(&scratch->direct, carve, job->pack, &minima->rows, 0);
-    if (minima->work->sketch)
+    scratch->maybe = NULL;
+    if (minima->work->sketch) {
         fkmi_sketch_carve(&scratch->sketch, carve, minima->work->sketch);
-    scratch->maybe = fkmi_carve(carve, sparse ? 0 : BLOCK * WORDS, sizeof *scratch->maybe);
+        scratch->maybe = fkmi_carve(carve, BLOCK * fkmi_sketch_words(job->k), sizeof *scratch->maybe);
+    }
+    scratch->point = fkmi_carve(carve, job->k, sizeof *scratch->point);
     scratch->listed = fkmi_carve(carve, BLOCK, sizeof *scratch->listed);
+    scratch->distance = fkmi_carve(carve, job->k, sizeof *scratch->distance);
 }
 
 static struct block_scratch scratch_of(const struct minima_job *job, int thread)
@@ -172,44 +184,54 @@ static fkm_status minima_settle(struct fkm_context *context, struct fkmi_minima 
 
 /* ---- which points might be nearer */
 
-/* Bits of word w that stand for points. */
-static uint32_t word_of_points(int64_t k, int64_t w)
-{
-    const int64_t n = k - 32 * w;
-
-    return n >= 32 ? UINT32_MAX : n > 0 ? (1u << n) - 1 : 0;
-}
-
-static void screen_nothing(int64_t k, int64_t n, uint32_t *maybe)
-{
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t w = 0; w < WORDS; w++)
-            maybe[i * WORDS + w] = word_of_points(k, w);
-}
-
-/* Sets the bits of points that might be nearer, and lists their rows; returns how many. */
+/* Lists the block's rows that have to be measured, and with a sketch sets the bits of points that might be nearer; returns
+ * how many. */
 static int64_t list_rows(const struct minima_job *job, struct block_scratch *scratch, int64_t block)
 {
     const struct fkmi_minima *minima = job->minima;
-    const struct fkmi_minima_work *work = minima->work;
-    const bool sparse = fkmi_rows_sparse(&minima->rows);
-    const int64_t first = block * BLOCK, n = rows_of(minima, block);
+    const int64_t first = block * BLOCK, n = rows_of(minima, block), n_words = fkmi_sketch_words(job->k);
     int64_t n_listed = 0;
 
-    if (work->sketch)
-        fkmi_sketch_screen(work->sketch, &minima->rows, &job->points, block, minima->distance + first,
+    if (scratch->maybe)
+        fkmi_sketch_screen(minima->work->sketch, &minima->rows, &job->points, block, minima->distance + first,
                            &scratch->sketch, scratch->maybe);
-    else if (!sparse)
-        screen_nothing(job->k, n, scratch->maybe);
     for (int64_t i = 0; i < n; i++) {
-        uint32_t any = sparse;
+        uint32_t any = !scratch->maybe;
 
-        for (int64_t w = 0; w < WORDS && !sparse; w++)
-            any |= scratch->maybe[i * WORDS + w];
+        for (int64_t w = 0; w < n_words && scratch->maybe; w++)
+            any |= scratch->maybe[i * n_words + w];
         scratch->listed[n_listed] = (int16_t)i;
         n_listed += any != 0 && minima->distance[first + i] > 0;
     }
     return n_listed;
+}
+
+/* ---- entries */
+
+static fkm_status resize(const struct fkmi_minima_work *work, struct entries *entries, int64_t capacity)
+{
+    entries->capacity = 0;
+    FKMI_TRY(fkmi_resize(&entries->distance, capacity, fkmi_real_size(work->space.real)));
+    FKMI_TRY(fkmi_resize(&entries->row, capacity, sizeof *entries->row));
+    entries->capacity = capacity;
+    return FKM_OK;
+}
+
+static double entry_distance(const struct fkmi_minima_work *work, const struct entries *entries, int64_t e)
+{
+    return work->space.real == FKMI_REAL_F64 ? ((const double *)entries->distance)[e]
+                                             : (double)((const float *)entries->distance)[e] * work->unscale;
+}
+
+static void set_entry(const struct fkmi_minima_work *work, const struct entries *entries, int64_t e,
+                      int64_t row, double distance)
+{
+    entries->row[e] = (uint16_t)row;
+    if (work->space.real == FKMI_REAL_F64)
+        ((double *)entries->distance)[e] = distance;
+    else /* no distance becomes 0 */
+        ((float *)entries->distance)[e] =
+            distance > 0 ? fmaxf((float)(distance * work->scale), FLT_TRUE_MIN) : 0;
 }
 
 /* ---- looking */
@@ -219,88 +241,98 @@ static double beyond_same(const struct fkmi_minima *minima, double distance)
     return distance > minima->work->wish.same ? distance : 0;
 }
 
-static fkm_status make_room(struct gathered *gathered, int64_t more)
+static fkm_status make_room(const struct fkmi_minima_work *work, struct gathered *gathered, int64_t more)
 {
     const int64_t wanted = gathered->n + more;
-    int64_t capacity = gathered->capacity > 0 ? gathered->capacity : 4 * FKMI_MOST_TRIALS;
+    int64_t capacity = gathered->entries.capacity > 0 ? gathered->entries.capacity : 2048;
 
-    if (wanted <= gathered->capacity)
+    if (wanted <= gathered->entries.capacity)
         return FKM_OK;
     while (capacity < wanted)
         capacity *= 2;
-    FKMI_TRY(fkmi_resize(&gathered->distance, capacity, sizeof *gathered->distance));
-    FKMI_TRY(fkmi_resize(&gathered->row, capacity, 1));
-    FKMI_TRY(fkmi_resize(&gathered->point, capacity, 1));
-    gathered->capacity = capacity;
-    return FKM_OK;
+    FKMI_TRY(fkmi_resize(&gathered->point, capacity, sizeof *gathered->point));
+    return resize(work, &gathered->entries, capacity);
 }
 
 /* The numbers of the bits; returns how many. */
-static int bits_of(const uint32_t *words, int32_t *numbers)
+static int64_t bits_of(const uint32_t *words, int64_t n_words, int32_t *numbers)
 {
-    int n = 0;
+    int64_t n = 0;
 
-    for (int w = 0; w < WORDS; w++)
+    for (int64_t w = 0; w < n_words; w++)
         for (uint32_t bits = words[w]; bits; bits &= bits - 1)
-            numbers[n++] = 32 * w + __builtin_ctz(bits);
+            numbers[n++] = (int32_t)(32 * w) + __builtin_ctz(bits);
     return n;
 }
 
-static void gather(const struct fkmi_minima *minima, struct gathered *gathered, double held, int64_t i,
-                   int64_t point, double distance)
+/* Distances of a row to the points that might be nearer, whose numbers are in scratch->point. Returns how many. */
+static int64_t measure_row(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
+                           int64_t i)
 {
-    const double d = beyond_same(minima, distance);
+    const int64_t n_words = fkmi_sketch_words(job->k);
+    int64_t n = job->k;
 
-    if (!(d < held))
-        return;
-    gathered->distance[gathered->n] = d;
-    gathered->row[gathered->n] = (uint8_t)i;
-    gathered->point[gathered->n++] = (uint8_t)point;
+    if (fkmi_rows_sparse(&job->minima->rows)) {
+        fkmi_meeting_row(&job->meeting, block * BLOCK + i, scratch->distance);
+        return n;
+    }
+    if (scratch->maybe)
+        n = bits_of(scratch->maybe + i * n_words, n_words, scratch->point);
+    fkmi_direct_row(&scratch->direct, block * BLOCK + i);
+    for (int64_t begin = 0; begin < n; begin += FKMI_DIRECT_MOST)
+        fkmi_direct_distances(&scratch->direct, scratch->point + begin,
+                              n - begin < FKMI_DIRECT_MOST ? (int)(n - begin) : FKMI_DIRECT_MOST,
+                              scratch->distance + begin);
+    return n;
 }
 
-/* Measures the block's i-th row; returns to how many points. */
-static int64_t look_at_row(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
-                           int64_t i, struct gathered *gathered)
+static fkm_status look_at_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
+                                struct gathered *gathered, int64_t *n_left)
 {
     const struct fkmi_minima *minima = job->minima;
-    const double held = minima->distance[block * BLOCK + i];
-    double distance[FKMI_MOST_TRIALS];
-    int32_t point[FKMI_MOST_TRIALS];
-    int n_points;
+    const bool sparse = fkmi_rows_sparse(&minima->rows);
+    const int64_t first = block * BLOCK, n_listed = list_rows(job, scratch, block);
+    const int64_t before = block % minima->work->part_blocks * BLOCK; /* rows of the part */
 
-    if (fkmi_rows_sparse(&minima->rows)) {
-        fkmi_meeting_row(&job->meeting, block * BLOCK + i, distance);
-        for (int64_t j = 0; j < job->k; j++)
-            gather(minima, gathered, held, i, j, distance[j]);
-        return job->k;
-    }
-    n_points = bits_of(scratch->maybe + i * WORDS, point);
-    fkmi_direct_row(&scratch->direct, block * BLOCK + i);
-    for (int begin = 0; begin < n_points; begin += FKMI_DIRECT_MOST) {
-        const int n = n_points - begin < FKMI_DIRECT_MOST ? n_points - begin : FKMI_DIRECT_MOST;
+    for (int64_t at = 0; !sparse && at < n_listed && at < ROWS_AHEAD; at++)
+        fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at], 0);
+    for (int64_t at = 0; at < n_listed; at++) {
+        const int64_t i = scratch->listed[at];
+        const double held = minima->distance[first + i];
+        int64_t n;
 
-        fkmi_direct_distances(&scratch->direct, point + begin, n, distance);
-        for (int p = 0; p < n; p++)
-            gather(minima, gathered, held, i, point[begin + p], distance[p]);
+        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, at));
+        FKMI_TRY(make_room(minima->work, gathered, job->k));
+        if (!sparse && at + ROWS_AHEAD < n_listed)
+            fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at + ROWS_AHEAD], 0);
+        n = measure_row(job, scratch, block, i);
+        for (int64_t p = 0; p < n; p++) {
+            if (!(scratch->distance[p] < held))
+                continue;
+            set_entry(minima->work, &gathered->entries, gathered->n, before + i,
+                      beyond_same(minima, scratch->distance[p]));
+            gathered->point[gathered->n++] = (uint16_t)scratch->point[p];
+        }
+        *n_left += n;
     }
-    return n_points;
+    return FKM_OK;
 }
 
 /* Row by row becomes point by point. */
-static fkm_status keep(struct fkmi_minima_work *work, int64_t block, const struct gathered *gathered)
+static fkm_status keep(const struct fkmi_minima_work *work, struct part *part,
+                       const struct gathered *gathered)
 {
-    struct nearer *nearer = &work->nearer[block];
-    uint32_t *begin = work->begin + block * (FKMI_MOST_TRIALS + 1);
+    const size_t size = fkmi_real_size(work->space.real);
+    uint32_t *begin;
 
-    if (gathered->n > nearer->capacity || nearer->capacity > 2 * gathered->n + 4 * SPARE) {
-        const int64_t capacity = gathered->n + gathered->n / 8 + SPARE;
-
-        nearer->capacity = 0;
-        FKMI_TRY(fkmi_resize(&nearer->distance, capacity, sizeof *nearer->distance));
-        FKMI_TRY(fkmi_resize(&nearer->row, capacity, 1));
-        nearer->capacity = capacity;
+    if (gathered->n > part->nearer.capacity || part->nearer.capacity > 2 * gathered->n + 4 * SPARE)
+        FKMI_TRY(resize(work, &part->nearer, gathered->n + gathered->n / 8 + SPARE));
+    if (work->k >= part->n_begins) {
+        FKMI_TRY(fkmi_resize(&part->begin, work->k + 1, sizeof *part->begin));
+        part->n_begins = work->k + 1;
     }
-    memset(begin, 0, (FKMI_MOST_TRIALS + 1) * sizeof *begin);
+    begin = part->begin;
+    memset(begin, 0, (size_t)(work->k + 1) * sizeof *begin);
     for (int64_t e = 0; e < gathered->n; e++)
         begin[gathered->point[e] + 1]++;
     for (int64_t j = 0; j < work->k; j++)
@@ -308,43 +340,34 @@ static fkm_status keep(struct fkmi_minima_work *work, int64_t block, const struc
     for (int64_t e = 0; e < gathered->n; e++) {
         const uint32_t at = begin[gathered->point[e]]++;
 
-        nearer->distance[at] = gathered->distance[e];
-        nearer->row[at] = gathered->row[e];
+        memcpy((char *)part->nearer.distance + at * size,
+               (const char *)gathered->entries.distance + (size_t)e * size, size);
+        part->nearer.row[at] = gathered->entries.row[e];
     }
     memmove(begin + 1, begin, (size_t)work->k * sizeof *begin);
     begin[0] = 0;
     return FKM_OK;
 }
 
-static fkm_status look_at_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
-                                struct gathered *gathered)
-{
-    const struct fkmi_minima *minima = job->minima;
-    const bool sparse = fkmi_rows_sparse(&minima->rows);
-    const int64_t first = block * BLOCK, n_listed = list_rows(job, scratch, block);
-    int64_t n_left = 0;
-
-    gathered->n = 0;
-    for (int64_t at = 0; !sparse && at < n_listed && at < ROWS_AHEAD; at++)
-        fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at], 0);
-    for (int64_t at = 0; at < n_listed; at++) {
-        FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, at));
-        FKMI_TRY(make_room(gathered, job->k));
-        if (!sparse && at + ROWS_AHEAD < n_listed)
-            fkmi_direct_fetch(&scratch->direct, first + scratch->listed[at + ROWS_AHEAD], 0);
-        n_left += look_at_row(job, scratch, block, scratch->listed[at], gathered);
-    }
-    minima->work->n_left[block] = n_left;
-    return keep(minima->work, block, gathered);
-}
-
-static fkm_status look_at_blocks(void *argument, int64_t begin, int64_t end, int thread)
+static fkm_status look_at_parts(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct minima_job *job = argument;
+    const struct fkmi_minima *minima = job->minima;
+    struct fkmi_minima_work *work = minima->work;
     struct block_scratch scratch = scratch_of(job, thread);
+    struct gathered *gathered = &work->gathered[thread];
 
-    for (int64_t block = begin; block < end; block++)
-        FKMI_TRY(look_at_block(job, &scratch, block, &job->minima->work->gathered[thread]));
+    for (int64_t j = 0; j < job->k; j++)
+        scratch.point[j] = (int32_t)j;
+    for (int64_t at = begin; at < end; at++) {
+        struct part *part = &work->parts[at];
+        const int64_t first = at * work->part_blocks, after = first + work->part_blocks;
+
+        gathered->n = part->n_left = 0;
+        for (int64_t block = first; block < after && block < minima->n_blocks; block++)
+            FKMI_TRY(look_at_block(job, &scratch, block, gathered, &part->n_left));
+        FKMI_TRY(keep(work, part, gathered));
+    }
     return FKM_OK;
 }
 
@@ -436,8 +459,8 @@ static void judge_sketch(struct fkm_context *context, struct fkmi_minima *minima
 
     if (!work->sketch || work->sketch->whole || work->wish.screening != FKMI_SCREEN_IF_WORTH)
         return;
-    for (int64_t block = 0; block < minima->n_blocks; block++)
-        n_left += work->n_left[block];
+    for (int64_t p = 0; p < work->n_parts; p++)
+        n_left += work->parts[p].n_left;
     if ((double)n_left <=
         1.5 * most_left(context, minima, work->k) * (double)minima->rows.n * (double)work->k)
         return;
@@ -463,7 +486,7 @@ static fkm_status minima_look(struct fkm_context *context, struct fkmi_minima *m
 
         fkmi_sketch_load_points(work->sketch, &minima->rows, drawn, &scratch.sketch, &job.points);
     }
-    FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 1, look_at_blocks, &job));
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, work->n_parts, 1, look_at_parts, &job));
     judge_sketch(context, minima);
 done:
     fkmi_scratch_give(context, memory);
@@ -472,18 +495,30 @@ done:
 
 /* ---- what a look found */
 
+static double minima_listed(const struct fkmi_minima *minima)
+{
+    const struct fkmi_minima_work *work = minima->work;
+    double n = 0;
+
+    if (work->k == 0)
+        return (double)minima->rows.n;
+    for (int64_t p = 0; p < work->n_parts; p++)
+        n += work->parts[p].begin[work->k];
+    return n / (double)work->k;
+}
+
 static double minima_gain(const struct fkmi_minima *minima, int64_t j)
 {
     const struct fkmi_minima_work *work = minima->work;
     double gain = 0;
 
-    for (int64_t block = 0; block < minima->n_blocks; block++) {
-        const uint32_t *begin = work->begin + block * (FKMI_MOST_TRIALS + 1) + j;
-        const struct nearer *nearer = &work->nearer[block];
+    for (int64_t p = 0; p < work->n_parts; p++) {
+        const struct part *part = &work->parts[p];
+        const int64_t first = p * work->part_blocks * BLOCK;
 
-        for (uint32_t e = begin[0]; e < begin[1]; e++) {
-            const int64_t i = block * BLOCK + nearer->row[e];
-            const double held = minima->distance[i], d = nearer->distance[e];
+        for (uint32_t e = part->begin[j]; e < part->begin[j + 1]; e++) {
+            const int64_t i = first + part->nearer.row[e];
+            const double held = minima->distance[i], d = entry_distance(work, &part->nearer, e);
 
             if (d < held)
                 gain += weight_of(minima, i) * (counted(minima, held) - counted(minima, d));
@@ -496,14 +531,14 @@ static void minima_take(struct fkmi_minima *minima, int64_t j)
 {
     struct fkmi_minima_work *work = minima->work;
 
-    for (int64_t block = 0; block < minima->n_blocks; block++) {
-        const uint32_t *begin = work->begin + block * (FKMI_MOST_TRIALS + 1) + j;
-        const struct nearer *nearer = &work->nearer[block];
+    for (int64_t p = 0; p < work->n_parts; p++) {
+        const struct part *part = &work->parts[p];
+        double *held = minima->distance + p * work->part_blocks * BLOCK;
 
-        for (uint32_t e = begin[0]; e < begin[1]; e++) {
-            double *held = &minima->distance[block * BLOCK + nearer->row[e]];
+        for (uint32_t e = part->begin[j]; e < part->begin[j + 1]; e++) {
+            const double d = entry_distance(work, &part->nearer, e);
 
-            *held = nearer->distance[e] < *held ? nearer->distance[e] : *held;
+            held[part->nearer.row[e]] = d < held[part->nearer.row[e]] ? d : held[part->nearer.row[e]];
         }
     }
     work->n_taken++;
@@ -534,6 +569,20 @@ static fkm_status measure_blocks(void *argument, int64_t begin, int64_t end, int
     return FKM_OK;
 }
 
+/* For floats that hold distances: none is larger than those to the first point. */
+static void find_scale(const struct fkmi_minima *minima)
+{
+    double most = 0;
+    int exponent;
+
+    for (int64_t i = 0; i < minima->rows.n; i++)
+        most = minima->distance[i] > most ? minima->distance[i] : most;
+    exponent = most > 0 && isfinite(most) ? ilogb(most) : 0;
+    exponent = exponent < -1000 ? -1000 : exponent; /* of floats none is as small */
+    minima->work->scale = ldexp(1, -exponent);
+    minima->work->unscale = ldexp(1, exponent);
+}
+
 static fkm_status minima_start(struct fkm_context *context, struct fkmi_minima *minima,
                                const struct fkmi_pack *pack, const int64_t *drawn)
 {
@@ -544,6 +593,7 @@ static fkm_status minima_start(struct fkm_context *context, struct fkmi_minima *
     FKMI_TRY_GOTO(take_scratch(context, &job, drawn, &memory));
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 1, measure_blocks, &job));
     minima->work->n_taken = 1;
+    find_scale(minima);
     FKMI_TRY_GOTO(minima_settle(context, minima));
 done:
     fkmi_scratch_give(context, memory);
@@ -561,21 +611,24 @@ static fkm_status start_blocks(void *argument, int64_t begin, int64_t end, int t
     return FKM_OK;
 }
 
-static void free_work(struct fkmi_minima_work *work, int64_t n_blocks)
+static void free_entries(struct entries *entries)
 {
-    for (int64_t block = 0; work->nearer && block < n_blocks; block++) {
-        fkmi_free(work->nearer[block].distance);
-        fkmi_free(work->nearer[block].row);
+    fkmi_free(entries->distance);
+    fkmi_free(entries->row);
+}
+
+static void free_work(struct fkmi_minima_work *work)
+{
+    for (int64_t p = 0; work->parts && p < work->n_parts; p++) {
+        free_entries(&work->parts[p].nearer);
+        fkmi_free(work->parts[p].begin);
     }
     for (int t = 0; work->gathered && t < work->n_gathered; t++) {
-        fkmi_free(work->gathered[t].distance);
-        fkmi_free(work->gathered[t].row);
+        free_entries(&work->gathered[t].entries);
         fkmi_free(work->gathered[t].point);
     }
     fkmi_sketch_free(work->sketch);
-    fkmi_free(work->nearer);
-    fkmi_free(work->begin);
-    fkmi_free(work->n_left);
+    fkmi_free(work->parts);
     fkmi_free(work->gathered);
     fkmi_free(work);
 }
@@ -585,7 +638,7 @@ static void minima_free(struct fkmi_minima *minima)
     if (!minima)
         return;
     if (minima->work)
-        free_work(minima->work, minima->n_blocks);
+        free_work(minima->work);
     fkmi_free(minima->distance);
     fkmi_free(minima->sum);
     fkmi_free(minima);
@@ -607,11 +660,14 @@ static fkm_status minima_create(struct fkm_context *context, const struct fkmi_s
     work = minima->work;
     *work = (struct fkmi_minima_work){
         .space = *space, .wish = *wish, .n_gathered = fkmi_pool_threads(context->pool)};
+    work->part_blocks = minima->n_blocks / LEAST_PARTS;
+    work->part_blocks = work->part_blocks < 1             ? 1
+                        : work->part_blocks > MOST_BLOCKS ? MOST_BLOCKS
+                                                          : work->part_blocks;
+    work->n_parts = (minima->n_blocks - 1) / work->part_blocks + 1;
     FKMI_TRY_GOTO(fkmi_alloc(&minima->distance, rows->n, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&minima->sum, minima->n_blocks, sizeof(double)));
-    FKMI_TRY_GOTO(fkmi_alloc(&work->nearer, minima->n_blocks, sizeof *work->nearer));
-    FKMI_TRY_GOTO(fkmi_alloc(&work->begin, minima->n_blocks * (FKMI_MOST_TRIALS + 1), sizeof *work->begin));
-    FKMI_TRY_GOTO(fkmi_alloc(&work->n_left, minima->n_blocks, sizeof *work->n_left));
+    FKMI_TRY_GOTO(fkmi_alloc(&work->parts, work->n_parts, sizeof *work->parts));
     FKMI_TRY_GOTO(fkmi_alloc(&work->gathered, work->n_gathered, sizeof *work->gathered));
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, minima->n_blocks, 16, start_blocks, minima));
     FKMI_TRY_GOTO(minima_settle(context, minima));
@@ -622,5 +678,5 @@ done:
     return status;
 }
 
-const struct fkmi_minima_family fkmi_minima_cpu = {minima_create, minima_start,  minima_look, minima_gain,
-                                                   minima_take,   minima_settle, minima_free};
+const struct fkmi_minima_family fkmi_minima_cpu = {minima_create, minima_start, minima_look,   minima_listed,
+                                                   minima_gain,   minima_take,  minima_settle, minima_free};

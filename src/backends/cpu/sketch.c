@@ -366,7 +366,7 @@ static fkm_status begin(struct fkm_context *context, struct sketch_job *job, con
     sketch->n_quads = (sketch->width + 3) / 4;
     find_errors(sketch);
     job->n_directions = sketch->width < dim ? sketch->width - 1 : 0;
-    job->n_sample = sample_of(job->rows);
+    job->n_sample = whole && job->rows->n > LEAST_SAMPLE ? LEAST_SAMPLE : sample_of(job->rows);
     carve_row(&measured, &carve, job);
     job->scratch_per_thread = carve.used;
     FKMI_TRY(fkmi_alloc(&job->scratch, fkmi_pool_threads_here(context->pool), carve.used));

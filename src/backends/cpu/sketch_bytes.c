@@ -276,10 +276,11 @@ void fkmi_sketch_screen(const struct fkmi_sketch *sketch, const struct fkmi_rows
     const int64_t left = rows->n - b * FKMI_SKETCH_BLOCK;
     const int64_t n = left < FKMI_SKETCH_BLOCK ? left : FKMI_SKETCH_BLOCK;
     const struct fkmi_sketch_rows bytes = rows_of(sketch, rows, b, n, scratch);
+    const int64_t n_words = fkmi_sketch_words(points->n);
     uint32_t lanes[32];
 
     set_thresholds(sketch, &bytes, distance, n, scratch);
-    memset(maybe, 0, (size_t)n * FKMI_SKETCH_WORDS * sizeof *maybe);
+    memset(maybe, 0, (size_t)(n * n_words) * sizeof *maybe);
     for (int64_t t = 0; t * tile->rows < n; t++) {
         const struct fkmi_byte_rows facts = {bytes.unit + t * tile->stride,
                                              scratch->threshold + t * tile->stride,
@@ -295,8 +296,8 @@ void fkmi_sketch_screen(const struct fkmi_sketch *sketch, const struct fkmi_rows
                 const int r = __builtin_ctz(hit);
 
                 if (t * tile->rows + r < n)
-                    maybe[(t * tile->rows + r) * FKMI_SKETCH_WORDS + p * tile->cols / 32] |=
-                        (lanes[r] & real) << (p * tile->cols % 32);
+                    maybe[(t * tile->rows + r) * n_words + p * tile->cols / 32] |= (lanes[r] & real)
+                                                                                   << (p * tile->cols % 32);
             }
         }
     }
