@@ -20,8 +20,8 @@
 #define CHUNKS_PER_SPAN 16
 #define ITEMS_WANTED    64
 #define PART_ROWS       16384 /* so many open rows are sorted by cell, so that what is known of a row stays near: */
-#define PART_ROWS_OF_K  256 /* so many, or so many for each cell */
-#define PASSES_TO_SKIP  7   /* after one in which most rows had to meet all prototypes */
+#define PART_ROWS_OF_K  1024 /* so many, or so many for each cell */
+#define PASSES_TO_SKIP  7    /* after one in which most rows had to meet all prototypes */
 
 static void passes_free(struct fkmi_passes *passes)
 {
