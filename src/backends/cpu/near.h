@@ -47,7 +47,8 @@ struct fkmi_near_list { /* prototypes near a cell's own, roughly the nearest fir
     int32_t *start;
     float *scale, *bias, *rest, *size, *slack;
 };
-struct fkmi_near { /* room of one thread */
+struct fkmi_near {     /* room of one thread */
+    double grow, lost; /* what makes of a square's root its largest value: see fkmi_near_sizes */
     struct fkmi_near_cell cells[32];
     float *gaps;   /* cells x k: squared, at least */
     float *centre; /* dim: the prototype of the cell at hand */
@@ -55,14 +56,18 @@ struct fkmi_near { /* room of one thread */
     struct fkmi_near_list list;
     struct fkmi_candidate *candidates; /* k, score: minus the squared gap */
     int32_t *within;                   /* k: prototypes, see fkmi_near_within */
-    /* by row at hand */
+    /* by place: rows for which bounds were not enough, */
+    int32_t *row;
     double *own;    /* distance to the cell's own prototype, */
-    double *square; /* and its mapped square, at most */
+    double *square; /* its mapped square, and the root of that, at most */
+    double *up;
     double *reach;  /* how far a prototype may be that must be met */
-    int32_t *open;  /* rows for which bounds were not enough */
-    int32_t *sorted;
+    uint8_t *bytes; /* x n_quads x 4: less the cell's prototype, as tiles want them */
+    double *size;   /* the square that is in them, by floats; and what screens ask about them */
+    float *scale, *rest, *norm;
+    int32_t *open, *sorted; /* places of those that are not far */
     /* of a tile */
-    uint8_t *x, *bytes;
+    uint8_t *x;
     float *tile_scale, *tile_threshold, *tile_reach, *tile_rest, *scores;
     struct fkmi_direct direct;
 };

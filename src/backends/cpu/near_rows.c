@@ -1,0 +1,285 @@
+/* near_rows.c — the rows of one cell that bounds leave open: measured against their own prototype, then against the list.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "backends/cpu/near_inside.h"
+
+#define FEW_NEAR     6    /* up to here distances cost no more than bytes */
+#define MARGIN       0.15 /* rows learn about prototypes so much farther than their own, at most: */
+#define DRIFTS_AHEAD 3.0  /* what these may move in so many passes like the last */
+#define LEAST_MARGIN 0.01
+#define BYTES_AHEAD  4096
+#define LEAST_BOUND  0x1p-120f /* floats below round by more than a part of themselves */
+#define UP           FKMI_NEAR_UP
+#define DOWN         FKMI_NEAR_DOWN
+
+/* What is known of a row while prototypes are looked at. */
+struct found {
+    int32_t index;
+    double distance, square; /* and the mapped square of that, at most */
+    double others;           /* squared distance of all others, at least */
+};
+
+static double at_most(const struct fkmi_pack *pack, double distance)
+{
+    return distance / pack->factor * (1 + 4 * fkmi_screen_rounding(pack));
+}
+
+static double at_least(const struct fkmi_pack *pack, double distance)
+{
+    return distance / pack->factor * (1 - 4 * fkmi_screen_rounding(pack));
+}
+
+static void hear_of(struct found *found, double square)
+{
+    found->others = square < found->others ? square : found->others;
+}
+
+/* Prototype j is measured. */
+static void measure_one(struct fkmi_near *near, const struct fkmi_pack *pack, int64_t row, int32_t j,
+                        struct found *found)
+{
+    double distance;
+
+    if (near->direct.i != row)
+        fkmi_direct_row(&near->direct, row);
+    distance = fkmi_direct_distance(&near->direct, j);
+    if (distance < found->distance || (distance == found->distance && j < found->index)) {
+        hear_of(found, at_least(pack, found->distance));
+        *found = (struct found){j, distance, at_most(pack, distance), found->others};
+    } else
+        hear_of(found, at_least(pack, distance));
+}
+
+/* up, low: in doubles, as precise as these. */
+static struct fkmi_near_bound bound_of(double up, double low)
+{
+    const float below = low < (double)FLT_MAX ? (float)low * (1 - 0x1p-20f) - LEAST_BOUND : FLT_MAX / 2;
+
+    return (struct fkmi_near_bound){(float)up * (1 + 0x1p-20f) + LEAST_BOUND, below > 0 ? below : 0};
+}
+
+/* The row keeps what was found; `beyond`: what it has not met is at least so far from it. */
+static void keep(const struct fkmi_near_pass *pass, int64_t row, const struct found *found, double beyond)
+{
+    const double others = sqrt(found->others);
+
+    pass->index[row] = found->index;
+    pass->bound[row] = bound_of(sqrt(found->square), (others < beyond ? others : beyond) * DOWN);
+}
+
+/* Asks for what will be needed of a row, all of which lies anywhere. */
+FKMI_FETCH void fetch_row(const struct fkmi_near_pass *pass, int64_t i, int64_t row_bytes)
+{
+    const char *x =
+        (const char *)pass->rows->x + fkmi_row(pass->rows, i) * pass->rows->stride * pass->value_size;
+
+    for (int64_t at = 0; at < row_bytes; at += 64)
+        __builtin_prefetch(x + at);
+    __builtin_prefetch(x + row_bytes - 1); /* rows need not begin where a line of the cache does */
+    __builtin_prefetch(&pass->bound[i], 1);
+    __builtin_prefetch(&pass->index[i], 1);
+}
+
+/* The distance of every row to its cell's prototype. Rows whose bounds now say that no other can be as near are done, the
+ * others get a place and become bytes; returns how many, and in *most the largest of their distances. */
+static int64_t measure_own(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t own,
+                           const int32_t *row, int64_t n, double *most)
+{
+    const struct fkmi_pack *pack = pass->pack;
+    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const double most_of = at_most(pack, 1) * (1 + 0x1p-50), shrink = 1 - 4 * fkmi_screen_rounding(pack);
+    const int64_t row_bytes = pack->dim * pass->value_size, ahead = BYTES_AHEAD / row_bytes + 1;
+    int64_t n_open = 0;
+
+    *most = 0;
+    for (int64_t i = 0; i < ahead && i < n; i++)
+        fetch_row(pass, row[i], row_bytes);
+    for (int64_t i = 0; i < n; i++) {
+        const double low = -(double)pass->bound[row[i]].low;
+        double distance, square;
+
+        if (i + ahead < n)
+            fetch_row(pass, row[i + ahead], row_bytes);
+        fkmi_direct_row(&near->direct, row[i]);
+        distance = fkmi_direct_distance(&near->direct, own);
+        square = distance * most_of;
+        if (low > 0 && low * low * shrink > square) {
+            pass->bound[row[i]] = bound_of(sqrt(square), low);
+            continue;
+        }
+        vector->transform(near->staged, near->direct.x, near->centre, pack->map, pack->dim);
+        near->size[n_open] = fkmi_near_quantise(near, pack, n_open);
+        near->row[n_open] = row[i];
+        near->own[n_open] = distance;
+        near->square[n_open] = square;
+        near->up[n_open] = sqrt(square) * UP;
+        *most = near->up[n_open] > *most ? near->up[n_open] : *most;
+        n_open++;
+    }
+    return n_open;
+}
+
+/* How far a prototype may be that a row must meet; rows that reach beyond the list are far, the others stay open. */
+static int64_t find_reach(struct fkmi_near *near, const struct fkmi_near_pass *pass, int64_t n,
+                          double *most_reach)
+{
+    const struct fkmi_near_list *list = &near->list;
+    int64_t n_open = 0;
+
+    *most_reach = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double u = near->up[i], most = MARGIN * u;
+        const double drift = DRIFTS_AHEAD * list->drift[fkmi_near_ring(list, (2 + LEAST_MARGIN) * u)];
+        const double reach = 2 * u + (drift < most ? drift : most);
+
+        near->reach[i] = reach;
+        if (!(reach <= list->radius)) {
+            pass->bound[near->row[i]].low = FKMI_NEAR_FAR;
+            continue;
+        }
+        *most_reach = reach > *most_reach ? reach : *most_reach;
+        near->open[n_open++] = (int32_t)i;
+    }
+    return n_open;
+}
+
+/* Every prototype of the list within reach is measured. */
+static void measure_list(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t place,
+                         struct found *found)
+{
+    const struct fkmi_near_list *list = &near->list;
+
+    for (int l = 0; l < list->n; l++)
+        if (list->gap[l] <= near->reach[place])
+            measure_one(near, pass->pack, near->row[place], list->index[l], found);
+}
+
+static void meet_few(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t own, int64_t n_open)
+{
+    for (int64_t o = 0; o < n_open; o++) {
+        const int32_t i = near->open[o];
+        struct found found = {own, near->own[i], near->square[i], INFINITY};
+
+        measure_list(near, pass, i, &found);
+        keep(pass, near->row[i], &found, near->reach[i] - near->up[i]);
+    }
+}
+
+/* Open rows, those that reach farthest first, roughly. */
+static void sort_open(struct fkmi_near *near, int64_t n_open, double most_reach)
+{
+    int64_t begin[FKMI_NEAR_BUCKETS + 1] = {0};
+    double least = most_reach, scale;
+
+    for (int64_t o = 0; o < n_open; o++)
+        least = near->reach[near->open[o]] < least ? near->reach[near->open[o]] : least;
+    scale = most_reach > least ? (FKMI_NEAR_BUCKETS - 1) / (most_reach - least) : 0;
+    if (!(scale < 1e300))
+        scale = 0;
+    for (int64_t o = 0; o < n_open; o++)
+        begin[1 + fkmi_near_bucket(most_reach - near->reach[near->open[o]], scale)]++;
+    for (int b = 0; b < FKMI_NEAR_BUCKETS; b++)
+        begin[b + 1] += begin[b];
+    for (int64_t o = 0; o < n_open; o++)
+        near->sorted[begin[fkmi_near_bucket(most_reach - near->reach[near->open[o]], scale)]++] =
+            near->open[o];
+}
+
+/* Row r of the tile meets the lanes of a panel that its bytes do not rule out. */
+static void meet_lanes(struct fkmi_near *near, const struct fkmi_near_pass *pass, int64_t row, int r,
+                       int first, uint32_t lanes, double square, struct found *found)
+{
+    const struct fkmi_near_list *list = &near->list;
+    const int cols = fkmi_screen_tile(pass->pack)->cols;
+    const double rounding = fkmi_screen_rounding(pass->pack);
+
+    for (; lanes; lanes &= lanes - 1) {
+        const int lane = __builtin_ctz(lanes), l = first + lane;
+        double error, away;
+
+        if (l >= list->n)
+            break;
+        error = (double)near->tile_reach[r] * (double)list->rest[l] +
+                (double)near->tile_rest[r] * (double)list->size[l] + (double)list->slack[l];
+        away = square - 2 * ((double)near->scores[r * cols + lane] + error);
+        if (away * (1 - 4 * rounding) > found->square)
+            hear_of(found, away);
+        else
+            measure_one(near, pass->pack, row, list->index[l], found);
+    }
+}
+
+static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t own,
+                      const int32_t *open, int n)
+{
+    const struct fkmi_pack *pack = pass->pack;
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const struct fkmi_near_list *list = &near->list;
+    const double shrink = 1 - 2 * fkmi_screen_rounding(pack);
+    const struct fkmi_byte_rows rows = {near->tile_scale, near->tile_threshold, near->tile_reach,
+                                        near->tile_rest};
+    struct found found[32];
+    double square[32], reach = 0;
+    uint32_t lanes[32];
+
+    for (int r = 0; r < n; r++) {
+        const int32_t i = open[r];
+        const double within = near->reach[i] - near->up[i];
+        double threshold;
+
+        found[r] = (struct found){own, near->own[i], near->square[i], INFINITY};
+        reach = near->reach[i] > reach ? near->reach[i] : reach;
+        square[r] = near->size[i] * shrink;
+        threshold = (square[r] - within * within) / 2;
+        near->tile_threshold[r] = (float)(threshold - 0x1p-20 * (fabs(threshold) + square[r]) - 0x1p-100);
+        if (!(near->size[i] >= FKMI_LEAST_SQUARE && near->size[i] < FKMI_MOST_SQUARE)) {
+            measure_list(near, pass, i, &found[r]);
+            near->tile_threshold[r] = INFINITY;
+        }
+    }
+    fkmi_near_tile(near, pack, open, n);
+    for (int first = 0; first < list->n && list->beyond[first / tile->cols] <= reach; first += tile->cols) {
+        uint32_t hit = tile->screen(near->x, &list->panels[first / tile->cols], fkmi_near_quads(pack), &rows,
+                                    near->scores, lanes);
+
+        for (; hit; hit &= hit - 1) {
+            const int r = __builtin_ctz(hit);
+
+            if (r < n)
+                meet_lanes(near, pass, near->row[open[r]], r, first, lanes[r], square[r], &found[r]);
+        }
+    }
+    for (int r = 0; r < n; r++)
+        keep(pass, near->row[open[r]], &found[r], near->reach[open[r]] - near->up[open[r]]);
+}
+
+struct fkmi_near_bound fkmi_near_bound_at(const struct fkmi_pack *pack, double distance)
+{
+    return bound_of(sqrt(at_most(pack, distance)), 0);
+}
+
+int64_t fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, const int32_t *row,
+                         int64_t n)
+{
+    const struct fkmi_pack *pack = pass->pack;
+    const int rows = fkmi_screen_tile(pack)->rows;
+    const int32_t own = near->cells[c].cell;
+    double most, reach;
+    int64_t n_kept, n_open;
+
+    fkmi_near_load(pack, own, near->centre);
+    n_kept = measure_own(near, pass, own, row, n, &most);
+    if (n_kept == 0)
+        return 0;
+    fkmi_near_list(near, pass, c, (2 + MARGIN) * most * UP);
+    n_open = find_reach(near, pass, n_kept, &reach);
+    if (n_open > 0 && near->list.n <= FEW_NEAR)
+        meet_few(near, pass, own, n_open);
+    else if (n_open > 0) {
+        fkmi_near_list_pack(near, pack, reach);
+        sort_open(near, n_open, reach);
+        for (int64_t first = 0; first < n_open; first += rows)
+            meet_tile(near, pass, own, near->sorted + first,
+                      (int)(n_open - first < rows ? n_open - first : rows));
+    }
+    return n_kept - n_open;
+}
