@@ -255,8 +255,7 @@ static void add_small(const struct fkmi_step *step, int64_t place, const int32_t
     }
 }
 
-static void add_point(const struct fkmi_step *step, int64_t place, void *scratch, const int32_t *list,
-                      int64_t n)
+static void add_point(struct fkmi_step *step, int64_t place, void *scratch, const int32_t *list, int64_t n)
 {
     const void *c = fkmi_point_at(step, place, scratch);
     void *g = fkmi_gradient_at(step, fkmi_prototype_at(step, place));
@@ -265,11 +264,21 @@ static void add_point(const struct fkmi_step *step, int64_t place, void *scratch
         add_sparse(step, g, c, list, n);
     else
         add_dense(step, g, c, list, n);
+    if (!isfinite(step->vector->dot(g, g, NULL, step->space.dim))) /* while it is in L1 */
+        atomic_store_explicit(&step->is_odd, true, memory_order_relaxed);
+}
+
+static void clear_place(const struct fkmi_step *step, int64_t prototype)
+{
+    if (!step->gradient.touched[prototype])
+        return;
+    memset(fkmi_gradient_at(step, prototype), 0, (size_t)step->space.dim * step->real_size);
+    step->gradient.touched[prototype] = 0;
 }
 
 static fkm_status add_places(void *argument, int64_t begin, int64_t end, int thread)
 {
-    const struct fkmi_step *step = argument;
+    struct fkmi_step *step = argument;
     void *scratch = fkmi_real_at(step, step->point_scratch, thread * step->space.dim);
 
     for (int64_t place = begin; place < end; place++) {
@@ -277,6 +286,8 @@ static fkm_status add_places(void *argument, int64_t begin, int64_t end, int thr
         const int32_t *list = step->list + step->list_begin[place];
         const int64_t n = step->list_begin[place + 1] - step->list_begin[place];
 
+        if (step->clears)
+            clear_place(step, prototype);
         if (n == 0 || step->state->frozen[prototype])
             continue;
         step->gradient.touched[prototype] = 1;

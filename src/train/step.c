@@ -156,13 +156,15 @@ static fkm_status clear_rows(void *argument, int64_t begin, int64_t end, int thr
     return FKM_OK;
 }
 
-/* In place only: a gradient that grows elsewhere begins with zeros. */
+/* In place only: a gradient that grows elsewhere begins with zeros. Where all take part, backward does it as it goes. */
 static fkm_status clear(struct fkmi_step *step, struct fkmi_trainer *trainer)
 {
     const int64_t n = knows_touched(trainer) ? trainer->n_listed : step->state->k;
 
-    FKMI_TRY(
-        fkmi_parallel(step->context->pool, n, fkmi_vectors_per_block(step->space.dim, 1), clear_rows, step));
+    step->clears = !step->active.prototype;
+    if (!step->clears)
+        FKMI_TRY(fkmi_parallel(step->context->pool, n, fkmi_vectors_per_block(step->space.dim, 1), clear_rows,
+                               step));
     trainer->n_listed = -1;
     return FKM_OK;
 }
@@ -220,9 +222,10 @@ static fkm_status check_finite(struct fkmi_step *step)
         return fkmi_fail(FKM_ESTATE,
                          "a gradient is not finite: the learning rate may be too large or a feature out "
                          "of range");
-    return step->sparse ? FKM_OK
-                        : fkmi_parallel(step->context->pool, k, fkmi_vectors_per_block(step->space.dim, 1),
-                                        check_rows, step);
+    if (step->sparse || (!step->is_odd && !(step->params->l2_reg > 0) && !(step->params->diversity_reg > 0)))
+        return FKM_OK;
+    return fkmi_parallel(step->context->pool, k, fkmi_vectors_per_block(step->space.dim, 1), check_rows,
+                         step);
 }
 
 /* The gradient grown elsewhere becomes the trainer's. */
@@ -255,6 +258,7 @@ static fkm_status gradient(struct fkmi_step *step, struct fkmi_trainer *trainer)
 
         step->chunk.begin = begin;
         step->chunk.n = n;
+        step->clears = false;
         step->chunk.given = fkmi_rows_slice(step->rows, begin, n);
         step->chunk.rows = step->chunk.given;
         if (step->params->noise > 0)

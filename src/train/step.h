@@ -8,6 +8,8 @@
 #ifndef FKMI_TRAIN_STEP_H
 #define FKMI_TRAIN_STEP_H
 
+#include <stdatomic.h>
+
 #include "train/train.h"
 
 #define FKMI_BETA_1 0.9 /* Adam's */
@@ -153,6 +155,8 @@ struct fkmi_step {
     double *row_scratch; /* by thread: scratch_size doubles */
     int64_t scratch_size;
     void *point_scratch; /* by thread: dim reals */
+    bool clears;         /* backward begins with zeros, in place of what stands there */
+    atomic_bool is_odd;  /* a prototype's gradient is not finite, before any regulariser */
     int64_t *list_begin; /* k + 1 */
     int32_t *list;       /* positions of the candidates that pull at a place, rows ascending */
     struct fkmi_gradient gradient;
