@@ -266,6 +266,36 @@ void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, con
         load_dense_tile(block, pack, rows, picked, first, t);
 }
 
+/* ---- rows to come */
+
+void fkmi_block_expect(struct fkmi_block *block, const struct fkmi_rows *rows, int64_t first, int64_t n,
+                       int64_t n_turns)
+{
+    block->next = first;
+    block->next_end = fkmi_rows_sparse(rows) || first >= rows->n ? first
+                      : rows->n - first < n                      ? rows->n
+                                                                 : first + n;
+    block->next_step = (n - 1) / n_turns + 1;
+}
+
+FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i)
+{
+    const char *row = dense_row(rows, i);
+    const int64_t size = rows->dim * (int64_t)fkmi_dtype_size(rows->dtype);
+
+    for (int64_t at = 0; at < size; at += 64)
+        __builtin_prefetch(row + at, 0, 2);
+}
+
+void fkmi_block_fetch(struct fkmi_block *block, const struct fkmi_rows *rows)
+{
+    const int64_t left = block->next_end - block->next, n = left < block->next_step ? left : block->next_step;
+
+    for (int64_t i = block->next; i < block->next + n; i++)
+        fetch_row(rows, i);
+    block->next += n;
+}
+
 /* ---- scores */
 
 /* Under a mask: x.c - sum m c^2 / 2, and x.c / sqrt(sum m c^2). */

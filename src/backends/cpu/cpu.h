@@ -188,6 +188,7 @@ struct fkmi_block {
     struct fkmi_row_facts *facts;
     char *staging, *staging_m; /* rows x dim reals */
     bool sparse, masked;
+    int64_t next, next_end, next_step; /* rows of the view to fetch, so many at a turn */
     /* Prototypes that are lists: scores of the rows against a chunk, and the rows' entries in two parts. */
     char *sums; /* n x chunk reals */
     int64_t sums_chunk;
@@ -202,6 +203,11 @@ void fkmi_block_carve(struct fkmi_block *block, struct fkmi_carve *carve, const 
 /* Lays out rows picked[0 .. n) of the view, or first .. first + n when picked is NULL. */
 void fkmi_block_load(struct fkmi_block *block, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
                      const int64_t *picked, int64_t first, int64_t n);
+/* n dense rows from `first` on will be wanted next: fetches bring them into the cache, in n_turns of them. Rows of a
+ * shuffled batch are anywhere in memory, which nobody but us can foresee. */
+void fkmi_block_expect(struct fkmi_block *block, const struct fkmi_rows *rows, int64_t first, int64_t n,
+                       int64_t n_turns);
+void fkmi_block_fetch(struct fkmi_block *block, const struct fkmi_rows *rows);
 /* Scores of tile t against a panel, rows x cols reals; other is room for as many again. */
 void fkmi_block_scores(const struct fkmi_block *block, const struct fkmi_pack *pack, int64_t t, int64_t panel,
                        void *scores, void *other);

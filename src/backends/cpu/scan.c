@@ -90,6 +90,7 @@ static fkm_status scan_tiles(const struct fkmi_scan_job *job, struct fkmi_scan_c
                 fkmi_block_sums(&scratch->block, pack, panel);
             if (scratch->block.sparse) /* a full list is judged row by row, entries jumping about in memory */
                 FKMI_TRY(fkmi_check_interrupt());
+            fkmi_block_fetch(&scratch->block, job->rows);
             fkmi_block_scores(&scratch->block, pack, t, panel, scratch->scores, scratch->other);
             if (job->epilogue == FKMI_LISTS)
                 fkmi_offer_tile(job, scratch, lists, list_stride, first, t, panel, allowed,
@@ -256,6 +257,9 @@ static fkm_status run_cell(const struct fkmi_scan_job *job, struct fkmi_scan_cel
     FKMI_TRY(fkmi_panels_ready(job->context, job->pack));
     fkmi_block_load(&scratch->block, job->pack, job->rows, job->picked ? job->picked + first : NULL, first,
                     n);
+    if (!job->picked && part == 0)
+        fkmi_block_expect(&scratch->block, job->rows, first + job->n_threads * job->rows_per_cell,
+                          job->rows_per_cell, scratch->block.n_tiles * (end - begin));
     FKMI_TRY(scan_tiles(job, scratch, lists, job->n_parts, first, begin, end, &range));
     return finish_rows(job, scratch, lists, first, n, part);
 }
@@ -390,6 +394,7 @@ static fkm_status run(struct fkm_context *context, struct fkmi_scan_job *job, in
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
+    job->n_threads = n_threads;
     job->n_parts = parts_of(job, n_blocks, n_threads);
     if (needs_panels(job, n_groups))
         FKMI_TRY(fkmi_panels_ready(context, job->pack));

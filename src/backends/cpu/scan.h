@@ -31,6 +31,7 @@ struct fkmi_scan_job {
     const struct fkmi_scan_group *groups;
     struct fkmi_choice choice;
     struct fkmi_pool *pool; /* NULL: the caller does all of it */
+    int n_threads;
     int64_t rows_per_cell, n_parts;
     bool direct;
     bool own_only;              /* rows are picked by class, and meet their own prototypes */

@@ -171,6 +171,7 @@ static void score_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *s
         char *scores = several->kept + (size_t)(panel - begin) * tile_size;
         const int64_t left = pack->k - panel * tile->cols;
 
+        fkmi_block_fetch(&scratch->block, job->rows);
         fkmi_block_scores(&scratch->block, pack, t, panel, scores, scratch->other);
         for (int64_t r = 0; left < tile->cols && r < tile->rows; r++) /* behind the last prototype */
             set_lowest(pack->space.real, scores, r * tile->cols + left, (r + 1) * tile->cols);
