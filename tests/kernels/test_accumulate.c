@@ -183,22 +183,23 @@ TEST(sums_masses_and_ages_for_any_number_of_threads)
 
 TEST(sums_of_f32_rows_are_exact_in_f64)
 {
-    static float x[1000 * 3];
-    static int32_t index[1000];
+    enum { MANY = 150000 }; /* more than are grouped at once */
+    static float x[MANY * 3];
+    static int32_t index[MANY];
     fkm_context *context = context_of(2, fkmi_kernels_best());
     const struct fkmi_space space = {.metric = FKM_METRIC_EUCLIDEAN, .dim = 3, .real = FKMI_REAL_F32};
-    const struct fkmi_rows rows = {.n = 1000, .dim = 3, .dtype = FKM_DTYPE_F32, .x = x, .stride = 3};
+    const struct fkmi_rows rows = {.n = MANY, .dim = 3, .dtype = FKM_DTYPE_F32, .x = x, .stride = 3};
     double sum[3] = {0}, mass[1] = {0};
 
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < MANY; i++) {
         x[3 * i] = 16777216.0f;
         x[3 * i + 1] = 1.0f;
         x[3 * i + 2] = i % 2 ? 1e10f : -1e10f;
     }
     CHECK_OK(context->backend->accumulate(context, &rows, &space, index, NULL, 0, 1, sum, mass, NULL));
-    CHECK_NEAR(16777216e3, sum[0], 0);
-    CHECK_NEAR(1e3, sum[1], 0);
+    CHECK_NEAR(16777216.0 * MANY, sum[0], 0);
+    CHECK_NEAR(MANY, sum[1], 0);
     CHECK_NEAR(0, sum[2], 0);
-    CHECK_NEAR(1e3, mass[0], 0);
+    CHECK_NEAR(MANY, mass[0], 0);
     fkm_context_free(context);
 }

@@ -14,6 +14,8 @@
 #define BYTES_AHEAD        8192 /* of rows fetched while one is added: what memory's latency asks for */
 #define ROWS_TOGETHER      4    /* added in one pass over a sum */
 #define COLUMNS_PER_SQUARE 256
+#define ROWS_AT_ONCE       65536 /* grouped: so many, */
+#define ROWS_PER_SUM       128   /* or so many for each prototype, so that reading sums again costs little */
 #define VALUES_PER_CHECK   ((int64_t)1 << 22) /* added between two checks for an interrupt */
 
 struct accumulate_job {
@@ -21,8 +23,9 @@ struct accumulate_job {
     const struct fkmi_space *space;
     const struct fkmi_kernels *kernels;
     const double *factor;
-    const int64_t *begin, *row; /* rows of the j-th prototype: row[begin[j] .. begin[j + 1]) */
-    double *scale;              /* dense cosine without a mask: 1 / norm, by place in row; else NULL */
+    const int64_t *begin;
+    const int32_t *row; /* rows of the j-th prototype: row[begin[j] .. begin[j + 1]) */
+    double *scale;      /* dense cosine without a mask: 1 / norm, by place in row; else NULL */
     int64_t columns_per_item, n_chunks;
     double *sum, *ages;
     char *scratch; /* by thread: some rows of reals */
@@ -181,29 +184,39 @@ static fkm_status find_scales(void *argument, int64_t begin, int64_t end, int th
     return FKM_OK;
 }
 
-static bool is_among(int32_t index, int64_t first, int64_t k) { return index >= first && index < first + k; }
-
 /* Groups rows by prototype and adds up their masses. */
 static void group_rows(const struct accumulate_job *job, const int32_t *index, int64_t first, int64_t k,
-                       int64_t *begin, int64_t *row, double *mass)
+                       int64_t *begin, int32_t *row, double *mass)
 {
     memset(begin, 0, (size_t)(k + 2) * sizeof *begin);
     for (int64_t i = 0; i < job->rows->n; i++)
-        if (is_among(index[i], first, k))
+        if (index[i] >= first && index[i] < first + k)
             begin[index[i] - first + 2]++;
     for (int64_t j = 0; j < k; j++)
         begin[j + 2] += begin[j + 1];
     for (int64_t i = 0; i < job->rows->n;
          i++) /* begin[j + 1] walks from the first row of j to the first of j + 1 */
-        if (is_among(index[i], first, k)) {
-            row[begin[index[i] - first + 1]++] = i;
+        if (index[i] >= first && index[i] < first + k) {
+            row[begin[index[i] - first + 1]++] = (int32_t)i;
             mass[index[i] - first] += weight_of(job, i);
         }
 }
 
-fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
-                               const struct fkmi_space *space, const int32_t *index, const double *factor,
-                               int64_t first, int64_t k, double *sum, double *mass, double *ages)
+static void cut_columns(struct accumulate_job *job, int64_t k, int n_threads)
+{
+    const int64_t dim = job->rows->dim, chunks = (2 * n_threads - 1) / k + 1,
+                  columns = (dim - 1) / chunks + 1;
+
+    job->columns_per_item = columns < COLUMNS_AT_LEAST
+                                ? COLUMNS_AT_LEAST
+                                : (columns + COLUMNS_AT_LEAST - 1) / COLUMNS_AT_LEAST * COLUMNS_AT_LEAST;
+    job->n_chunks = (dim - 1) / job->columns_per_item + 1;
+}
+
+/* The bits do not depend on where rows and columns are cut. */
+static fkm_status accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
+                             const struct fkmi_space *space, const int32_t *index, const double *factor,
+                             int64_t first, int64_t k, double *sum, double *mass, double *ages)
 {
     const int n_threads = fkmi_pool_threads_here(context->pool);
     const bool plain = !rows->mask && !fkmi_rows_sparse(rows),
@@ -217,25 +230,18 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
                                  .sum = sum,
                                  .ages = ages};
     struct fkmi_carve carve = {NULL, 0};
-    int64_t *begin = NULL, *row = NULL, n_rows = 0;
+    int64_t *begin = NULL;
+    int32_t *row = NULL;
     void *memory = NULL;
     fkm_status status = FKM_OK;
 
-    if (plain && k < 2 * n_threads) { /* the bits do not depend on where columns are cut */
-        const int64_t chunks = (2 * n_threads - 1) / k + 1, columns = (rows->dim - 1) / chunks + 1;
-
-        job.columns_per_item = columns < COLUMNS_AT_LEAST
-                                   ? COLUMNS_AT_LEAST
-                                   : (columns + COLUMNS_AT_LEAST - 1) / COLUMNS_AT_LEAST * COLUMNS_AT_LEAST;
-        job.n_chunks = (rows->dim - 1) / job.columns_per_item + 1;
-    }
-    for (int64_t i = 0; i < rows->n; i++)
-        n_rows += is_among(index[i], first, k);
+    if (plain && k < 2 * n_threads)
+        cut_columns(&job, k, n_threads);
     job.scratch_per_thread = ROWS_TOGETHER * (((size_t)rows->dim * sizeof(double) + 63) & ~(size_t)63);
     for (int pass = 0; pass < 2; pass++) { /* counts, then cuts */
         begin = fkmi_carve(&carve, k + 2, sizeof *begin);
-        row = fkmi_carve(&carve, n_rows, sizeof *row);
-        job.scale = scaled ? fkmi_carve(&carve, n_rows, sizeof *job.scale) : NULL;
+        row = fkmi_carve(&carve, rows->n, sizeof *row);
+        job.scale = scaled ? fkmi_carve(&carve, rows->n, sizeof *job.scale) : NULL;
         job.scratch = fkmi_carve(&carve, n_threads, job.scratch_per_thread);
         if (pass == 0) {
             FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
@@ -245,11 +251,28 @@ fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_ro
     group_rows(&job, index, first, k, begin, row, mass);
     job.begin = begin;
     job.row = row;
-    if (scaled)
-        FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_rows, 256, find_scales, &job));
+    if (scaled) /* begin[k]: behind the last row of the last one */
+        FKMI_TRY_GOTO(fkmi_parallel(context->pool, begin[k], 256, find_scales, &job));
     FKMI_TRY_GOTO(
         fkmi_parallel(context->pool, k * job.n_chunks, (k * job.n_chunks - 1) / 64 + 1, add_items, &job));
 done:
     fkmi_scratch_give(context, memory);
     return status;
+}
+
+fkm_status fkmi_cpu_accumulate(struct fkm_context *context, const struct fkmi_rows *rows,
+                               const struct fkmi_space *space, const int32_t *index, const double *factor,
+                               int64_t first, int64_t k, double *sum, double *mass, double *ages)
+{
+    const int64_t at_once = k * ROWS_PER_SUM > ROWS_AT_ONCE ? k * ROWS_PER_SUM : ROWS_AT_ONCE;
+    const int64_t most = at_once < INT32_MAX ? at_once : INT32_MAX;
+
+    for (int64_t begin = 0; begin < rows->n; begin += most) {
+        const int64_t left = rows->n - begin;
+        const struct fkmi_rows some = fkmi_rows_slice(rows, begin, left < most ? left : most);
+
+        FKMI_TRY(accumulate(context, &some, space, index + begin, factor ? factor + begin : NULL, first, k,
+                            sum, mass, ages));
+    }
+    return FKM_OK;
 }
