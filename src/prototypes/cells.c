@@ -176,6 +176,14 @@ static void weigh_rows(struct fkmi_cells *cells, const struct fkmi_rows *rows)
     cells->row_weight = present > 0 ? cells->weight / (double)present : 0;
 }
 
+static void add_masses(struct fkmi_cells *cells, const struct fkmi_rows *rows)
+{
+    memset(cells->pull.mass, 0, (size_t)cells->k * sizeof(double));
+    for (int64_t i = 0; i < cells->n; i++)
+        if (cells->index[i] >= 0)
+            cells->pull.mass[cells->index[i]] += fkmi_row_weight(rows, i);
+}
+
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
                              const struct fkmi_state *state, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *slot)
@@ -195,6 +203,8 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
     if (cells->softly)
         return fkmi_soft_gather(&cells->soft, cells, context, params, state, pack, rows, slot,
                                 fkmi_cells_scale(cells, state));
+    if (!by_passes(cells))
+        add_masses(cells, rows);
     return cells->push.sum ? find_pushes(cells, context, params, state, pack, rows, slot) : FKM_OK;
 }
 

@@ -61,8 +61,8 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
                            enum fkmi_sums_held held);
 /* s for this gathering: the state's, or the mean distance just found while the state's is unknown. */
 double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state *state);
-/* Assigns each row to its own class's nearest prototype, and finds whom it pushes. With soft assignment every prototype
- * takes its share, which is added up at once; index and distance are still those of the nearest. */
+/* Assigns each row to its own class's nearest prototype, and finds masses and whom it pushes. With soft assignment every
+ * prototype takes its share, which is added up at once; index and distance are still those of the nearest. */
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
                              const struct fkmi_state *state, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *slot);

@@ -17,6 +17,8 @@
 #include "prototypes/swap.h"
 #include "prototypes/targets.h"
 
+#define A_MOMENT ((int64_t)1 << 27) /* so many values are added up in one */
+
 struct lloyd {
     struct fkm_context *context;
     const fkm_params *params;
@@ -28,7 +30,7 @@ struct lloyd {
     struct fkmi_cells cells;
     struct fkmi_sums push_room; /* where the pushing pass gathers */
     /* Where passes may be interrupted: what the last whole one left, to come back to. */
-    void *kept_points;     /* k x dim, or NULL */
+    void *kept_points;     /* k x dim, or NULL: nothing moves before a pass is sure to be whole */
     int32_t *kept_index;   /* n, or NULL: nobody asks for cells after the passes */
     double *kept_distance; /* n, or NULL */
     double *scratch;       /* threads x 2 dim */
@@ -49,7 +51,7 @@ static fkm_status take_memory(struct lloyd *l, struct fkmi_passes *passes, bool 
     FKMI_TRY(fkmi_cells_take(&l->cells, arena, l->context, l->params, l->state, l->rows, l->work->answers,
                              push, kept ? FKMI_SUMS_KEPT : FKMI_SUMS_SOME));
     l->cells.passes = passes;
-    if (keep)
+    if (keep && (l->cells.by_panel || (fkmi_cells_at_once(&l->cells) < k && l->rows->n * dim > A_MOMENT)))
         FKMI_TRY(fkmi_arena_take(arena, &l->kept_points, k * dim, fkmi_dtype_size(l->state->dtype)));
     if (keep && needs_cells) {
         FKMI_TRY(fkmi_arena_take(arena, &l->kept_index, l->rows->n, sizeof *l->kept_index));
@@ -131,11 +133,14 @@ static void keep_points(const struct lloyd *l)
                (size_t)(state->k * state->dim) * fkmi_dtype_size(state->dtype));
 }
 
-static void put_points_back(const struct lloyd *l)
+static void put_points_back(const struct lloyd *l, struct fkmi_swaps *swaps)
 {
     struct fkmi_state *state = l->state;
 
-    memcpy(state->points, l->kept_points, (size_t)(state->k * state->dim) * fkmi_dtype_size(state->dtype));
+    if (l->kept_points)
+        memcpy(state->points, l->kept_points,
+               (size_t)(state->k * state->dim) * fkmi_dtype_size(state->dtype));
+    fkmi_swaps_undo(swaps);
 }
 
 /* What a whole pass leaves: masses and ages as it found them, its points. */
@@ -153,46 +158,70 @@ static fkm_status keep_pass(const struct lloyd *l)
     return FKM_OK;
 }
 
-/* As many prototypes at a time as there are sums of. */
-static fkm_status add_and_move(struct lloyd *l)
+static bool sums_are_whole(const struct lloyd *l) { return fkmi_cells_at_once(&l->cells) >= l->state->k; }
+
+static fkm_status add(struct lloyd *l, int64_t first)
+{
+    return fkmi_cells_add(&l->cells, l->context, &l->space, l->rows, first);
+}
+
+/* As many prototypes at a time as there are sums of. Not to be interrupted, unless there are points to come back to. */
+static fkm_status move(struct lloyd *l)
 {
     const int64_t k = l->state->k, at_once = fkmi_cells_at_once(&l->cells);
+    const bool whole = l->kept_points == NULL;
+    fkm_status status = FKM_OK;
 
+    if (whole)
+        fkmi_hold_interrupts();
     for (l->first = 0; l->first < k; l->first += at_once) {
         const int64_t left = k - l->first;
 
-        FKMI_TRY(fkmi_cells_add(&l->cells, l->context, &l->space, l->rows, l->first));
-        FKMI_TRY(
+        if (!sums_are_whole(l))
+            FKMI_TRY_GOTO(add(l, l->first));
+        FKMI_TRY_GOTO(
             fkmi_parallel_whole(l->context->pool, left < at_once ? left : at_once, 16, move_to_means, l));
     }
-    return FKM_OK;
+done:
+    if (whole)
+        fkmi_release_interrupts();
+    return status;
 }
 
-static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
+static fkm_status revive(struct lloyd *l, double *shift)
 {
     fkm_status status;
 
-    *moved = (struct fkmi_moved){0};
-    FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
-    FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
-    if (l->cells.by_panel)
-        FKMI_TRY(fkmi_soft_move_columns(&l->cells.soft, &l->cells, l->context, l->params, l->state,
-                                        l->work->pack, l->rows, l->slot,
-                                        fkmi_cells_scale(&l->cells, l->state), l->scratch, l->shift));
-    else
-        FKMI_TRY(add_and_move(l));
-    fkmi_cells_moved(&l->cells, moved);
-    for (int64_t j = 0; j < l->state->k; j++)
-        moved->shift = fmax(moved->shift, l->shift[j]);
-    if (last)
-        return FKM_OK; /* a prototype moved now would end without rows */
     if (l->kept_index) /* labels of the pass before would be measured against the points of this one */
         fkmi_hold_interrupts();
-    status = fkmi_revive(l->context, l->params, l->state, &l->cells, l->work->pack, l->rows, l->slot,
-                         &moved->shift);
+    status = fkmi_revive(l->context, l->params, l->state, &l->cells, l->work->pack, l->rows, l->slot, shift);
     if (l->kept_index)
         fkmi_release_interrupts();
     return status;
+}
+
+/* In the last pass none is revived: what moves then would end without rows. */
+static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
+{
+    struct fkmi_cells *cells = &l->cells;
+
+    *moved = (struct fkmi_moved){0};
+    FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
+    FKMI_TRY(fkmi_cells_gather(cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
+    if (cells->by_panel)
+        FKMI_TRY(fkmi_soft_move_columns(&cells->soft, cells, l->context, l->params, l->state, l->work->pack,
+                                        l->rows, l->slot, fkmi_cells_scale(cells, l->state), l->scratch,
+                                        l->shift));
+    else if (sums_are_whole(l)) /* all that may be interrupted comes before the first prototype moves */
+        FKMI_TRY(add(l, 0));
+    if (!last)
+        FKMI_TRY(revive(l, &moved->shift));
+    if (!cells->by_panel)
+        FKMI_TRY(move(l));
+    fkmi_cells_moved(cells, moved);
+    for (int64_t j = 0; j < l->state->k; j++)
+        moved->shift = fmax(moved->shift, l->shift[j]);
+    return FKM_OK;
 }
 
 /* Passes until the shift is below tol and swaps have nothing left to try; *stopped: the status of after_pass
@@ -228,7 +257,7 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
         status = pass(l, last || pushing, &moved);
         if (status == FKM_EINTERRUPTED) {
             exchange_cells(l);
-            put_points_back(l);
+            put_points_back(l, swaps);
         }
         if (status == FKM_EINTERRUPTED && *n_passes > 0) {
             *stopped = status;
@@ -243,10 +272,12 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
         if (after_pass)
             *stopped = after_pass(user, *n_passes, &moved);
         settled = moved.shift < tol || moved.shift == 0;
-        if (swaps && *stopped == FKM_OK && *n_passes < max_iters) {
+        if (swaps && *stopped != FKM_OK)
+            fkmi_swaps_stop(swaps, &l->cells);
+        else if (swaps && *n_passes < max_iters) {
             *stopped = fkmi_swaps_after_pass(swaps, &l->cells, settled, max_iters - *n_passes, &over);
             if (*stopped == FKM_EINTERRUPTED)
-                put_points_back(l);
+                fkmi_swaps_undo(swaps);
         }
         if (*stopped != FKM_OK || pushing || (settled && over && !pushes))
             break;

@@ -98,9 +98,30 @@ struct reviving {
     const struct fkmi_rows *rows;
     struct class_rows sorted;
     struct fkmi_pack *pack;
+    char *dead; /* points of the dead, to come back to */
     void *row;
     double *point, *before, *distance; /* dim, dim, rows of the largest class */
 };
+
+static bool is_dead(const struct fkmi_cells *cells, const struct fkmi_state *state, int64_t j)
+{
+    return !(cells->pull.mass[j] > 0) && !state->frozen[j];
+}
+
+/* The points of all dead ones to dead, or back. */
+static void copy_dead(const struct reviving *r, bool back)
+{
+    const size_t bytes = (size_t)r->state->dim * fkmi_dtype_size(r->state->dtype);
+    char *kept = r->dead;
+
+    for (int64_t j = 0; kept && j < r->state->k; j++)
+        if (is_dead(r->cells, r->state, j)) {
+            void *point = fkmi_state_point(r->state, j);
+
+            memcpy(back ? point : kept, back ? kept : point, bytes);
+            kept += bytes;
+        }
+}
 
 /* Lowers the class's distances to those of prototype j. */
 static fkm_status serve_class(struct reviving *r, int64_t c, int64_t j)
@@ -156,7 +177,7 @@ fkm_status fkmi_revive(struct fkm_context *context, const fkm_params *params, st
     int64_t dead = 0;
 
     for (int64_t j = 0; j < state->k; j++)
-        dead += !(cells->pull.mass[j] > 0) && !state->frozen[j];
+        dead += is_dead(cells, state, j);
     if (dead == 0)
         return FKM_OK;
     FKMI_TRY_GOTO(fkmi_cells_measure(cells, context, pack, rows));
@@ -165,11 +186,16 @@ fkm_status fkmi_revive(struct fkm_context *context, const fkm_params *params, st
     FKMI_TRY_GOTO(fkmi_alloc(&r.point, state->dim, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&r.before, state->dim, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&r.distance, rows->n, sizeof(double)));
+    FKMI_TRY_GOTO(fkmi_alloc(&r.dead, dead * state->dim, fkmi_dtype_size(state->dtype)));
+    copy_dead(&r, false);
     for (int64_t c = 0; c < state->n_classes; c++)
         for (int64_t j = state->class_begin[c]; j < state->class_begin[c + 1]; j++)
-            if (!(cells->pull.mass[j] > 0) && !state->frozen[j])
+            if (is_dead(cells, state, j))
                 FKMI_TRY_GOTO(revive_one(&r, c, j, shift));
 done:
+    if (status != FKM_OK)
+        copy_dead(&r, true);
+    fkmi_free(r.dead);
     context->backend->pack_free(r.pack);
     free_class_rows(&r.sorted);
     fkmi_free(r.row);

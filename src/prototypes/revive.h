@@ -5,10 +5,10 @@
 
 #include "prototypes/cells.h"
 
-/* After a full pass: each prototype without mass goes to the row of its class that lies farthest from the
- * class's prototypes, several of them to different rows. One stays where it is when every row of the class
- * lies on a prototype. Lowers cells->distance by the new places; *shift grows to the largest move.
- * pack: the pass's. */
+/* In a full pass, once masses are known: each prototype without any goes to the row of its class that lies farthest
+ * from the class's prototypes, several of them to different rows. One stays where it is when every row of the class
+ * lies on a prototype. Lowers cells->distance by the new places; *shift grows to the largest move. On failure none
+ * has moved. pack: the pass's. */
 fkm_status fkmi_revive(struct fkm_context *context, const fkm_params *params, struct fkmi_state *state,
                        struct fkmi_cells *cells, const struct fkmi_pack *pack, const struct fkmi_rows *rows,
                        const int32_t *slot, double *shift);

@@ -39,8 +39,12 @@ struct fkmi_swaps {
     struct fkmi_space space;
     int64_t n_cells; /* cells looked into */
     struct fkmi_pack **pack;
-    void *held;         /* points to come back to */
-    double held_sum;    /* their sum of distances, or what is hardly more than it */
+    void *held;         /* points to come back to, */
+    double *held_mass;  /* k: with what the pass that made them found, */
+    double held_scale;  /* likewise */
+    double held_sum;    /* and their sum of distances, or what is hardly more than it */
+    bool changed;       /* the state's points are others than the last pass, or a try, began with */
+    bool interruptible; /* those may be asked for again */
     double last_sum;    /* of the pass before */
     bool trying, tired; /* in a try; no more tries */
     int idle;           /* passes in a row in which changing sides gained next to nothing */
@@ -120,6 +124,7 @@ fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *para
                              .space = fkmi_state_space(state, params->metric),
                              .pack = pack,
                              .last_sum = INFINITY,
+                             .interruptible = fkmi_interruptible(),
                              .most_passes = most_passes};
     s->n_cells = k / CELLS_SHARE > LEAST_CELLS ? k / CELLS_SHARE : LEAST_CELLS;
     if (s->n_cells > k)
@@ -127,6 +132,7 @@ fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *para
     s->pairs.block = rows->n < PAIRS_BLOCK ? rows->n : PAIRS_BLOCK;
     FKMI_TRY_GOTO(choose_seen(s));
     FKMI_TRY_GOTO(fkmi_alloc(&s->held, (int64_t)points_bytes(state), 1));
+    FKMI_TRY_GOTO(fkmi_alloc(&s->held_mass, k, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->cell_begin, k + 1, sizeof(int64_t)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->within, k, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->loss, k, sizeof(double)));
@@ -146,12 +152,15 @@ done:
     return status;
 }
 
-/* What only tries need. */
-static void free_tries(struct fkmi_swaps *s)
+/* What only tries need; to come back from polishing is possible with their copy of the points. */
+static void free_tries(struct fkmi_swaps *s, bool with_held)
 {
-    fkmi_free(s->held);
+    if (with_held) {
+        fkmi_free(s->held);
+        s->held = NULL;
+    }
     fkmi_free(s->halves);
-    s->held = s->halves = NULL;
+    s->halves = NULL;
     if (s->seen_order) { /* else they are room of the passes */
         fkmi_free(s->cell);
         fkmi_free(s->cell_row);
@@ -166,7 +175,8 @@ void fkmi_swaps_free(struct fkmi_swaps *s)
 {
     if (!s)
         return;
-    free_tries(s);
+    free_tries(s, true);
+    fkmi_free(s->held_mass);
     fkmi_free(s->cell_begin);
     fkmi_free(s->within);
     fkmi_free(s->loss);
@@ -347,6 +357,14 @@ static fkm_status halve_cells(void *job, int64_t begin, int64_t end, int thread)
     return FKM_OK;
 }
 
+static void hold(struct fkmi_swaps *s)
+{
+    memcpy(s->held, s->state->points, points_bytes(s->state));
+    memcpy(s->held_mass, s->state->mass, (size_t)s->state->k * sizeof *s->held_mass);
+    s->held_scale = s->state->scale;
+    s->changed = true;
+}
+
 /* sum, gained: of the pass that is over. It was made with the points before these. */
 static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double sum, double gained)
 {
@@ -372,7 +390,7 @@ static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double su
     rank(s->loss, s->state->k, true, s->cheap, s->n_cells);
     FKMI_TRY(fkmi_parallel(s->context->pool, s->n_cells, 1, halve_cells, s));
     memset(s->tried, 0, (size_t)(s->n_cells * s->n_cells));
-    memcpy(s->held, s->state->points, points_bytes(s->state));
+    hold(s);
     return FKM_OK;
 }
 
@@ -430,11 +448,31 @@ static fkm_status try_swaps(struct fkmi_swaps *s, bool single, bool *any)
     return FKM_OK;
 }
 
+void fkmi_swaps_undo(struct fkmi_swaps *s)
+{
+    if (!s || !s->changed)
+        return;
+    memcpy(s->state->points, s->held, points_bytes(s->state));
+    memcpy(s->state->mass, s->held_mass, (size_t)s->state->k * sizeof *s->held_mass);
+    s->state->scale = s->held_scale;
+}
+
 static void go_back(struct fkmi_swaps *s)
 {
-    memcpy(s->state->points, s->held, points_bytes(s->state));
+    fkmi_swaps_undo(s);
     s->trying = false;
     s->last_sum = INFINITY;
+}
+
+static bool has_gained(const struct fkmi_swaps *s, double sum)
+{
+    return sum < (1 - LEAST_GAIN) * s->held_sum;
+}
+
+void fkmi_swaps_stop(struct fkmi_swaps *s, const struct fkmi_cells *cells)
+{
+    if (s->trying && !has_gained(s, cells->sum_distance))
+        go_back(s);
 }
 
 /* Rows change sides after each pass that has nearly settled, until that gains nothing any more. */
@@ -451,6 +489,8 @@ static fkm_status polish(struct fkmi_swaps *s, struct fkmi_cells *cells, double 
         s->polished = true;
     if (s->polished || !(settled || gained < SETTLING_PASS * sum))
         return FKM_OK;
+    if (s->interruptible)
+        hold(s);
     FKMI_TRY(fkmi_polish(s->context, s->params, s->state, s->rows, cells, &s->pairs, s->pack, &moves));
     if (cells->passes) /* polishing takes the sums for its means */
         s->context->backend->passes->changed(cells->passes, FKMI_CHANGED_SUMS);
@@ -464,8 +504,8 @@ static fkm_status judge_try(struct fkmi_swaps *s, double gained, double sum, boo
 {
     const bool late = 3 * passes_left < s->most_passes; /* the last third is for settling */
 
-    if (sum < (1 - LEAST_GAIN) * s->held_sum) {
-        s->trying = false;
+    if (has_gained(s, sum)) {
+        s->trying = s->changed = false;
         s->failures = 0;
     } else if (settled || passes_left == 1 ||
                (isfinite(gained) && sum - PASSES_AHEAD * gained > s->held_sum)) {
@@ -484,11 +524,12 @@ fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, struct fkmi_cells *cells,
     const double sum = cells->sum_distance, gained = s->last_sum - sum;
 
     s->last_sum = sum;
+    s->changed = s->trying;
     *over = false;
     if (s->trying) {
         FKMI_TRY(judge_try(s, gained, sum, settled, passes_left));
     } else if (s->tired) {
-        free_tries(s);
+        free_tries(s, !s->interruptible);
         FKMI_TRY(polish(s, cells, gained, settled));
         *over = s->polished;
     } else if (settled || gained < SLOW_PASS * sum) {

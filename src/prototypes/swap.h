@@ -7,7 +7,8 @@
  * the points before come back unless the sum of distances has fallen below theirs. When no try is left,
  * single rows change sides (polish.h) until none gains.
  *
- * A look takes a part of the rows where there are many to a prototype.
+ * A look takes a part of the rows where there are many to a prototype. A fit that is stopped in the middle of a try
+ * goes back to where that began, unless it has gained by then.
  *
  * Cost: a look or a sweep of changing sides costs about one pass at most; tries spend the passes that max_iters
  * leaves, but not its last third, and end after 8 failures in a row. Memory: no more for more rows, since the
@@ -33,5 +34,10 @@ void fkmi_swaps_free(struct fkmi_swaps *swaps); /* NULL is fine */
  * gains by changing sides. */
 fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *swaps, struct fkmi_cells *cells, bool settled,
                                  int64_t passes_left, bool *over);
+
+/* Instead, where the passes end before their time: goes back from a try that has not gained. */
+void fkmi_swaps_stop(struct fkmi_swaps *swaps, const struct fkmi_cells *cells);
+/* Before another pass is whole: the state is what the last one, or the one before a try, has left. NULL is fine. */
+void fkmi_swaps_undo(struct fkmi_swaps *swaps);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "base/interrupt.h"
+
 /* One pass on points in place, window repulsion on top when rate > 0; means: those before the push. Returns
  * the weighted mean distance to the points before it. */
 static double naive_pass(const struct field *f, double *points, double *mass, double *age, double rate)
@@ -347,6 +349,62 @@ TEST(an_interrupted_fit_keeps_what_it_learned)
             CHECK_NEAR(field_point(&whole.state, j, d), field_point(&f.state, j, d), 0);
     field_free(&f);
     field_free(&whole);
+}
+
+struct user {
+    int64_t asked, stop_at;
+};
+
+static int ask(void *user)
+{
+    struct user *u = user;
+
+    return ++u->asked == u->stop_at;
+}
+
+/* Also where the first prototypes have moved when the sums of others are interrupted: those of soft cells of CSR rows. */
+static void interrupt_passes(struct field_wish wish, fkm_assignment assignment)
+{
+    int64_t seen[4] = {0}, n_passes;
+
+    for (struct user user = {.stop_at = 1};; user = (struct user){.stop_at = user.stop_at + 9}) {
+        struct field f, whole;
+        struct watch watch = {0};
+        fkm_status status;
+
+        field_make(&f, wish);
+        f.params.repulsion_factor = 0.3;
+        f.params.assignment = assignment;
+        fkmi_interrupt_every(0);
+        fkm_set_interrupt(ask, &user);
+        status = fkmi_lloyd(f.context, &f.params, &f.state, &f.work, &f.rows, f.slot, NULL, 3, 0,
+                            fkmi_random_from(1), NULL, NULL, &n_passes);
+        fkm_set_interrupt(NULL, NULL);
+        fkmi_interrupt_every(-1);
+        if (status == FKM_OK) {
+            field_free(&f);
+            break;
+        }
+        CHECK_STATUS(FKM_EINTERRUPTED, status);
+        seen[n_passes]++;
+        field_make(&whole, wish);
+        watch.stop_at = n_passes;
+        if (n_passes > 0)
+            CHECK_STATUS(FKM_EINTERRUPTED, fkmi_lloyd(whole.context, &f.params, &whole.state, &whole.work,
+                                                      &whole.rows, whole.slot, NULL, 3, 0,
+                                                      fkmi_random_from(1), after_pass, &watch, &n_passes));
+        CHECK(field_same_state(&f.state, &whole.state));
+        field_free(&f);
+        field_free(&whole);
+    }
+    CHECK(seen[0] > 1 && seen[1] > 1 && seen[2] > 1);
+}
+
+TEST(an_interrupted_pass_is_undone)
+{
+    interrupt_passes((struct field_wish){FIELD_WISH, .n = 300, .k = 30, .dim = 900}, FKM_ASSIGN_HARD);
+    interrupt_passes((struct field_wish){FIELD_WISH, .n = 60, .k = 50, .dim = 200, .csr = true},
+                     FKM_ASSIGN_SOFTMAX);
 }
 
 TEST(targets_follow_target_assignment)
