@@ -26,6 +26,13 @@ target_link_libraries(shared PRIVATE fastkmeans::fastkmeans)
 add_executable(static {source})
 target_link_libraries(static PRIVATE fastkmeans::fastkmeans_static)
 """
+PART = """
+cmake_minimum_required(VERSION 3.22)
+project(user C)
+add_subdirectory({root} fastkmeans)
+add_executable(program {source})
+target_link_libraries(program PRIVATE fastkmeans::fastkmeans)
+"""
 arguments = prefix = scratch = None
 
 
@@ -79,6 +86,17 @@ def test_example_by_find_package():
         house.output_of([project / "build" / program], cwd=scratch)
 
 
+def test_as_a_part_of_another_project_nothing_is_installed():
+    project = scratch / "whole"
+    project.mkdir()
+    (project / "CMakeLists.txt").write_text(PART.format(root=ROOT, source=EXAMPLES[0]))
+    house.output_of([arguments.cmake, "-S", project, "-B", project / "build", f"-DCMAKE_C_COMPILER={arguments.cc}",
+                     "-DFKM_BUILD_CLI=ON"])
+    for script in (project / "build").rglob("cmake_install.cmake"):
+        found = re.findall(r'file\(INSTALL[^)]*', script.read_text())
+        assert not found, f"{script} installs {found}"
+
+
 def test_a_moved_installation_still_works():
     moved = scratch / "moved"
     shutil.copytree(prefix, moved, symlinks=True)
@@ -96,8 +114,9 @@ def test_installed_command_runs_from_anywhere():
     clean = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     said = house.output_of([command, "version"], env=clean, cwd=scratch)
     assert pkg_config("--modversion")[0] in said, said
-    path = re.findall(r"(?:RPATH|RUNPATH).*\[(.*)\]", house.output_of(["readelf", "-d", command]))
-    assert all(part.startswith("$ORIGIN") for part in path), f"the command carries the path {path}"
+    for path in (command, arguments.build / "cli/fkm"): # the second decides the build id of the first
+        found = re.findall(r"(?:RPATH|RUNPATH).*\[(.*)\]", house.output_of(["readelf", "-d", path]))
+        assert all(part.startswith("$ORIGIN") for part in found), f"{path} carries the path {found}"
 
 
 def test_the_license_is_installed():
