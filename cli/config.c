@@ -45,25 +45,45 @@ static int take_line(char *line, const char *where, config_set_fn *set, struct o
     return set(options, name, unquoted(trimmed(equals + 1)), where);
 }
 
-int config_read(const char *path, config_set_fn *set, struct options *options)
+/* The text of the file, to be freed; a byte order mark is left out. */
+static int read_text(const char *path, char **text)
 {
-    struct text where = {0};
-    char *line = NULL;
-    size_t capacity = 0;
-    int code = EXIT_FINE;
+    enum { MOST_BYTES = 1 << 20 };
     FILE *file = fopen(path, "r");
+    int code = EXIT_FINE;
 
     if (!file)
         return fail(EXIT_NO_INPUT, "cannot read %s: %s", path, strerror(errno));
-    for (long number = 1; code == EXIT_FINE && getline(&line, &capacity, file) >= 0; number++) {
+    *text = need(MOST_BYTES + 2, 1);
+    const size_t length = fread(*text, 1, MOST_BYTES + 1, file);
+    if (ferror(file))
+        code = fail(EXIT_NO_INPUT, "cannot read %s: %s", path, strerror(errno));
+    else if (length > MOST_BYTES || strlen(*text) != length)
+        code = fail(EXIT_USAGE, "%s is no configuration file: it %s", path,
+                    length > MOST_BYTES ? "is longer than 1 MiB" : "holds a zero byte");
+    fclose(file);
+    if (strncmp(*text, "\xef\xbb\xbf", 3) == 0)
+        memmove(*text, *text + 3, strlen(*text + 3) + 1);
+    return code;
+}
+
+int config_read(const char *path, config_set_fn *set, struct options *options)
+{
+    struct text where = {0};
+    char *text = NULL;
+    int code = read_text(path, &text);
+    char *line = text;
+
+    for (long number = 1; code == EXIT_FINE && line; number++) {
+        char *end = strchr(line, '\n');
+        if (end)
+            *end = '\0';
         where.length = 0;
         text_printf(&where, "%s:%ld: ", path, number);
         code = take_line(line, where.bytes, set, options);
+        line = end ? end + 1 : NULL;
     }
-    if (code == EXIT_FINE && ferror(file))
-        code = fail(EXIT_NO_INPUT, "cannot read %s: %s", path, strerror(errno));
-    fclose(file);
-    free(line);
+    free(text);
     text_free(&where);
     return code;
 }

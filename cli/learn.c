@@ -23,7 +23,12 @@ int learn_params(const struct options *options, fkm_params *params)
     *params = (fkm_params)FKM_PARAMS_INIT;
     TRY(task_of(options, &params->task));
     params->missing = option_is(options, "missing", "error") ? FKM_MISSING_ERROR : FKM_MISSING_MASK;
-    return options_params(options, params);
+    TRY(options_params(options, params));
+    if (option_given(options, "finetune") && (params->soft == FKM_SOFT_HARD || params->soft == FKM_SOFT_MEAN))
+        return fail_usage(
+            "fit",
+            "--finetune needs gradients; --soft-type hard and mean have none: use scaled or softmax_scaled");
+    return EXIT_FINE;
 }
 
 void learn_schema(const struct options *options, const fkm_params *params, const char *data_path,

@@ -241,8 +241,10 @@ static int take_positional(struct options *options, const char *word)
 static int set_from_config(struct options *options, const char *name, const char *value, const char *where)
 {
     const size_t at = find(options->command, name);
-    if (at == SIZE_MAX || same_word(name, "config") || same_word(name, "help"))
+    if (at == SIZE_MAX)
         return fail_unknown(options->command, name, where);
+    if (same_word(name, "config") || same_word(name, "help"))
+        return fail_usage(options->command->name, "%s--%s belongs on the command line", where, name);
     return options->from_line[at] ? EXIT_FINE : set_value(options, at, value, where);
 }
 

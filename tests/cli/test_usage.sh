@@ -95,6 +95,7 @@ usage "--resume needs --checkpoint" fit --task clusterer --data x --model m --st
 usage "--checkpoint and --model are the same file, m" fit --task clusterer --data x --model m --stream --checkpoint m
 usage "--tol needs all rows in memory" fit --task clusterer --data x --model m --stream --tol 1
 usage "standard input can be read once" fit --task clusterer --data - --model m --stream --epochs 2
+usage "--finetune needs gradients" fit --task classifier --data x --model m --finetune 3 --soft-type hard
 usage "--lr belongs to phase 2" fit --task clusterer --data x --model m --lr 0.1
 usage "--early-stopping-rounds needs --eval" fit --task clusterer --data x --model m --finetune 3 --early-stopping-rounds 2
 usage "exclude each other" finetune --model m --data x --eval y --eval-fraction 0.1
@@ -115,6 +116,17 @@ exits 2 "config: form" "$fkm" fit --config form.conf
 says "config: form" "form.conf:1: 'k_init 5' is not of the form name = value"
 exits 2 "config: value" "$fkm" fit --config value.conf
 says "config: value" "value.conf:1: k_init is 'none'"
+printf '\357\273\277k_init = none\r\n' >windows.conf
+exits 2 "config: with a byte order mark" "$fkm" fit --config windows.conf
+says "config: with a byte order mark" "windows.conf:1: k_init is 'none'"
+printf 'k_init = 3\nconfig = value.conf\n' >nested.conf
+exits 2 "config: within itself" "$fkm" fit --config nested.conf
+says "config: within itself" "nested.conf:2: --config belongs on the command line"
+exits 2 "config: no text" "$fkm" fit --config /dev/zero
+says "config: no text" "/dev/zero is no configuration file: it is longer than 1 MiB"
+mkdir conf.d
+exits 66 "config: a folder" "$fkm" fit --config conf.d
+says "config: a folder" "cannot read conf.d"
 exits 66 "config: missing" "$fkm" fit --config nowhere.conf
 
 # ---- files that are not there, or may not be written
