@@ -18,8 +18,10 @@
 #define WORK_OF_DISTANCE(dim) (20 + (dim) / 16)
 #define WORK_TO_SAVE(k, dim)  ((k) * (dim) / 80)
 #define BYTES_PER_BLOCK       ((int64_t)1 << 19)
-#define PACKS_TO_SKIP         15 /* after prototypes for which the screen did not pay */
-#define MOST_PASSED           4  /* heads pay when they rule out one tile in so many */
+#define ROWS_AHEAD            6    /* asked for while rows come from here and there */
+#define BYTES_AHEAD           1024 /* the processor finds the rest of a long row itself */
+#define PACKS_TO_SKIP         15   /* after prototypes for which the screen did not pay */
+#define MOST_PASSED           4    /* heads pay when they rule out one tile in so many */
 
 /* ---- thresholds */
 
@@ -100,6 +102,19 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
         fkmi_heads_carve(cell, carve, pack, screen, n);
 }
 
+FKMI_FETCH void fetch_row(const struct fkmi_screen_cell *cell, int64_t i)
+{
+    const struct fkmi_rows *rows = cell->rows;
+    const size_t size = fkmi_dtype_size(rows->dtype), bytes = (size_t)rows->dim * size;
+    const char *x;
+
+    if (!cell->picked || i >= cell->n)
+        return;
+    x = (const char *)rows->x + (size_t)(fkmi_row(rows, cell->picked[i]) * rows->stride) * size;
+    for (size_t at = 0; at < bytes && at < BYTES_AHEAD; at += 64)
+        __builtin_prefetch(x + at);
+}
+
 /* Row r of tile t. */
 static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t r)
 {
@@ -150,9 +165,10 @@ static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
         for (int64_t r = 0; r < tile->stride; r++) {
             const int64_t at = t * tile->stride + r;
 
-            if (r < tile->rows && t * tile->rows + r < cell->n)
+            if (r < tile->rows && t * tile->rows + r < cell->n) {
+                fetch_row(cell, t * tile->rows + r + ROWS_AHEAD);
                 load_row(cell, pack, t, r);
-            else {
+            } else {
                 cell->threshold[at] = INFINITY; /* nothing beats what pads a tile */
                 cell->scale[at] = cell->reach[at] = cell->rest[at] = 0;
             }
