@@ -260,6 +260,8 @@ static double score_tolerance(const struct problem *p, int64_t i, int64_t j, dou
     const double *x = p->x + i * p->dim, *c = p->c + j * p->dim, *w = p->w;
     const double steps = 8 * (double)(p->dim + 32) * p->unit;
     const bool centred = (p->shape == FAR || p->shape == HUDDLED) && !p->listed;
+    /* Where all products vanish nothing tells that they are not 0: each loses half of the smallest number. */
+    const double lost = (double)(p->dim + 2) * (p->dtype == FKM_DTYPE_F64 ? 0x1p-1074 : 0x1p-149);
     double sum = 0, active = 0;
 
     for (int64_t d = 0; d < p->dim; d++)
@@ -276,7 +278,7 @@ static double score_tolerance(const struct problem *p, int64_t i, int64_t j, dou
     sum = spread(p, x, centred) + spread(p, c, centred);
     if (p->sparse)
         sum += spread(p, x, false) + spread(p, c, false);
-    return 2 * steps * sum * (double)p->dim / active;
+    return 2 * (steps * sum + lost) * (double)p->dim / active;
 }
 
 static void explain(const struct problem *p, const char *isa, const char *what, int64_t i)
