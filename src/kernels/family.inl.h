@@ -35,7 +35,7 @@ typedef double real_64;
 #define BITS 32
 #include "kernels/metrics.inl.h"
 #include "kernels/screen.inl.h"
-#include "kernels/screen_peaks.inl.h"
+#include "kernels/screen_rivals.inl.h"
 #include "kernels/vector.inl.h"
 #include "kernels/whole_columns.inl.h"
 #define DTYPE  f32
@@ -128,7 +128,8 @@ const struct fkmi_kernels
             .bytes = {.runs_here = bytes_run_here,
                       .least_k = BYTES_LEAST_K,
                       .least_coordinates = BYTES_LEAST_COORDINATES,
-                      .least_several = BYTES_LEAST_SEVERAL,
+                      .least_by_place = BYTES_LEAST_BY_PLACE,
+                      .least_for_heads = HEADS_LEAST_K,
                       .rows = V32_ROWS,
                       .cols = 2 * V32_LANES,
                       .stride = BYTE_STRIDE,
@@ -137,5 +138,7 @@ const struct fkmi_kernels
                       .quantise = NAME(quantise),
                       .screen = NAME(screen),
                       .reaches = NAME(reaches),
-                      .peaks = NAME(screen_peaks)},
+                      .scores = NAME(byte_scores),
+                      .bounds = NAME(bounds),
+                      .rivals = NAME(rivals)},
 };

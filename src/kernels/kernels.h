@@ -100,13 +100,19 @@ struct fkmi_quantised {
 /* A panel of bytes. */
 struct fkmi_byte_panel {
     const int8_t *bytes;
-    const int32_t *start;      /* cols: minus offset times the sum of the bytes */
-    const float *scale, *bias; /* cols */
-    float rest, size, slack;   /* the largest of its prototypes */
+    const int32_t *start;                /* cols: minus offset times the sum of the bytes */
+    const float *scale, *bias;           /* cols */
+    float rest, size, slack;             /* the largest of its prototypes */
+    const float *rests, *sizes, *slacks; /* cols: of each; for `bounds` alone */
 };
 /* Floats by row of a tile, `stride` of them. */
 struct fkmi_byte_rows {
     const float *scale, *threshold, *reach, *rest;
+};
+
+struct fkmi_byte_rival {
+    float upper; /* what it scores at most */
+    int32_t lane;
 };
 
 /* Tiles of bytes: dot products that cost a fraction of those of floats, and are as exact as the bytes are. A row's
@@ -114,8 +120,9 @@ struct fkmi_byte_rows {
  * are; both four dimensions at a time, zeros behind the last: x[(d / 4 * rows + r) * 4 + d % 4], panels with cols. */
 struct fkmi_byte_tile {
     bool (*runs_here)(void);
-    /* From so many prototypes, and coordinates of them, on they are measured to save time; 0: never. */
-    int64_t least_k, least_coordinates, least_several; /* the last: coordinates, for several nearest */
+    /* From so many prototypes, coordinates of them, and prototypes for each of several nearest on they are measured to
+     * save time; 0: never. The last: and from how many prototypes on heads do. */
+    int64_t least_k, least_coordinates, least_by_place, least_for_heads;
     int rows, cols, stride; /* stride: floats by row come in groups of this many, of which `rows` count */
     int most, offset;
     /* Nearest integers of x most / max |x|, and what they stand for */
@@ -130,9 +137,16 @@ struct fkmi_byte_tile {
      * at most 2^24. */
     bool (*reaches)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads,
                     const struct fkmi_byte_rows *rows, float unit);
-    /* the same scores, all of them; peaks[r * cols + j] becomes the larger of itself and of the score there */
-    void (*peaks)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads, const float *row_scale,
-                  float *scores, float *peaks);
+    /* the scores that `screen` compares, all of them */
+    void (*scores)(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads,
+                   const float *row_scale, float *scores);
+    /* One row's scores against some panels, `stride` floats apart: each becomes score + error, and low[j] the
+     * larger of itself and of score - error in lane j of any; error = reach rests[j] + rest sizes[j] + slacks[j]. */
+    void (*bounds)(float *scores, int64_t stride, const struct fkmi_byte_panel *panels, int64_t n_panels,
+                   float reach, float rest, float *low);
+    /* Those of them that are above the threshold, lane by lane and panel by panel; returns how many. */
+    int64_t (*rivals)(const float *upper, int64_t stride, int64_t n_panels, float threshold,
+                      struct fkmi_byte_rival *rivals);
 };
 
 struct fkmi_kernels {

@@ -106,15 +106,17 @@ FKMI_INLINE void v32_transpose(v32 r[8])
 typedef __m256i v8;
 #if defined(__AVXVNNI__)
 #define BYTE_MOST               127
-#define BYTES_LEAST_K           128
-#define BYTES_LEAST_COORDINATES 16384
-#define BYTES_LEAST_SEVERAL     131072
+#define BYTES_LEAST_K           96
+#define BYTES_LEAST_COORDINATES 4096
+#define BYTES_LEAST_BY_PLACE    24
+#define HEADS_LEAST_K           1280
 #define BYTE_OFFSET             128
 #else
 #define BYTE_MOST               63
-#define BYTES_LEAST_K           512
-#define BYTES_LEAST_COORDINATES 65536
-#define BYTES_LEAST_SEVERAL     196608
+#define BYTES_LEAST_K           128
+#define BYTES_LEAST_COORDINATES 8192
+#define BYTES_LEAST_BY_PLACE    48
+#define HEADS_LEAST_K           768
 #define BYTE_OFFSET             64
 #endif
 FKMI_INLINE v8 v8_load(const void *p) { return _mm256_loadu_si256(p); }

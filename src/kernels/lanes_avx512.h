@@ -97,8 +97,9 @@ FKMI_INLINE void v32_transpose(v32 r[16])
 typedef __m512i v8;
 #define BYTE_MOST               127
 #define BYTES_LEAST_K           128
-#define BYTES_LEAST_COORDINATES 16384
-#define BYTES_LEAST_SEVERAL     131072
+#define BYTES_LEAST_COORDINATES 10240
+#define BYTES_LEAST_BY_PLACE    24
+#define HEADS_LEAST_K           1280
 #define BYTE_OFFSET             128
 FKMI_INLINE v8 v8_load(const void *p) { return _mm512_loadu_si512(p); }
 FKMI_INLINE v8 v8_set1(const void *quad)

@@ -104,15 +104,16 @@ FKMI_INLINE void v32_transpose(v32 r[4])
 typedef int32x4_t v8;
 #define BYTE_MOST   63
 #define BYTE_OFFSET 64
-#if defined(__ARM_FEATURE_DOTPROD) /* not measured: from where on AVX2's bytes save time, which gain less */
+#if defined(__ARM_FEATURE_DOTPROD) /* not measured: AVX2's bytes gain less */
 #define BYTES_LEAST_K           512
 #define BYTES_LEAST_COORDINATES 65536
-#define BYTES_LEAST_SEVERAL     196608
+#define BYTES_LEAST_BY_PLACE    48
 #else /* four instructions, as many as the floats take */
 #define BYTES_LEAST_K           0
 #define BYTES_LEAST_COORDINATES 0
-#define BYTES_LEAST_SEVERAL     0
+#define BYTES_LEAST_BY_PLACE    0
 #endif
+#define HEADS_LEAST_K 768
 FKMI_INLINE v8 v8_load(const void *p)
 {
     v8 x;

@@ -119,7 +119,8 @@ typedef uint8_t v8 __attribute__((vector_size(16)));
 #define BYTE_MOST               127
 #define BYTES_LEAST_K           0
 #define BYTES_LEAST_COORDINATES 0
-#define BYTES_LEAST_SEVERAL     0
+#define BYTES_LEAST_BY_PLACE    0
+#define HEADS_LEAST_K           0
 #define BYTE_OFFSET             128
 FKMI_INLINE v8 v8_load(const void *p)
 {

@@ -3,14 +3,28 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #define BYTE_STRIDE ((V32_ROWS + V32_LANES - 1) / V32_LANES * V32_LANES)
 
-static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x_at, const struct fkmi_byte_panel *panel,
+/* Adds the products of a tile's bytes and a panel's. */
+FKMI_INLINE void FKMI_PASTE(add_bytes, _, ISA, )(v8 sum[V32_ROWS][2], const uint8_t *restrict x,
+                                                 const int8_t *restrict p, int64_t n_quads)
+{
+    for (int64_t quad = 0; quad < n_quads; quad++) {
+        const v8 p0 = v8_load(p), p1 = v8_load(p + 4 * V32_LANES);
+        _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
+        {
+            const v8 xr = v8_set1(x + 4 * r);
+            sum[r][0] = v8_dot(sum[r][0], xr, p0);
+            sum[r][1] = v8_dot(sum[r][1], xr, p1);
+        }
+        p += 8 * V32_LANES;
+        x += 4 * V32_ROWS;
+    }
+}
+
+static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x, const struct fkmi_byte_panel *panel,
                                              int64_t n_quads, const struct fkmi_byte_rows *rows,
                                              float *restrict scores, uint32_t *restrict lanes)
 {
-    const uint8_t *restrict x = x_at;
-    const int8_t *restrict p = panel->bytes;
-    const v32 scale0 = v32_load(panel->scale), scale1 = v32_load(panel->scale + V32_LANES);
-    const v32 bias0 = v32_load(panel->bias), bias1 = v32_load(panel->bias + V32_LANES);
+    v32 scale0, scale1, bias0, bias1;
     float least[BYTE_STRIDE];
     uint32_t hit = 0;
     v8 sum[V32_ROWS][2];
@@ -26,17 +40,11 @@ static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x_at, const struct fkmi
         sum[r][0] = v8_load(panel->start);
         sum[r][1] = v8_load(panel->start + V32_LANES);
     }
-    for (int64_t quad = 0; quad < n_quads; quad++) {
-        const v8 p0 = v8_load(p), p1 = v8_load(p + 4 * V32_LANES);
-        _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
-        {
-            const v8 xr = v8_set1(x + 4 * r);
-            sum[r][0] = v8_dot(sum[r][0], xr, p0);
-            sum[r][1] = v8_dot(sum[r][1], xr, p1);
-        }
-        p += 8 * V32_LANES;
-        x += 4 * V32_ROWS;
-    }
+    FKMI_PASTE(add_bytes, _, ISA, )(sum, x, panel->bytes, n_quads);
+    scale0 = v32_load(panel->scale);
+    scale1 = v32_load(panel->scale + V32_LANES);
+    bias0 = v32_load(panel->bias);
+    bias1 = v32_load(panel->bias + V32_LANES);
     _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
     {
         const v32 row_scale = v32_set1(rows->scale[r]), t = v32_set1(least[r]);
@@ -54,11 +62,9 @@ static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x_at, const struct fkmi
 }
 
 /* As integers: limits and biases in units of a product of bytes. What floats round away, and the integers, is granted. */
-static bool FKMI_PASTE(reaches, _, ISA, )(const void *x_at, const struct fkmi_byte_panel *panel,
-                                          int64_t n_quads, const struct fkmi_byte_rows *rows, float unit)
+static bool FKMI_PASTE(reaches, _, ISA, )(const void *x, const struct fkmi_byte_panel *panel, int64_t n_quads,
+                                          const struct fkmi_byte_rows *rows, float unit)
 {
-    const uint8_t *restrict x = x_at;
-    const int8_t *restrict p = panel->bytes;
     const v32 unscale = v32_set1(1 / unit), most = v32_set1(0x1p28f), least = v32_set1(-0x1p30f);
     const v32 grant = v32_set1(0x1p-20f), more = v32_set1(4);
     int32_t limit[BYTE_STRIDE];
@@ -84,17 +90,7 @@ static bool FKMI_PASTE(reaches, _, ISA, )(const void *x_at, const struct fkmi_by
         _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++) sum[r][half] =
             v8_sub(all, v8_set1(limit + r));
     }
-    for (int64_t quad = 0; quad < n_quads; quad++) {
-        const v8 p0 = v8_load(p), p1 = v8_load(p + 4 * V32_LANES);
-        _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
-        {
-            const v8 xr = v8_set1(x + 4 * r);
-            sum[r][0] = v8_dot(sum[r][0], xr, p0);
-            sum[r][1] = v8_dot(sum[r][1], xr, p1);
-        }
-        p += 8 * V32_LANES;
-        x += 4 * V32_ROWS;
-    }
+    FKMI_PASTE(add_bytes, _, ISA, )(sum, x, panel->bytes, n_quads);
     all = v8_and(sum[0][0], sum[0][1]);
     _Pragma("GCC unroll 16") for (int r = 1; r < V32_ROWS; r++) all =
         v8_and(all, v8_and(sum[r][0], sum[r][1]));

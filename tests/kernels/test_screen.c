@@ -347,10 +347,10 @@ TEST(long_rows)
     fkm_context *context = context_of(2, NULL);
     struct fkmi_pack *pack = NULL;
 
-    for (int at = 0; at < 12; at++)
+    for (int at = 0; at < 12; at++) /* the last: more prototypes than a block has room for */
         for (int metric = 0; metric < 2; metric++) {
             struct problem p = problem_of(&random, (enum data)(at % 2 ? HEAVY_TAILS : CLUSTERS),
-                                          (fkm_metric)metric, 60, 45, dims[at], false);
+                                          (fkm_metric)metric, 60, at < 8 ? 45 : 300, dims[at], false);
 
             check_problem(context, &p, &pack, 3);
             drop(&p);
@@ -501,7 +501,7 @@ TEST(tiles_of_bytes_add_up_exactly)
             int8_t *p = room(cols * quads, 4);
             int32_t start[64] = {0};
             float scale[64], bias[64], scores[32 * 64], row_scale[64] = {0}, threshold[64], zeros[64] = {0};
-            float all_scores[32 * 64], peaks[32 * 64];
+            float all_scores[32 * 64];
             uint32_t lanes[32] = {0}, hit;
             const struct fkmi_byte_panel panel = {.bytes = p,
                                                   .start = start,
@@ -538,13 +538,9 @@ TEST(tiles_of_bytes_add_up_exactly)
                 threshold[r] = r == 0 ? INFINITY : r == 1 ? -INFINITY : 100;
             }
             hit = tile->screen(x, &panel, quads, &facts, scores, lanes);
+            tile->scores(x, &panel, quads, row_scale, all_scores);
             for (int i = 0; i < rows * cols; i++)
-                peaks[i] = i % 3 ? -INFINITY : 50;
-            tile->peaks(x, &panel, quads, row_scale, all_scores, peaks);
-            for (int i = 0; i < rows * cols; i++) {
-                CHECK(peaks[i] == (i % 3 || all_scores[i] > 50 ? all_scores[i] : 50));
                 CHECK(!(hit >> i / cols & 1) || memcmp(&scores[i], &all_scores[i], sizeof *scores) == 0);
-            }
             for (int r = 0; r < rows; r++)
                 for (int j = 0; j < cols; j++) {
                     int64_t sum = 0;
@@ -566,6 +562,75 @@ TEST(tiles_of_bytes_add_up_exactly)
             free(p);
         }
     }
+}
+
+TEST(bounds_are_lane_by_lane_and_rivals_those_above_a_threshold)
+{
+    enum { PANELS = 5, WIDE = 64 };
+    const struct fkmi_kernels *tables[8];
+    const int n_tables = fkmi_kernels_all(tables, 8);
+    const struct naive_random same = {57}; /* for every instruction set */
+    struct naive_random random = same;
+
+    for (int table = 0; table < n_tables; random = same, table++)
+        for (int repeat = 0; repeat < 100; repeat++) {
+            const struct fkmi_byte_tile *tile = &tables[table]->bytes;
+            const int cols = tile->cols;
+            const int64_t n = naive_below(&random, PANELS + 1), stride = cols + naive_below(&random, 9);
+            float rests[PANELS * WIDE], sizes[PANELS * WIDE], slacks[PANELS * WIDE], low[WIDE];
+            float given[PANELS * (WIDE + 9)], upper[PANELS * (WIDE + 9)], before[WIDE];
+            const float reach = (float)naive_uniform(&random), rest = (float)naive_uniform(&random);
+            const float threshold = repeat % 10 == 0 ? -INFINITY : (float)naive_normal(&random);
+            struct fkmi_byte_panel panels[PANELS] = {{0}};
+            struct fkmi_byte_rival rivals[PANELS * WIDE];
+            int64_t n_rivals = 0;
+
+            for (int at = 0; at < PANELS * WIDE; at++) {
+                rests[at] = (float)naive_uniform(&random);
+                sizes[at] = (float)naive_uniform(&random);
+                slacks[at] = (float)naive_uniform(&random);
+            }
+            for (int p = 0; p < PANELS; p++)
+                panels[p] = (struct fkmi_byte_panel){
+                    .rests = rests + p * cols, .sizes = sizes + p * cols, .slacks = slacks + p * cols};
+            for (int at = 0; at < PANELS * (WIDE + 9); at++)
+                given[at] = upper[at] = naive_below(&random, 9) ? (float)naive_normal(&random) : -INFINITY;
+            for (int j = 0; j < cols; j++)
+                before[j] = low[j] = naive_below(&random, 2) ? -INFINITY : (float)naive_normal(&random);
+            tile->bounds(upper, stride, panels, n, reach, rest, low);
+            for (int j = 0; j < cols; j++) {
+                double least = (double)before[j];
+
+                for (int64_t p = 0; p < n; p++) {
+                    const int64_t at = p * cols + j;
+                    const double score = (double)given[p * stride + j],
+                                 error = (double)reach * (double)rests[at] +
+                                         (double)rest * (double)sizes[at] + (double)slacks[at];
+
+                    least = fmax(least, score - error);
+                    if (score == -(double)INFINITY)
+                        CHECK(upper[p * stride + j] == -INFINITY);
+                    else
+                        CHECK_NEAR(score + error, (double)upper[p * stride + j], 1e-6);
+                }
+                if (least == -(double)INFINITY)
+                    CHECK(low[j] == -INFINITY);
+                else
+                    CHECK_NEAR(least, (double)low[j], 1e-6);
+            }
+            for (int64_t at = 0; at < PANELS * stride; at++)
+                CHECK((at < n * stride && at % stride < cols) || upper[at] == given[at]);
+            CHECK(tile->rivals(upper, stride, n, threshold, rivals) <= n * cols);
+            for (int64_t lane = 0; lane < n * cols; lane++) {
+                const float value = upper[lane / cols * stride + lane % cols];
+
+                if (value > threshold) {
+                    CHECK_INT(lane, rivals[n_rivals].lane);
+                    CHECK(rivals[n_rivals++].upper == value);
+                }
+            }
+            CHECK_INT(n_rivals, tile->rivals(upper, stride, n, threshold, rivals));
+        }
 }
 
 TEST(bytes_and_their_rest_make_up_the_numbers)

@@ -48,7 +48,7 @@ static void carve_cell(struct fkmi_scan_cell *scratch, struct fkmi_carve *carve,
     if (job->direct)
         return;
     if (job->screen && job->n_parts == 1)
-        fkmi_screen_carve(&scratch->screen, carve, pack, job->screen, job->near != NULL, job->most, n);
+        fkmi_screen_carve(&scratch->screen, carve, pack, job->screen, job->near != NULL, n);
     fkmi_block_carve(&scratch->block, carve, pack, job->rows, n, job->most_cell_entries);
     scratch->threshold = fkmi_carve(carve, ((n - 1) / tile->rows + 1) * tile->rows, real);
     scratch->finer =

@@ -14,7 +14,8 @@
 
 #define LEAST_SCORE (-0x1p90f) /* what pads a panel scores less */
 /* What a row may cost beside its bytes before tiles of floats are cheaper, in about ns */
-#define WORK_OF_SCORE         4
+#define WORK_OF_ROW           8
+#define WORK_OF_SCORE         3
 #define WORK_OF_DISTANCE(dim) (20 + (dim) / 16)
 #define WORK_TO_SAVE(k, dim)  ((k) * (dim) / 80)
 #define BYTES_PER_BLOCK       ((int64_t)1 << 19)
@@ -25,18 +26,13 @@
 
 /* ---- thresholds */
 
-/* Thresholds are compared in floats: no score that counts may be lost. */
-static void set_threshold(struct fkmi_screen_cell *cell, int64_t i, int64_t at)
+/* Thresholds are compared in floats: no score that counts may be lost, even as floats add its error to it. */
+static void raise_threshold(float *threshold, double to)
 {
-    const double threshold = cell->screened[i].threshold;
+    const float raised = (float)(to - 0x1p-20 * fabs(to) - 0x1p-100);
 
-    cell->threshold[at] = (float)(threshold - 0x1p-20 * fabs(threshold) - 0x1p-100);
-}
-
-static void raise_threshold(struct fkmi_screened *row, double threshold)
-{
-    if (threshold > row->threshold)
-        row->threshold = threshold;
+    if (raised > *threshold)
+        *threshold = raised;
 }
 
 /* There is a prototype that scores at least `score`: what a rival must reach that could be as near, by distances as
@@ -77,7 +73,7 @@ static int64_t panels_per_block(const struct fkmi_pack *pack)
 }
 
 void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
-                       const struct fkmi_screen *screen, bool heads, int64_t most, int64_t n)
+                       const struct fkmi_screen *screen, bool heads, int64_t n)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const int64_t n_tiles = (n - 1) / tile->rows + 1, floats = n_tiles * tile->stride;
@@ -90,14 +86,12 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
     cell->threshold = fkmi_carve(carve, floats, sizeof *cell->threshold);
     cell->reach = fkmi_carve(carve, floats, sizeof *cell->reach);
     cell->rest = fkmi_carve(carve, floats, sizeof *cell->rest);
-    cell->scores = fkmi_carve(carve, scores, sizeof *cell->scores);
+    cell->low = fkmi_carve(carve, n_tiles * scores, sizeof *cell->low);
+    cell->scores = fkmi_carve(carve, panels_per_block(pack) * scores, sizeof *cell->scores);
+    cell->rivals = fkmi_carve(carve, panels_per_block(pack) * tile->cols, sizeof *cell->rivals);
     cell->staged = fkmi_carve(carve, (heads ? tile->rows : 1) * pack->dim, sizeof *cell->staged);
     cell->x = fkmi_carve(carve, n_tiles * tile->rows * ((pack->dim + 3) / 4), 4);
     cell->bytes = fkmi_carve(carve, pack->dim + 4, 1);
-    if (most > 1) {
-        cell->block = fkmi_carve(carve, panels_per_block(pack) * scores, sizeof *cell->block);
-        cell->peaks = fkmi_carve(carve, n_tiles * scores, sizeof *cell->peaks);
-    }
     if (heads)
         fkmi_heads_carve(cell, carve, pack, screen, n);
 }
@@ -128,7 +122,6 @@ static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack
     float *staged = cell->staged + (cell->near ? r * pack->dim : 0);
 
     row->n = 0;
-    row->threshold = -INFINITY;
     row->left = !fkmi_screen_stage(screen, pack, cell->rows, fkmi_screen_row(cell, i), staged, row);
     if (!row->left) {
         tile->quantise(staged, pack->dim, tile->most, cell->bytes, &facts);
@@ -148,9 +141,12 @@ static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack
     cell->scale[at] = facts.scale;
     cell->reach[at] = (float)row->reach;
     cell->rest[at] = (float)row->rest;
+    for (int lane = 0; lane < tile->cols; lane++)
+        cell->low[i * tile->cols + lane] = -INFINITY;
+    cell->threshold[at] = -INFINITY;
     if (cell->within)
-        raise_threshold(row, threshold_of_distance(pack, row, cell->within[fkmi_screen_row(cell, i)]));
-    set_threshold(cell, i, at);
+        raise_threshold(&cell->threshold[at],
+                        threshold_of_distance(pack, row, cell->within[fkmi_screen_row(cell, i)]));
     memset(cell->bytes + pack->dim, 0, 4);
     for (int64_t quad = 0; quad < screen->n_quads; quad++)
         fkmi_screen_set_quad(tile, cell->bytes + quad * 4, to + quad * tile->rows * 4);
@@ -182,14 +178,27 @@ static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
 
 /* ---- candidates */
 
-/* Distances to what was kept. */
-static void settle(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i)
+/* Row r of tile t. */
+struct place {
+    int64_t i, at; /* in the cell; among floats by row */
+};
+
+static struct place place_of(const struct fkmi_pack *pack, int64_t t, int64_t r)
 {
-    struct fkmi_screened *row = &cell->screened[i];
-    struct fkmi_shortlist *list = &cell->lists[i];
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+
+    return (struct place){t * tile->rows + r, t * tile->stride + r};
+}
+
+/* Distances to what was kept. */
+static void settle(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, struct place place)
+{
+    struct fkmi_screened *row = &cell->screened[place.i];
+    struct fkmi_shortlist *list = &cell->lists[place.i];
+    float *threshold = &cell->threshold[place.at];
 
     if (row->n > 0)
-        fkmi_direct_row(cell->direct, fkmi_screen_row(cell, i));
+        fkmi_direct_row(cell->direct, fkmi_screen_row(cell, place.i));
     while (row->n > 0) {
         int best = 0;
         int32_t index;
@@ -197,161 +206,121 @@ static void settle(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, 
         for (int c = 1; c < row->n; c++)
             if (row->kept[c].upper > row->kept[best].upper)
                 best = c;
-        if ((double)row->kept[best].upper < row->threshold)
+        if (!(row->kept[best].upper > *threshold))
             break;
-        index = row->kept[best].index;
+        index = (int32_t)fkmi_screen_prototype(cell->screen, row->kept[best].lane);
         row->kept[best] = row->kept[--row->n];
         fkmi_shortlist_keep(list, cell->most,
                             (struct fkmi_candidate){-fkmi_direct_distance(cell->direct, index), index});
         cell->work += WORK_OF_DISTANCE(pack->dim);
         if (list->n == cell->most)
-            raise_threshold(row, threshold_of_distance(pack, row, -list->best[0].score));
+            raise_threshold(threshold, threshold_of_distance(pack, row, -list->best[0].score));
     }
     row->n = 0;
 }
 
-static float not_below(double value)
-{
-    const float narrow = (float)value;
-
-    return (double)narrow < value ? narrow + fabsf(narrow) * 0x1p-23f + 0x1p-126f : narrow;
-}
-
-static void forget_lost(struct fkmi_screened *row)
+static void forget_lost(struct fkmi_screened *row, float threshold)
 {
     int n = 0;
 
     for (int c = 0; c < row->n; c++)
-        if (!((double)row->kept[c].upper < row->threshold))
+        if (row->kept[c].upper > threshold)
             row->kept[n++] = row->kept[c];
     row->n = n;
 }
 
-static void offer(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i, double score,
-                  int64_t j)
+static void keep(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, struct place place,
+                 struct fkmi_byte_rival rival)
 {
-    const struct fkmi_screen *screen = cell->screen;
-    struct fkmi_screened *row = &cell->screened[i];
-    const double error =
-        row->reach * (double)screen->rest[j] + row->rest * (double)screen->size[j] + (double)screen->slack[j];
+    struct fkmi_screened *row = &cell->screened[place.i];
 
-    cell->work += WORK_OF_SCORE;
-    if (score + error < row->threshold)
-        return;
-    if (cell->most == 1)
-        raise_threshold(row, threshold_of_score(pack, row, score - error));
     if (row->n == FKMI_SCREEN_KEPT)
-        forget_lost(row);
+        forget_lost(row, cell->threshold[place.at]);
     if (row->n == FKMI_SCREEN_KEPT)
-        settle(cell, pack, i);
-    row->kept[row->n].upper = not_below(score + error);
-    row->kept[row->n++].index = (int32_t)fkmi_screen_prototype(screen, j);
+        settle(cell, pack, place);
+    row->kept[row->n++] = rival;
 }
 
-/* Those of some lanes of a panel that row i may be matched with. */
-static uint32_t lanes_allowed(const struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i,
-                              int64_t panel, uint32_t lanes)
+/* The `most`-th best lane: so many prototypes score at least as much, each in a lane of its own. */
+static void raise_by_lows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, struct place place)
 {
-    const int cols = fkmi_screen_tile(pack)->cols;
-    const int64_t first = panel * cols, left = pack->k - first;
-    const int32_t slot = cell->class_begin ? cell->slot[fkmi_screen_row(cell, i)] : -1;
+    const float *low = cell->low + place.i * fkmi_screen_tile(pack)->cols;
+    const double score = pack->kernels->tile[FKM_DTYPE_F32].place(low, cell->most);
 
-    if (left < cols)
-        lanes &= (uint32_t)(((uint64_t)1 << left) - 1);
-    for (uint32_t bits = slot >= 0 ? lanes : 0; bits; bits &= bits - 1) {
-        const int64_t j = fkmi_screen_prototype(cell->screen, first + __builtin_ctz(bits));
+    if (score > (double)LEAST_SCORE)
+        raise_threshold(&cell->threshold[place.at],
+                        threshold_of_score(pack, &cell->screened[place.i], score - 0x1p-22 * fabs(score)));
+}
+
+/* A row's scores against some panels, `stride` floats apart. */
+static void offer_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, struct place place,
+                      float *scores, int64_t stride, int64_t panel, int64_t n_panels)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    int64_t n;
+
+    tile->bounds(scores, stride, &cell->screen->panels[panel], n_panels, cell->reach[place.at],
+                 cell->rest[place.at], cell->low + place.i * tile->cols);
+    raise_by_lows(cell, pack, place);
+    n = tile->rivals(scores, stride, n_panels, cell->threshold[place.at], cell->rivals);
+    cell->work += n * WORK_OF_SCORE;
+    for (int64_t at = 0; at < n; at++) {
+        struct fkmi_byte_rival rival = cell->rivals[at];
+
+        rival.lane += (int32_t)(panel * tile->cols);
+        if (rival.lane < pack->k && rival.upper > cell->threshold[place.at])
+            keep(cell, pack, place, rival);
+    }
+}
+
+/* ---- one panel at a time, where most are ruled out */
+
+/* From prototypes of the row's own class nothing follows. */
+static void forget_class(const struct fkmi_screen_cell *cell, const struct fkmi_pack *pack,
+                         struct place place, int64_t panel, float *scores)
+{
+    const int64_t cols = fkmi_screen_tile(pack)->cols, left = pack->k - panel * cols;
+    const int32_t slot = cell->slot[fkmi_screen_row(cell, place.i)];
+
+    for (int64_t lane = 0; slot >= 0 && lane < cols && lane < left; lane++) {
+        const int64_t j = fkmi_screen_prototype(cell->screen, panel * cols + lane);
 
         if (j >= cell->class_begin[slot] && j < cell->class_begin[slot + 1])
-            lanes &= ~(bits & -bits);
+            scores[lane] = -INFINITY;
     }
-    return lanes;
 }
 
-/* Scores below this are of no use to the row whose floats stand at `at`, whichever of the panel's they are. */
-static float least_of(const struct fkmi_screen_cell *cell, const struct fkmi_byte_panel *panel, int64_t at)
-{
-    return cell->threshold[at] - panel->slack - cell->reach[at] * panel->rest - cell->rest[at] * panel->size;
-}
-
-/* The scores of row r of tile t in these lanes: the best first, which shows how few of the others count. */
-static void offer_lanes(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int r,
-                        int64_t panel, uint32_t lanes)
-{
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const int64_t i = t * tile->rows + r, at = t * tile->stride + r, first = panel * tile->cols;
-    const float *scores = cell->scores + r * tile->cols;
-    float least;
-
-    for (int64_t place = 0; place < cell->most && lanes; place++) {
-        int best = __builtin_ctz(lanes);
-
-        for (uint32_t bits = lanes & (lanes - 1); bits; bits &= bits - 1)
-            if (scores[__builtin_ctz(bits)] > scores[best])
-                best = __builtin_ctz(bits);
-        offer(cell, pack, i, (double)scores[best], first + best);
-        lanes &= ~(1u << best);
-    }
-    if (cell->screened[i].threshold == -INFINITY)
-        settle(cell, pack, i);
-    set_threshold(cell, i, at);
-    if (!lanes)
-        return;
-    least = least_of(cell, &cell->screen->panels[panel], at);
-    for (; lanes; lanes &= lanes - 1)
-        if (!(scores[__builtin_ctz(lanes)] < least))
-            offer(cell, pack, i, (double)scores[__builtin_ctz(lanes)], first + __builtin_ctz(lanes));
-    set_threshold(cell, i, at);
-}
-
-/* Rows of which nothing is known yet: what their best scores rule out need not be looked at. */
-static uint32_t offer_best(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
-                           int64_t panel, uint32_t hit, uint32_t *lanes)
-{
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    uint32_t taken[32] = {0};
-    float least[32];
-
-    for (int r = 0; r < tile->rows; r++)
-        least[r] = INFINITY;
-    for (; hit; hit &= hit - 1) {
-        const int r = __builtin_ctz(hit);
-        const int64_t i = t * tile->rows + r, at = t * tile->stride + r;
-        const float *scores = cell->scores + r * tile->cols;
-        const int best = pack->kernels->tile[FKM_DTYPE_F32].highest(scores);
-
-        if (lanes_allowed(cell, pack, i, panel, lanes[r] & 1u << best)) {
-            offer(cell, pack, i, (double)scores[best], panel * tile->cols + best);
-            set_threshold(cell, i, at);
-            taken[r] = 1u << best;
-        }
-        least[r] = least_of(cell, &cell->screen->panels[panel], at);
-    }
-    hit = pack->kernels->tile[FKM_DTYPE_F32].above(cell->scores, least, lanes);
-    for (int r = 0; r < tile->rows; r++)
-        lanes[r] &= ~taken[r];
-    return hit;
-}
-
-static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel,
-                        bool begins)
+static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const struct fkmi_screen *screen = cell->screen;
     const struct fkmi_byte_rows rows = {cell->scale + t * tile->stride, cell->threshold + t * tile->stride,
                                         cell->reach + t * tile->stride, cell->rest + t * tile->stride};
-    const bool all = !cell->class_begin && (panel + 1) * tile->cols <= pack->k;
     uint32_t lanes[32];
     uint32_t hit = tile->screen(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[panel],
                                 screen->n_quads, &rows, cell->scores, lanes);
 
-    if (begins && cell->most == 1)
-        hit = offer_best(cell, pack, t, panel, hit, lanes);
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
+        float *scores = cell->scores + r * tile->cols;
 
-        offer_lanes(cell, pack, t, r, panel,
-                    all ? lanes[r] : lanes_allowed(cell, pack, t * tile->rows + r, panel, lanes[r]));
+        if (cell->class_begin)
+            forget_class(cell, pack, place_of(pack, t, r), panel, scores);
+        cell->work += WORK_OF_ROW;
+        offer_row(cell, pack, place_of(pack, t, r), scores, 0, panel, 1);
     }
+}
+
+static fkm_status screen_tiles(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles,
+                               int64_t n_panels, int64_t most_work)
+{
+    for (int64_t panel = 0; panel < n_panels && cell->work <= most_work; panel++) {
+        FKMI_TRY(fkmi_check_interrupt());
+        for (int64_t t = 0; t < n_tiles; t++)
+            if (!cell->near || fkmi_heads_may_reach(cell, pack, t, panel))
+                screen_tile(cell, pack, t, panel);
+    }
+    return FKM_OK;
 }
 
 /* What is near shows how far everything else has to be. */
@@ -362,99 +331,40 @@ static fkm_status meet_homes(struct fkmi_screen_cell *cell, const struct fkmi_pa
     for (int64_t t = 0; t < n_tiles; t++) {
         FKMI_TRY(fkmi_check_interrupt());
         for (int h = 0; h < FKMI_SCREEN_HOMES && cell->homes[t * FKMI_SCREEN_HOMES + h] >= 0; h++)
-            screen_tile(cell, pack, t, cell->homes[t * FKMI_SCREEN_HOMES + h], h == 0);
+            screen_tile(cell, pack, t, cell->homes[t * FKMI_SCREEN_HOMES + h]);
         for (int64_t r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++)
-            if (!cell->screened[t * tile->rows + r].left) {
-                settle(cell, pack, t * tile->rows + r);
-                set_threshold(cell, t * tile->rows + r, t * tile->stride + r);
-            }
+            if (!cell->screened[t * tile->rows + r].left)
+                settle(cell, pack, place_of(pack, t, r));
     }
     fkmi_heads_find_far(cell, pack);
     return FKM_OK;
 }
 
-/* ---- the several nearest
+/* ---- a block of panels at a time
  *
- * A heap of candidates would rise slowly to the threshold that matters. So scores of a block of panels are kept, and
- * the best of each lane: the m-th best lane holds the m-th best prototype, or nearly, and as m prototypes score at
- * least as much, it rules out all but about m of them before any distance is computed. */
+ * Thresholds that rise from panel to panel let many prototypes pass that are ruled out later. So the scores of a block are
+ * kept: what they are at least, lane by lane, comes first. */
 
-/* What the peaks of a tile rule out; worst: the largest errors of all panels they come from. */
-static void raise_by_peaks(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
-                           const struct fkmi_byte_panel *worst)
-{
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_tile *floats = &pack->kernels->tile[FKM_DTYPE_F32];
-
-    for (int r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++) {
-        const int64_t i = t * tile->rows + r, at = t * tile->stride + r;
-        struct fkmi_screened *row = &cell->screened[i];
-        const double error =
-            row->reach * (double)worst->rest + row->rest * (double)worst->size + (double)worst->slack;
-        const double score = floats->place(cell->peaks + i * tile->cols, cell->most);
-
-        if (row->left || !(score > (double)LEAST_SCORE))
-            continue;
-        raise_threshold(row, threshold_of_score(pack, row, score - error));
-        set_threshold(cell, i, at);
-    }
-}
-
-static void screen_block(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
-                         int64_t begin, int64_t end, const struct fkmi_byte_panel *worst)
+static fkm_status screen_blocks(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles,
+                                int64_t n_panels, int64_t most_work)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const struct fkmi_screen *screen = cell->screen;
-    const int64_t scores = (int64_t)tile->rows * tile->cols;
-    const uint8_t *x = cell->x + t * tile->rows * screen->n_quads * 4;
-    float *block = cell->block, least[32];
-    uint32_t lanes[32];
+    const int64_t per_block = panels_per_block(pack), stride = (int64_t)tile->rows * tile->cols;
 
-    for (int64_t panel = begin; panel < end; panel++)
-        tile->peaks(x, &screen->panels[panel], screen->n_quads, cell->scale + t * tile->stride,
-                    block + (panel - begin) * scores, cell->peaks + t * scores);
-    raise_by_peaks(cell, pack, t, worst);
-    for (int64_t panel = begin; panel < end; panel++, block += scores) {
-        uint32_t hit;
-
-        for (int r = 0; r < tile->rows; r++)
-            least[r] = least_of(cell, &screen->panels[panel], t * tile->stride + r);
-        hit = pack->kernels->tile[FKM_DTYPE_F32].above(block, least, lanes);
-        for (; hit; hit &= hit - 1) {
-            const int r = __builtin_ctz(hit);
-            const int64_t i = t * tile->rows + r;
-
-            for (lanes[r] = lanes_allowed(cell, pack, i, panel, lanes[r]); lanes[r];
-                 lanes[r] &= lanes[r] - 1) {
-                const int lane = __builtin_ctz(lanes[r]);
-
-                offer(cell, pack, i, (double)block[r * tile->cols + lane], panel * tile->cols + lane);
-            }
-            set_threshold(cell, i, t * tile->stride + r);
-        }
-    }
-}
-
-static fkm_status screen_several(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles,
-                                 int64_t n_panels, int64_t most_work)
-{
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const int64_t per_block = panels_per_block(pack);
-    struct fkmi_byte_panel worst = {0};
-
-    for (int64_t at = 0; at < n_tiles * tile->rows * tile->cols; at++)
-        cell->peaks[at] = -INFINITY;
-    for (int64_t begin = 0; begin < n_panels && cell->work <= most_work; begin += per_block) {
-        const int64_t end = begin + per_block < n_panels ? begin + per_block : n_panels;
+    for (int64_t begin = 0; begin < n_panels; begin += per_block) {
+        const int64_t n = begin + per_block < n_panels ? per_block : n_panels - begin;
 
         FKMI_TRY(fkmi_check_interrupt());
-        for (int64_t panel = begin; panel < end; panel++) {
-            worst.rest = fmaxf(worst.rest, cell->screen->panels[panel].rest);
-            worst.size = fmaxf(worst.size, cell->screen->panels[panel].size);
-            worst.slack = fmaxf(worst.slack, cell->screen->panels[panel].slack);
+        for (int64_t t = 0; t < n_tiles && cell->work <= most_work; t++) {
+            for (int64_t p = 0; p < n; p++)
+                tile->scores(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[begin + p],
+                             screen->n_quads, cell->scale + t * tile->stride, cell->scores + p * stride);
+            for (int64_t r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++)
+                if (!cell->screened[t * tile->rows + r].left)
+                    offer_row(cell, pack, place_of(pack, t, r), cell->scores + r * tile->cols, stride, begin,
+                              n);
         }
-        for (int64_t t = 0; t < n_tiles; t++)
-            screen_block(cell, pack, t, begin, end, &worst);
     }
     return FKM_OK;
 }
@@ -509,17 +419,10 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     load_rows(cell, pack);
     if (cell->near)
         FKMI_TRY(meet_homes(cell, pack, n_tiles));
-    else if (cell->most > 1)
-        FKMI_TRY(screen_several(cell, pack, n_tiles, n_panels, most_work));
-    for (int64_t panel = 0; (cell->near || cell->most == 1) && panel < n_panels && cell->work <= most_work;
-         panel++) {
-        FKMI_TRY(fkmi_check_interrupt());
-        for (int64_t t = 0; t < n_tiles; t++)
-            if (!cell->near)
-                screen_tile(cell, pack, t, panel, panel == 0);
-            else if (fkmi_heads_may_reach(cell, pack, t, panel))
-                screen_tile(cell, pack, t, panel, false);
-    }
+    if (cell->near || cell->class_begin)
+        FKMI_TRY(screen_tiles(cell, pack, n_tiles, n_panels, most_work));
+    else
+        FKMI_TRY(screen_blocks(cell, pack, n_tiles, n_panels, most_work));
     if (cell->work > most_work) {
         learn_from(cell, screen, false);
         return give_up(cell);
@@ -531,8 +434,8 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
         }
         if (i + 1 < cell->n && cell->screened[i + 1].n > 0)
             fkmi_direct_fetch(cell->direct, fkmi_screen_row(cell, i + 1),
-                              cell->screened[i + 1].kept[0].index);
-        settle(cell, pack, i);
+                              fkmi_screen_prototype(screen, cell->screened[i + 1].kept[0].lane));
+        settle(cell, pack, place_of(pack, i / tile->rows, i % tile->rows));
     }
     learn_from(cell, screen, cell->work <= most_work);
     learn_from_heads(cell);

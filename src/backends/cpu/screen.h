@@ -26,15 +26,11 @@ fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack
 
 /* What the screen knows of a row. */
 struct fkmi_screened {
-    double threshold;   /* prototypes whose scores are below it for certain are too far */
     double least, most; /* euclidean: bounds of |row|^2; cosine: of the score of a prototype at distance 0 */
     double reach, rest; /* of its bytes: at least |scale q|, |e| */
     int32_t n;
-    bool left; /* nothing is known: for the tiles of floats */
-    struct {
-        float upper; /* the score is at most this */
-        int32_t index;
-    } kept[FKMI_SCREEN_KEPT];
+    bool left;                                     /* nothing is known: for the tiles of floats */
+    struct fkmi_byte_rival kept[FKMI_SCREEN_KEPT]; /* lanes of all panels */
 };
 
 /* A cell: rows of the view against all prototypes. */
@@ -54,11 +50,13 @@ struct fkmi_screen_cell {
     bool always; /* even where tiles of floats are cheaper */
     /* scratch */
     struct fkmi_screened *screened;
-    float *scale, *threshold, *reach, *rest, *scores, *staged;
+    float *scale, *reach, *rest, *staged;
+    float *threshold; /* prototypes whose scores are below it for certain are too far */
     uint8_t *x;
     int8_t *bytes;
-    /* of several nearest: scores of a tile against a block of panels, and the best by lane */
-    float *block, *peaks;
+    float *scores,
+        *low; /* of a tile against a block of panels; what some prototype of a lane scores, by row and lane */
+    struct fkmi_byte_rival *rivals; /* of one row in a block */
     /* heads */
     float *numbers, *head_scale, *head_reach, *head_rest; /* of a tile; by tile; by row */
     int8_t *head_bytes;
@@ -69,9 +67,8 @@ struct fkmi_screen_cell {
     int32_t *homes;                   /* FKMI_SCREEN_HOMES by tile, -1 behind the last */
     int64_t n_tested, n_passed;
 };
-/* most: as it will be. */
 void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
-                       const struct fkmi_screen *screen, bool heads, int64_t most, int64_t n);
+                       const struct fkmi_screen *screen, bool heads, int64_t n);
 /* near[i] for rows begin .. end of the view; memory: fkmi_screen_near_size bytes, aligned. */
 size_t fkmi_screen_near_size(const struct fkmi_screen *screen, const struct fkmi_pack *pack);
 void fkmi_screen_find_near(struct fkmi_screen *screen, const struct fkmi_pack *pack,

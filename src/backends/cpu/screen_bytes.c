@@ -7,15 +7,15 @@
 
 #include <string.h>
 
-#define MOST_DIM        65536 /* sums of as many products of bytes fit in 32 bits */
-#define LEAST_ROWS      256   /* from which filling the screen pays */
-#define POINTS_FOR_MEAN 256
-#define HEAD_LEAST_DIM  64 /* from which on heads are measured to save time */
-#define HEAD_LEAST_K    256
-#define HEAD_LEAST_ROWS 1024
-#define HEAD_LEAST_WORK 4e9 /* products */
-#define LEAST_WEIGHT    1e-30
-#define UNDERFLOW       1e-19 /* root of what a square can lose */
+#define MOST_DIM         65536 /* sums of as many products of bytes fit in 32 bits */
+#define LEAST_ROWS       256   /* from which filling the screen pays */
+#define POINTS_FOR_MEAN  256
+#define HEAD_LEAST_DIM   64 /* from which on heads are measured to save time */
+#define HEAD_LEAST_ROWS  1024
+#define HEAD_LEAST_WORK  4e9 /* products */
+#define HEAD_FOR_SEVERAL 2 /* times as many prototypes: thresholds of the nearest are what rules out panels */
+#define LEAST_WEIGHT     1e-30
+#define UNDERFLOW        1e-19 /* root of what a square can lose */
 
 fkm_status fkmi_screen_create(struct fkmi_screen **out) { return fkmi_alloc(out, 1, sizeof **out); }
 
@@ -255,7 +255,10 @@ static fkm_status fill_panels(void *argument, int64_t begin, int64_t end, int th
         *facts = (struct fkmi_byte_panel){.bytes = screen->bytes + panel * screen->n_quads * cols * 4,
                                           .start = screen->start + first,
                                           .scale = screen->scale + first,
-                                          .bias = screen->bias + first};
+                                          .bias = screen->bias + first,
+                                          .rests = screen->rest + first,
+                                          .sizes = screen->size + first,
+                                          .slacks = screen->slack + first};
         for (int lane = 0; lane < cols; lane++) {
             fill_lane(job, &scratch, panel, lane);
             facts->rest = fmaxf(facts->rest, screen->rest[first + lane]);
@@ -374,16 +377,18 @@ static bool can_screen(const struct fkmi_pack *pack, const struct fkmi_rows *row
 static bool is_worth(const struct fkmi_pack *pack, enum fkmi_scan_bytes wish, int64_t most)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const bool large = tile->least_k > 0 && pack->k >= tile->least_k && pack->k >= 16 * most &&
-                       pack->k * pack->dim >= (most > 1 ? tile->least_several : tile->least_coordinates);
+    const bool large = tile->least_k > 0 && pack->k >= tile->least_k &&
+                       (most == 1 || pack->k >= tile->least_by_place * most) &&
+                       pack->k * pack->dim >= tile->least_coordinates;
 
     return (large || wish == FKMI_BYTES_MEASURED) && atomic_load(&pack->screen->n_skipped) == 0 &&
            atomic_load(&pack->ordered->n_skipped) == 0;
 }
 
-static bool can_have_head(const struct fkmi_pack *pack, const struct fkmi_rows *rows)
+static bool can_have_head(const struct fkmi_pack *pack, const struct fkmi_rows *rows, int64_t most)
 {
-    return pack->dim >= HEAD_LEAST_DIM && pack->k >= HEAD_LEAST_K && rows->n >= HEAD_LEAST_ROWS;
+    return pack->dim >= HEAD_LEAST_DIM && rows->n >= HEAD_LEAST_ROWS &&
+           pack->k >= fkmi_screen_tile(pack)->least_for_heads * (most > 1 ? HEAD_FOR_SEVERAL : 1);
 }
 
 /* Whether so much is to be done that making heads, and an order for them, is little beside it. */
@@ -426,7 +431,7 @@ fkm_status fkmi_screen_ready(struct fkm_context *context, const struct fkmi_pack
         return FKM_OK;
     if (!always && !is_worth(pack, wish, most))
         return FKM_OK;
-    if (heads_wished || (!always && can_have_head(pack, rows) && is_worth_heads(pack, rows))) {
+    if (heads_wished || (!always && can_have_head(pack, rows, most) && is_worth_heads(pack, rows))) {
         FKMI_TRY(make_full(context, pack, pack->ordered, &full));
         *use = full ? pack->ordered : NULL;
         *heads = full;

@@ -107,12 +107,15 @@ void fkmi_heads_finish(struct fkmi_screen_cell *cell, const struct fkmi_pack *pa
 /* ---- balls */
 
 /* At least how far a prototype may be from row i and still count, and the row's numbers be from the truth. */
-static double reach_of(const struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t i)
+static double reach_of(const struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
+                       int64_t r)
 {
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const int64_t i = t * tile->rows + r;
     const struct fkmi_screened *row = &cell->screened[i];
+    const double threshold = (double)cell->threshold[t * tile->stride + r];
     /* cosine: |y - g|^2 is 2 (1 - cos) between unit vectors, and less from a zero one */
-    const double square =
-        fkmi_screen_cosine(pack) ? 2 * (row->most - row->threshold) : row->most - 2 * row->threshold;
+    const double square = fkmi_screen_cosine(pack) ? 2 * (row->most - threshold) : row->most - 2 * threshold;
 
     if (row->left)
         return 0;
@@ -134,7 +137,7 @@ void fkmi_heads_find_far(struct fkmi_screen_cell *cell, const struct fkmi_pack *
 
     for (int64_t t = 0; t < n_tiles; t++) {
         for (int64_t r = 0, i = t * rows; r < rows; r++, i++) {
-            const double reach = i < cell->n ? reach_of(cell, pack, i) : 0.0;
+            const double reach = i < cell->n ? reach_of(cell, pack, t, r) : 0.0;
             const double square = i < cell->n ? cell->head_square[i] : 0.0;
 
             least[r] = i < cell->n && !cell->screened[i].left
