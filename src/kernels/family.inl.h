@@ -66,8 +66,8 @@ typedef double real_64;
         .dot_sparse_f64 = FD__(dot_sparse_f64, dtype, ISA),                                                  \
         .l1_sparse_f64 = FD__(l1_sparse_f64, dtype, ISA), .pack = FN__(pack, bits, ISA),                     \
         .above = FN__(above, bits, ISA), .highest = FN__(highest, bits, ISA),                                \
-        .raise = FN__(raise, bits, ISA), .passing = FN__(passing, bits, ISA),                                \
-        .place = FN__(place, bits, ISA),                                                                     \
+        .bests = FN__(bests, bits, ISA), .raise = FN__(raise, bits, ISA),                                    \
+        .passing = FN__(passing, bits, ISA), .place = FN__(place, bits, ISA),                                \
     }
 #define VECTOR(bits)                                                                                         \
     .dot = FN__(dot, bits, ISA),                                                                             \
@@ -77,6 +77,9 @@ typedef double real_64;
     .distances = {[FKM_METRIC_COSINE] = FN__(cosine_many, bits, ISA),                                        \
                   [FKM_METRIC_EUCLIDEAN] = FN__(euclidean_many, bits, ISA),                                  \
                   [FKM_METRIC_L1] = FN__(l1_many, bits, ISA)},                                               \
+    .of_scores = {[FKM_METRIC_COSINE] = FN__(cosine_of_scores, bits, ISA),                                   \
+                  [FKM_METRIC_EUCLIDEAN] = FN__(euclidean_of_scores, bits, ISA),                             \
+                  [FKM_METRIC_L1] = FN__(l1_of_scores, bits, ISA)},                                          \
     .transform = FN__(transform, bits, ISA), .add_f64 = FN__(add_f64, bits, ISA),                            \
     .square_f64 = FN__(square_f64, bits, ISA), .add_rows_f64 = FN__(add_rows_f64, bits, ISA),                \
     .add_difference = FN__(add_difference, bits, ISA), .add_differences = FN__(add_differences, bits, ISA),  \

@@ -39,6 +39,11 @@ struct fkmi_tile {
     uint32_t (*above)(const void *scores, const void *threshold, uint32_t *lanes);
     /* the first lane of the largest of one row's cols scores; some lane when one of them is NaN */
     int (*highest)(const void *scores);
+    /* For each row, the largest of its scores in lanes begin[s] .. end[s] for s < n <= cols, and unless lane is NULL the
+     * first lane that has it, as a real: rows x cols of both, of which the first n of a row count; lane may be scores. Of
+     * NaNs nothing is promised. */
+    void (*bests)(const void *scores, int n, const int32_t *begin, const int32_t *end, void *best,
+                  void *lane);
     /* peaks[i] becomes the larger of itself and of scores[i]; rows x cols of each */
     void (*raise)(const void *scores, void *peaks);
     /* To n <= cols numbers and their indices come those of one row's scores against n_panels panels, first index first,
@@ -62,6 +67,10 @@ struct fkmi_vector {
     /* to several points: the bits of as many single calls */
     void (*distances[3])(const void *x, const void *const *points, int64_t n_points, const void *a, int64_t n,
                          double *out);
+    /* By fkm_metric: the distances that n scores s of a tile's row stand for, which are square - 2 s, -s, or 1 - unit s, 2
+     * at most; those that are not above 0 are 0; times factor. Reads whole vectors of scores. */
+    void (*of_scores[3])(const void *scores, int64_t n, double square, double unit, double factor,
+                         double *distance);
     void (*transform)(void *out, const void *x, const void *mu, const void *s,
                       int64_t n);                                         /* out = s (x - mu);
         mu, s or both may be NULL; out may be x */

@@ -70,6 +70,10 @@ FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are be
     return _mm256_blendv_ps(other, a, _mm256_cmp_ps(a, v32_set1(top), _CMP_LT_OQ));
 }
 FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm256_max_ps(a, b); }
+FKMI_INLINE v32 v32_pick(v32 a, v32 b, v32 x, v32 y) /* x where a > b, else y */
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 FKMI_INLINE float v32_peak(v32 a, v32 b) /* of all lanes */
 {
     const __m256 c = _mm256_max_ps(a, b);
@@ -206,6 +210,10 @@ FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
     return _mm256_blendv_pd(other, a, _mm256_cmp_pd(a, v64_set1(top), _CMP_LT_OQ));
 }
 FKMI_INLINE v64 v64_max(v64 a, v64 b) { return _mm256_max_pd(a, b); }
+FKMI_INLINE v64 v64_pick(v64 a, v64 b, v64 x, v64 y) /* as v32_pick */
+{
+    return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_GT_OQ));
+}
 FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
 {
     return _mm256_and_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ), x);

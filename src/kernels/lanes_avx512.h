@@ -59,6 +59,10 @@ FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are be
     return _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask(a, v32_set1(top), _CMP_LT_OQ), a);
 }
 FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm512_max_ps(a, b); }
+FKMI_INLINE v32 v32_pick(v32 a, v32 b, v32 x, v32 y) /* x where a > b, else y */
+{
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), x);
+}
 FKMI_INLINE float v32_peak(v32 a, v32 b)
 {
     return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
@@ -159,6 +163,10 @@ FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
     return _mm512_mask_mov_pd(other, _mm512_cmp_pd_mask(a, v64_set1(top), _CMP_LT_OQ), a);
 }
 FKMI_INLINE v64 v64_max(v64 a, v64 b) { return _mm512_max_pd(a, b); }
+FKMI_INLINE v64 v64_pick(v64 a, v64 b, v64 x, v64 y) /* as v32_pick */
+{
+    return _mm512_mask_mov_pd(y, _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), x);
+}
 FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
 {
     return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), x);

@@ -74,6 +74,10 @@ FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are be
 }
 /* b where one of them is NaN, which the instructions of these names would not give */
 FKMI_INLINE v32 v32_max(v32 a, v32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FKMI_INLINE v32 v32_pick(v32 a, v32 b, v32 x, v32 y) /* x where a > b, else y */
+{
+    return vbslq_f32(vcgtq_f32(a, b), x, y);
+}
 FKMI_INLINE v32 v32_min(v32 a, v32 b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 FKMI_INLINE float v32_peak(v32 a, v32 b) { return vmaxnmvq_f32(vmaxnmq_f32(a, b)); } /* of all lanes */
 FKMI_INLINE uint32_t v32_above(v32 a, v32 b)                                         /* a > b, by bits */
@@ -194,7 +198,11 @@ FKMI_INLINE v64 v64_below(v64 a, double top, v64 other)
     return vbslq_f64(vcltq_f64(a, v64_set1(top)), a, other);
 }
 FKMI_INLINE v64 v64_max(v64 a, v64 b) { return vbslq_f64(vcgtq_f64(a, b), a, b); } /* as v32_max */
-FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x)                                  /* x where a > b, else 0 */
+FKMI_INLINE v64 v64_pick(v64 a, v64 b, v64 x, v64 y)                               /* as v32_pick */
+{
+    return vbslq_f64(vcgtq_f64(a, b), x, y);
+}
+FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
 {
     return vbslq_f64(vcgtq_f64(a, b), x, v64_zero());
 }

@@ -90,6 +90,11 @@ FKMI_INLINE v32 v32_max(v32 a, v32 b)
     const v32_bits larger = a > b;
     return (v32)(((v32_bits)a & larger) | ((v32_bits)b & ~larger));
 }
+FKMI_INLINE v32 v32_pick(v32 a, v32 b, v32 x, v32 y) /* x where a > b, else y */
+{
+    const v32_bits larger = a > b;
+    return (v32)(((v32_bits)x & larger) | ((v32_bits)y & ~larger));
+}
 FKMI_INLINE float v32_peak(v32 a, v32 b) /* of all lanes */
 {
     const v32 c = v32_max(a, b);
@@ -223,6 +228,11 @@ FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
     return (v64)(((v64_bits)a & below) | ((v64_bits)other & ~below));
 }
 FKMI_INLINE v64 v64_max(v64 a, v64 b) { return (v64){a[0] > b[0] ? a[0] : b[0], a[1] > b[1] ? a[1] : b[1]}; }
+FKMI_INLINE v64 v64_pick(v64 a, v64 b, v64 x, v64 y) /* as v32_pick */
+{
+    const v64_bits larger = a > b;
+    return (v64)(((v64_bits)x & larger) | ((v64_bits)y & ~larger));
+}
 FKMI_INLINE v64 v64_if_above(v64 a, v64 b, v64 x) /* x where a > b, else 0 */
 {
     return (v64)((a > b) & (v64_bits)x);

@@ -371,6 +371,31 @@ static void FN(add_rows_f64)(double *sum, const void *const *x, const double *sc
         FN(add_f64)(sum, *x, *scale, n);
 }
 
+/* distances out of scores: `far` in v64, of which what is not above 0 is 0 */
+#define OF_SCORES(name, far)                                                                                 \
+    static void FN(name)(const void *scores_at, int64_t n, double square, double unit, double factor,        \
+                         double *distance)                                                                   \
+    {                                                                                                        \
+        const REAL *scores = scores_at;                                                                      \
+        const v64 sq = v64_set1(square), u = v64_set1(unit), f = v64_set1(factor);                           \
+                                                                                                             \
+        for (int64_t i = 0; i < n; i += V64_LANES) {                                                         \
+            const v64 s = FKMI_PASTE(v64_load_f, BITS, , )(scores + i), d = far;                             \
+            const v64 scaled = v64_mul(v64_if_above(d, v64_zero(), d), f);                                   \
+                                                                                                             \
+            (void)sq;                                                                                        \
+            (void)u;                                                                                         \
+            if (n - i >= V64_LANES)                                                                          \
+                v64_store(distance + i, scaled);                                                             \
+            else                                                                                             \
+                v64_store_part(distance + i, scaled, n - i);                                                 \
+        }                                                                                                    \
+    }
+OF_SCORES(euclidean_of_scores, v64_sub(sq, v64_add(s, s)))
+OF_SCORES(l1_of_scores, v64_sub(v64_zero(), s))
+OF_SCORES(cosine_of_scores, v64_below(v64_sub(v64_set1(1), v64_mul(s, u)), 2, v64_set1(2)))
+#undef OF_SCORES
+
 struct V(adam) {
     VEC keep_1, keep_2, take_1, take_2, rate, unfix;
 };
@@ -471,6 +496,49 @@ static void FN(raise)(const void *scores_at, void *peaks_at)
 
     for (int i = 0; i < ROWS * COLS; i += LANES)
         V(store)(peaks + i, V(max)(V(load)(peaks + i), V(load)(scores + i)));
+}
+
+/* of LANES rows from `group` on: rows of COLS reals out of n columns of them */
+FKMI_INLINE void V(store_columns)(const VEC *column, int n, int group, REAL *rows)
+{
+    for (int begin = 0; begin < n; begin += LANES) {
+        VEC block[LANES];
+
+        for (int i = 0; i < LANES; i++)
+            block[i] = begin + i < n ? column[begin + i] : V(zero)();
+        V(transpose)(block);
+        for (int r = 0; r < LANES && group + r < ROWS; r++)
+            V(store)(rows + (group + r) * COLS + begin, block[r]);
+    }
+}
+/* the best of some lanes of each row, and where: with rows side by side, nobody need guess which is larger */
+static void FN(bests)(const void *scores_at, int n, const int32_t *begin, const int32_t *end, void *best,
+                      void *lane)
+{
+    const REAL *scores = scores_at;
+
+    for (int group = 0; group < ROWS; group += LANES) {
+        VEC column[COLS], most[COLS], where[COLS];
+
+        for (int half = 0; half < COLS; half += LANES) {
+            for (int r = 0; r < LANES; r++)
+                column[half + r] = group + r < ROWS ? V(load)(scores + (group + r) * COLS + half) : V(zero)();
+            V(transpose)(column + half);
+        }
+        for (int s = 0; s < n; s++) {
+            VEC m = column[begin[s]], at = V(set1)((REAL)begin[s]);
+
+            for (int j = begin[s] + 1; j < end[s]; j++) {
+                at = V(pick)(column[j], m, V(set1)((REAL)j), at);
+                m = V(pick)(column[j], m, column[j], m);
+            }
+            most[s] = m;
+            where[s] = at;
+        }
+        V(store_columns)(most, n, group, best);
+        if (lane)
+            V(store_columns)(where, n, group, lane);
+    }
 }
 
 /* those of a row's scores, against panel after panel, that are above the threshold */

@@ -385,3 +385,46 @@ static void check_passing(const struct operands *o, struct naive_random *random)
     free(index);
 }
 TEST(what_passes_a_threshold_is_listed_in_order) { for_every_tile(check_passing); }
+
+/* Lanes of a panel, some left out, cut into classes. */
+static void check_bests(const struct operands *o, struct naive_random *random)
+{
+    const int rows = o->tile->rows, cols = o->tile->cols;
+    int32_t begin[COLS_MOST], end[COLS_MOST];
+    char *best = room(rows * cols, naive_size(o->real)), *lane = room(rows * cols, naive_size(o->real));
+    const bool in_place = naive_below(random, 2);
+    double *scores = room(rows * cols, sizeof *scores);
+    int n = 0;
+
+    for (int at = (int)naive_below(random, 3); at < cols && n < cols;) {
+        begin[n] = at;
+        end[n] = at + 1 + (int)naive_below(random, naive_below(random, 3) ? 3 : cols);
+        end[n] = end[n] < cols ? end[n] : cols;
+        at = end[n++] + (int)naive_below(random, 2);
+    }
+    for (int i = 0; i < rows * cols; i++) { /* few different values: ties */
+        naive_set(o->scores, o->real, i,
+                  naive_below(random, 9) ? (double)naive_below(random, 5) : -(double)INFINITY);
+        scores[i] = naive_get(o->scores, o->real, i);
+    }
+    o->tile->bests(o->scores, n, begin, end, best, in_place ? o->scores : lane);
+    for (int r = 0; r < rows; r++)
+        for (int s = 0; s < n; s++) {
+            int at = begin[s];
+
+            for (int j = begin[s]; j < end[s]; j++)
+                at = scores[r * cols + j] > scores[r * cols + at] ? j : at;
+            CHECK(naive_get(best, o->real, r * cols + s) == scores[r * cols + at]);
+            CHECK(naive_get(in_place ? o->scores : lane, o->real, r * cols + s) == (double)at);
+        }
+    for (int i = 0; i < rows * cols; i++)
+        naive_set(o->scores, o->real, i, scores[i]);
+    o->tile->bests(o->scores, n, begin, end, lane, NULL);
+    for (int r = 0; r < rows; r++)
+        for (int s = 0; s < n; s++)
+            CHECK(naive_get(best, o->real, r * cols + s) == naive_get(lane, o->real, r * cols + s));
+    free(best);
+    free(lane);
+    free(scores);
+}
+TEST(the_best_lane_of_each_class_is_its_first_best_one) { for_every_tile(check_bests); }

@@ -147,6 +147,30 @@ static void check_transform(struct operands *o, struct naive_random *random)
 }
 TEST(transform_shifts_and_scales) { for_every_vector(check_transform); }
 
+/* The largest distance the cosine knows is reached, and what is not above 0 comes out as 0. */
+static void check_of_scores(struct operands *o, struct naive_random *random)
+{
+    double distance[LENGTH_MOST + 1];
+    const double square = 2 * naive_uniform(random), unit = 3 * naive_uniform(random),
+                 factor = naive_uniform(random);
+
+    for (int metric = 0; metric < 3; metric++) {
+        distance[o->n] = 77;
+        o->vector->of_scores[metric](o->rx, o->n, square, unit, factor, distance);
+        for (int64_t i = 0; i < o->n; i++) {
+            const double s = o->x[i], cosine = 1 - s * unit;
+            const double far = metric == FKM_METRIC_EUCLIDEAN ? square - 2 * s
+                               : metric == FKM_METRIC_L1      ? -s
+                               : cosine < 2                   ? cosine
+                                                              : 2;
+
+            CHECK((far > 0 ? far : 0) * factor == distance[i]);
+        }
+        CHECK(distance[o->n] == 77);
+    }
+}
+TEST(scores_become_distances) { for_every_vector(check_of_scores); }
+
 static void check_add_f64(struct operands *o, struct naive_random *random)
 {
     double sum[LENGTH_MOST + 1], cut[LENGTH_MOST + 1];

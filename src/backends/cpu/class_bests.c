@@ -27,92 +27,68 @@ void fkmi_find_segments(const struct fkmi_scan_job *job, int64_t panel, struct f
     }
 }
 
-/* The best score of each segment and, unless lane is NULL, its lane. */
-#define BESTS(real, with_lane)                                                                               \
-    do {                                                                                                     \
-        for (int s = 0; s < segments->n; s++) {                                                              \
-            const int32_t end = segments->of[s].end;                                                         \
-            int32_t at = segments->of[s].begin;                                                              \
-            real most = ((const real *)scores)[at];                                                          \
-                                                                                                             \
-            for (int32_t j = at + 1; j < end; j++) { /* without branches: nobody can guess */                \
-                const real score = ((const real *)scores)[j];                                                \
-                                                                                                             \
-                at = (with_lane) && score > most ? j : at;                                                   \
-                most = score > most ? score : most;                                                          \
-            }                                                                                                \
-            best[s] = (double)most;                                                                          \
-            if (with_lane)                                                                                   \
-                lane[s] = at;                                                                                \
-        }                                                                                                    \
-    } while (0)
-
-static void bests_of_row(enum fkmi_real real, const void *scores, const struct fkmi_segments *segments,
-                         double *best, int32_t *lane)
+/* What a class brings from the panels before, as a score, unless a better one has come. */
+static bool keep_carried(enum fkmi_real real, void *best, double carried)
 {
+    if (fkmi_real_get(real, best, 0) > carried)
+        return false;
     if (real == FKMI_REAL_F64)
-        BESTS(double, lane);
-    else if (lane)
-        BESTS(float, true);
+        *(double *)best = carried;
     else
-        BESTS(float, false);
-}
-
-static inline void distances_of(const struct fkmi_row_facts *facts, fkm_metric metric, int n, double *best)
-{
-    const double unit = facts->size > 0 ? 1 / facts->size : 0.0, square = facts->square,
-                 factor = facts->factor;
-
-    for (int s = 0; s < n; s++)
-        best[s] = fkmi_score_distance(metric, square, unit, factor, best[s]);
+        *(float *)best = (float)carried; /* which it was */
+    return true;
 }
 
 /* Scores of classes that have ended become distances. */
-static void finish_bests(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
-                         const struct fkmi_segments *segments, double *best)
+static void write_distances(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
+                            const struct fkmi_segments *segments, const void *best, double *distance)
 {
-    const int n = segments->of[segments->n - 1].ends ? segments->n : segments->n - 1;
+    const struct fkmi_segment *of = segments->of;
+    const int last = segments->n - 1;
+    const bool side_by_side = of[last].which - of[0].which == last; /* no class between them is empty */
+    double apart[FKMI_MOST_SEGMENTS], *out = side_by_side ? distance + of[0].which : apart;
 
-    switch (pack->space.metric) { /* one loop for each, without choices inside */
-    case FKM_METRIC_EUCLIDEAN:
-        distances_of(facts, FKM_METRIC_EUCLIDEAN, n, best);
-        break;
-    case FKM_METRIC_L1:
-        distances_of(facts, FKM_METRIC_L1, n, best);
-        break;
-    default:
-        distances_of(facts, FKM_METRIC_COSINE, n, best);
-        break;
-    }
+    fkmi_pack_vector(pack)->of_scores[pack->space.metric](
+        best, of[last].ends ? last + 1 : last, facts->square, facts->size > 0 ? 1 / facts->size : 0.0,
+        facts->factor, out);
+    if (!of[last].ends)
+        out[last] = fkmi_real_get(pack->space.real, best, last);
+    for (int s = 0; !side_by_side && s < segments->n; s++)
+        distance[of[s].which] = apart[s];
+}
+
+static void write_lanes(enum fkmi_real real, const struct fkmi_segments *segments, const void *lane,
+                        int32_t first, int begin, int32_t *index)
+{
+    for (int s = begin; s < segments->n; s++)
+        index[segments->of[s].which] = first + (int32_t)fkmi_real_get(real, lane, s);
 }
 
 void fkmi_classes_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
                           int64_t t, int64_t panel, const struct fkmi_segments *segments)
 {
     const struct fkmi_pack *pack = job->pack;
-    const struct fkmi_segment *of = segments->of;
-    const int64_t rows = pack->tile->rows, cols = pack->tile->cols;
-    const size_t row_size = (size_t)cols * fkmi_real_size(pack->space.real);
-    double best[FKMI_MOST_SEGMENTS];
-    int32_t lane[FKMI_MOST_SEGMENTS];
+    const enum fkmi_real real = pack->space.real;
+    const int64_t rows = pack->tile->rows, cols = pack->tile->cols, which = segments->of[0].which;
+    const size_t row_size = (size_t)cols * fkmi_real_size(real);
+    int32_t begin[FKMI_MOST_SEGMENTS], end[FKMI_MOST_SEGMENTS];
 
+    for (int s = 0; s < segments->n; s++) {
+        begin[s] = segments->of[s].begin;
+        end[s] = segments->of[s].end;
+    }
+    pack->tile->bests(scratch->scores, segments->n, begin, end, scratch->other,
+                      job->index ? scratch->scores : NULL);
     for (int64_t r = 0, i = t * rows; r < rows && i < scratch->block.n; r++, i++) {
         const int64_t at = fkmi_scan_row(job, first, i) * job->stride;
         double *distance = job->distance + at;
-        int32_t *index = job->index ? job->index + at : NULL;
-        bool stays = false; /* the class goes on from the panel before, where a better one was */
+        char *best = scratch->other + (size_t)r * row_size;
+        const bool stays = !segments->of[0].begins && keep_carried(real, best, distance[which]);
 
-        bests_of_row(pack->space.real, scratch->scores + (size_t)r * row_size, segments, best,
-                     index ? lane : NULL);
-        if (!of[0].begins && !(best[0] > distance[of[0].which])) {
-            best[0] = distance[of[0].which];
-            stays = true;
-        }
-        for (int s = stays; index && s < segments->n; s++)
-            index[of[s].which] = (int32_t)(panel * cols) + lane[s];
-        finish_bests(pack, &scratch->block.facts[i], segments, best);
-        for (int s = 0; s < segments->n; s++)
-            distance[of[s].which] = best[s];
+        if (job->index)
+            write_lanes(real, segments, scratch->scores + (size_t)r * row_size, (int32_t)(panel * cols),
+                        stays, job->index + at);
+        write_distances(pack, &scratch->block.facts[i], segments, best, distance);
     }
 }
 

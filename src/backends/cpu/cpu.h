@@ -221,20 +221,6 @@ struct fkmi_row_facts fkmi_block_fine_facts(const struct fkmi_block *block, cons
 /* Sums of all rows for the chunk that holds the panel, unless they are there (lists_sums.c). */
 void fkmi_block_sums(struct fkmi_block *block, const struct fkmi_pack *pack, int64_t panel);
 void fkmi_block_split(struct fkmi_block *block, const struct fkmi_pack *pack);
-/* The distance a score stands for; unit is 1 / size of the row (0 for a zero row). */
-static inline double fkmi_score_distance(fkm_metric metric, double square, double unit, double factor,
-                                         double score)
-{
-    double distance;
-
-    if (metric == FKM_METRIC_EUCLIDEAN)
-        distance = square - 2 * score;
-    else if (metric == FKM_METRIC_L1)
-        distance = -score;
-    else
-        distance = 1 - score * unit < 2 ? 1 - score * unit : 2.0;
-    return (distance > 0 ? distance : 0.0) * factor;
-}
 /* Prototypes scoring at most this are farther than one that scores `score`; the first is quick, the second
  * close even when a few prototypes have norms far above the others'. */
 static inline double fkmi_score_threshold(const struct fkmi_row_facts *facts, double score)

@@ -108,21 +108,6 @@ void fkmi_offer_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scr
     }
 }
 
-static inline void distances_of(const struct fkmi_pack *pack, const struct fkmi_row_facts *facts,
-                                fkm_metric metric, const void *scores, int64_t n, double *distance)
-{
-    const double square = facts->square, factor = facts->factor,
-                 size = facts->size > 0 ? 1 / facts->size : 0.0;
-
-    if (pack->space.real == FKMI_REAL_F64)
-        for (int64_t j = 0; j < n; j++)
-            distance[j] = fkmi_score_distance(metric, square, size, factor, ((const double *)scores)[j]);
-    else
-        for (int64_t j = 0; j < n; j++)
-            distance[j] =
-                fkmi_score_distance(metric, square, size, factor, (double)((const float *)scores)[j]);
-}
-
 void fkmi_all_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *scratch, int64_t first,
                       int64_t t, int64_t panel)
 {
@@ -136,17 +121,8 @@ void fkmi_all_of_tile(const struct fkmi_scan_job *job, struct fkmi_scan_cell *sc
         const void *scores = scratch->scores + (size_t)(r * cols) * fkmi_real_size(pack->space.real);
         const struct fkmi_row_facts *facts = &scratch->block.facts[i];
 
-        switch (pack->space.metric) { /* one loop for each, without choices inside */
-        case FKM_METRIC_EUCLIDEAN:
-            distances_of(pack, facts, FKM_METRIC_EUCLIDEAN, scores, n, distance);
-            break;
-        case FKM_METRIC_L1:
-            distances_of(pack, facts, FKM_METRIC_L1, scores, n, distance);
-            break;
-        default:
-            distances_of(pack, facts, FKM_METRIC_COSINE, scores, n, distance);
-            break;
-        }
+        fkmi_pack_vector(pack)->of_scores[pack->space.metric](
+            scores, n, facts->square, facts->size > 0 ? 1 / facts->size : 0.0, facts->factor, distance);
     }
 }
 
