@@ -160,7 +160,7 @@ static int run_phase(struct stream *stream, const char *phase, int64_t epochs)
 static int look_at_columns(struct stream *stream)
 {
     fkm_batch batch;
-    if (strcmp(stream->data_path, "-") == 0)
+    if (input_once(stream->data_path))
         return EXIT_FINE;
     TRY(input_next(&stream->input, 1, &batch));
     if (batch.n_rows == 0)
@@ -253,12 +253,13 @@ static int check(const struct options *options)
         for (int i = 0; i < 2; i++)
             if (option_given(options, i ? "resume" : "checkpoint-batches"))
                 return fail_usage("fit", "--%s needs --checkpoint FILE", i ? "resume" : "checkpoint-batches");
-    if (option_is(options, "data", "-") &&
+    if (option_given(options, "data") && input_once(option_text(options, "data")) &&
         (option_int(options, "epochs") > 1 || option_given(options, "finetune") ||
          option_flag(options, "standardize") || option_flag(options, "resume")))
-        return fail_usage("fit",
-                          "standard input can be read once: --epochs, --finetune, --standardize and --resume "
-                          "need a file with --stream");
+        return fail_usage(
+            "fit",
+            "%s can be read once: --epochs, --finetune, --standardize and --resume need a file with --stream",
+            input_name(option_text(options, "data")));
     TRY(words_check(options));
     return learn_check(options, option_given(options, "finetune"));
 }

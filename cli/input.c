@@ -46,6 +46,14 @@ fkm_format input_format(const struct options *options, const char *path)
 
 /* ---- opening */
 
+bool input_once(const char *path)
+{
+    struct stat info;
+    return is_stdin(path) || (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode));
+}
+
+const char *input_name(const char *path) { return is_stdin(path) ? "standard input" : path; }
+
 int input_readable(const char *path)
 {
     struct stat info;
@@ -144,7 +152,7 @@ static bool scores(const struct input *input)
 static fkm_status open_by_use(struct input *input, const struct options *options)
 {
     const bool remembers = is_table(input) && input->schema->n_cols > 0;
-    const bool can_try = remembers && !is_stdin(input->path);
+    const bool can_try = remembers && !input_once(input->path);
     const char *target = asked_target(input, options), *weight = asked_weight(input, options);
     const char *targets[2] = {target, target}, *weights[2] = {weight, weight};
     if (!target && remembers && (can_try || scores(input)))

@@ -26,6 +26,10 @@ struct input {
     fkm_source *standard; /* over file, when the schema standardizes; else NULL */
     const char **known;   /* the schema's class names */
 };
+/* Standard input or another pipe: it is read once, from the front. */
+bool input_once(const char *path);
+/* How messages call it. */
+const char *input_name(const char *path);
 /* EXIT_FINE, or EXIT_NO_INPUT (said): missing, not readable, a folder. */
 int input_readable(const char *path);
 /* Says what is wrong: a missing file is EXIT_NO_INPUT, wrong rows EXIT_BAD_DATA. */

@@ -37,10 +37,10 @@ int words_check(const struct options *options)
     if (option_flag(options, "text-hash") && option_given(options, "text-min-rows"))
         return fail_usage(options_command(options)->name,
                           "--text-min-rows leaves out rare terms; with --text-hash nobody knows them");
-    if (option_is(options, "data", "-"))
+    if (option_given(options, "data") && input_once(option_text(options, "data")))
         return fail_usage(options_command(options)->name,
-                          "standard input can be read once, and --text reads it twice: first for its "
-                          "words; give a file");
+                          "%s can be read once, and --text reads it twice: first for its words; give a file",
+                          input_name(option_text(options, "data")));
     return EXIT_FINE;
 }
 

@@ -51,6 +51,27 @@ exits 0 "a leftover" "$fkm" predict --model m.fkm --data rows.csv --output answe
 same "a leftover" answers.csv <("$fkm" predict --model m.fkm --data rows.csv)
 absent "a leftover" answers.csv.partial
 
+# ---- pipes with names are read once, as standard input is
+cut -d, -f1-3 rows.csv >features.csv
+"$fkm" predict --model m.fkm --data - <features.csv >piped.csv
+mkfifo pipe.csv
+cat features.csv >pipe.csv &
+exits 0 "predict from a named pipe" "$fkm" predict --model m.fkm --data pipe.csv
+same "predict from a named pipe" "$out" piped.csv
+cat rows.csv >pipe.csv &
+exits 0 "evaluate from a named pipe" "$fkm" evaluate --model m.fkm --data pipe.csv
+prints "evaluate from a named pipe" accuracy
+cat rows.csv >pipe.csv &
+exits 0 "stream from a named pipe" "$fkm" fit --stream --task classifier --data pipe.csv --target colour --model p.fkm
+exits 0 "the same from the file" "$fkm" fit --stream --task classifier --data rows.csv --target colour --model f.fkm
+same "stream from a named pipe" p.fkm f.fkm
+exits 2 "two passes over a named pipe" "$fkm" fit --stream --task classifier --data pipe.csv --target colour --model p.fkm \
+    --epochs 2
+says "two passes over a named pipe" "pipe.csv can be read once"
+exits 2 "texts of a named pipe" "$fkm" fit --task classifier --data pipe.csv --target colour --text width --model p.fkm
+says "texts of a named pipe" "pipe.csv can be read once, and --text reads it twice"
+wait
+
 # ---- names of any bytes
 odd=$(printf 'r\377\303\244.csv')
 cp rows.csv "$odd"
