@@ -133,6 +133,39 @@ static fkm_status run_passes(fkm_model *model, struct fkmi_learned *fresh, struc
                       fkmi_model_random(model, FKMI_STREAM_PASS, 1), after_pass, watch, &n_passes);
 }
 
+enum { PHASE1_SCORES = 1 << 17, PHASE1_ROWS = 256 }; /* looked at, of tags; but so many rows */
+
+/* Scores of tags as phase 1 leaves them: one alpha at which they tell best which rows have a tag, and beta such that the
+ * mean probability of a tag is its share of the rows; gradients learn others. Thresholds, which are scores, stay at
+ * the distance they stood for. A tag without beta begins with that of these rows, however little they count. */
+static fkm_status begin_scores(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
+                               struct fkmi_state *state)
+{
+    fkm_status status = FKM_OK;
+    const struct fkmi_space space = fkmi_state_space(state, model->params.metric);
+    const struct fkmi_routing routing = fkmi_routing_of(&model->params, state);
+    const int64_t most = (int64_t)PHASE1_ROWS * state->n_classes;
+    double *beta = NULL, slope;
+
+    if (model->params.task != FKM_TASK_MULTILABEL || state->theta[0] != FKMI_THETA_PHASE1)
+        return FKM_OK;
+    FKMI_TRY_GOTO(fkmi_alloc(&beta, state->n_classes, sizeof *beta));
+    FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
+                             most < PHASE1_SCORES ? PHASE1_SCORES : most, &slope, beta));
+    for (int64_t c = 0; c < state->n_classes; c++) {
+        const double part = state->beta[c] == 0 ? 1 : share;
+        const double distance = (state->beta[c] - state->threshold[c]) / state->alpha[c];
+
+        state->alpha[c] += part * (slope - state->alpha[c]);
+        state->beta[c] += part * (beta[c] - state->beta[c]);
+        if (state->threshold[c] != 0)
+            state->threshold[c] = state->beta[c] - state->alpha[c] * distance;
+    }
+done:
+    fkmi_free(beta);
+    return status;
+}
+
 fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
                                 struct fkmi_state *state)
 {
@@ -142,6 +175,7 @@ fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson
 
     if (!model->estimator->calibrate)
         return FKM_OK;
+    FKMI_TRY_GOTO(begin_scores(model, lesson, share, state));
     FKMI_TRY_GOTO(
         fkmi_oracle_on(model->context, &model->params, state, lesson->rows.mask != NULL, &pack, &oracle));
     FKMI_TRY_GOTO(model->estimator->calibrate(&oracle, lesson, share, state));

@@ -198,7 +198,8 @@ fkm_status fkmi_model_tune(const fkm_model *model, const struct fkmi_lesson *les
                            struct fkmi_state *state);
 
 /* ---- learn.c */
-/* What answers of the task need besides prototypes (thresholds), from a lesson with targets. */
+/* What answers of the task need besides prototypes (offsets of scores, thresholds), from a lesson with targets; share:
+ * how much it counts beside those before. */
 fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
                                 struct fkmi_state *state);
 /* The same at the end of a call that keeps what it has learned: since the user has interrupted it (interrupts: how often

@@ -384,7 +384,9 @@ static fkm_status calibrate(const struct fkmi_oracle *oracle, const struct fkmi_
         z = own * z + (1 - own) * pooled;
         if (!isfinite(z))
             continue;
-        state->threshold[c] = share < 1 ? state->threshold[c] + share * (z - state->threshold[c]) : z;
+        if (share < 1 && state->threshold[c] != 0) /* else the tag is new, and has none yet */
+            z = state->threshold[c] + share * (z - state->threshold[c]);
+        state->threshold[c] = z;
     }
 done:
     tally_free(&tally);

@@ -12,11 +12,12 @@
 
 static const double LEAST_SLOPE = 1.0 / 16, MOST_SLOPE = 64;
 enum { SLOPE_STEPS = 14 };
-enum { MOST_SCORES = 1 << 21, SCORES_AT_ONCE = 1 << 18, SCAN_AT_ONCE = 1 << 15, MOST_STEPS = 60 };
+enum { SCORES_AT_ONCE = 1 << 18, SCAN_AT_ONCE = 1 << 15, MOST_STEPS = 60 };
 
 struct column {         /* a tag of the group */
     double rows, score; /* that have it: how many, sum of their scores */
     double pull;        /* derivative of the loss by the slope */
+    double beta;        /* of the last slope looked at, where the next begins */
 };
 struct prior_job {
     int64_t n;
@@ -45,8 +46,8 @@ static double mean_of(const struct prior_job *job, int64_t column, double beta, 
     return mean / job->total;
 }
 
-/* The beta at which that mean is the share. */
-static double solve_column(const struct prior_job *job, int64_t column, double share)
+/* The beta at which that mean is the share; Newton's method begins at start where that can be. */
+static double solve_column(const struct prior_job *job, int64_t column, double share, double start)
 {
     const double logit = log(share / (1 - share));
     double least = INFINITY, most = -INFINITY, low, high, beta;
@@ -59,7 +60,7 @@ static double solve_column(const struct prior_job *job, int64_t column, double s
     }
     low = logit - most; /* every p is at most the share; and the other way round */
     high = logit - least;
-    beta = low;
+    beta = start > low && start < high ? start : low;
     for (int step = 0; step < MOST_STEPS && high - low > 1e-9 * (1 + fabs(low)); step++) {
         double slope, error = mean_of(job, column, beta, &slope) - share, next;
 
@@ -81,7 +82,8 @@ static fkm_status solve(void *argument, int64_t begin, int64_t end, int thread)
 
     (void)thread;
     for (int64_t column = begin; column < end; column++)
-        job->beta[job->first + column] = solve_column(job, column, job->share[job->first + column]);
+        job->beta[job->first + column] =
+            solve_column(job, column, job->share[job->first + column], -INFINITY);
     return FKM_OK;
 }
 
@@ -98,7 +100,7 @@ static fkm_status pull(void *argument, int64_t begin, int64_t end, int thread)
         const double n = (double)job->n, with = (tag->rows + 1) / (tag->rows + 2),
                      without = 1 / (n - tag->rows + 2);
         const double share = (tag->rows * with + (n - tag->rows) * without) / n;
-        const double beta = solve_column(job, column, share);
+        const double beta = tag->beta = solve_column(job, column, share, tag->beta);
 
         tag->pull = (without - with) * tag->score;
         for (int64_t i = 0; i < job->n; i++) {
@@ -199,11 +201,11 @@ static fkm_status score_rows(struct fkm_context *context, const struct fkmi_pack
 
 fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *state,
                       const struct fkmi_space *space, const struct fkmi_routing *routing,
-                      const struct fkmi_rows *rows, const struct fkmi_targets *targets, double *slope,
-                      double *beta)
+                      const struct fkmi_rows *rows, const struct fkmi_targets *targets, int64_t most_scores,
+                      double *slope, double *beta)
 {
     fkm_status status = FKM_OK;
-    const int64_t n_classes = state->n_classes, most = MOST_SCORES / n_classes + 1;
+    const int64_t n_classes = state->n_classes, most = most_scores / n_classes + 1;
     const int64_t n = rows->n < most ? rows->n : most;
     const int64_t at_once = SCAN_AT_ONCE / n_classes + 1, at_a_time = n < at_once ? n : at_once;
     const int64_t in_groups = SCORES_AT_ONCE / (n + 1) + 1,

@@ -263,12 +263,6 @@ fkm_status fkmi_regularize_plan(struct fkmi_step *step);
 fkm_status fkmi_regularize(struct fkmi_step *step);
 /* ---- update.c: Adam on everything that learns; cannot fail. state and trainer are those of the step. */
 void fkmi_update(struct fkmi_step *step, struct fkmi_state *state, struct fkmi_trainer *trainer, double rate);
-/* ---- prior.c: beta of each tag so that its mean probability over the rows is its share of them, and unless slope is
- * NULL, what the scores of all tags are multiplied by to tell best which rows have them. */
-fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *state,
-                      const struct fkmi_space *space, const struct fkmi_routing *routing,
-                      const struct fkmi_rows *rows, const struct fkmi_targets *targets, double *slope,
-                      double *beta);
 /* ---- trainer.c: the arrays that these parameters need and that are not there yet. */
 fkm_status fkmi_trainer_complete(struct fkmi_trainer *trainer, const struct fkm_context *context,
                                  const fkm_params *params, const struct fkmi_state *state,

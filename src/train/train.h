@@ -65,6 +65,15 @@ fkm_status fkmi_trainer_grow(struct fkmi_trainer *trainer, const struct fkmi_sta
 /* Forgets them again. */
 void fkmi_trainer_truncate(struct fkmi_trainer *trainer, int64_t k, int64_t n_classes);
 
+/* ---- prior.c: beta of each tag so that its mean probability over the rows is its share of them, and unless slope is
+ * NULL, what the scores of all tags are multiplied by to tell best which rows have them. About most_scores scores are
+ * looked at: rows are thinned out evenly. */
+enum { FKMI_PRIOR_SCORES = 1 << 21 };
+fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *state,
+                      const struct fkmi_space *space, const struct fkmi_routing *routing,
+                      const struct fkmi_rows *rows, const struct fkmi_targets *targets, int64_t most_scores,
+                      double *slope, double *beta);
+
 /* Memory of gradient batches, kept from step to step. Zeroed: empty. */
 struct fkmi_train_work {
     struct fkmi_pack *pack;

@@ -300,8 +300,8 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
     if (tags) {
         routing.theta = theta;
         FKMI_TRY_GOTO(fkmi_alloc(&beta, state->n_classes, sizeof *beta));
-        FKMI_TRY_GOTO(
-            fkmi_prior(context, state, &space, &routing, rows, targets, is_fresh ? &slope : NULL, beta));
+        FKMI_TRY_GOTO(fkmi_prior(context, state, &space, &routing, rows, targets, FKMI_PRIOR_SCORES,
+                                 is_fresh ? &slope : NULL, beta));
         if (!state->alpha)
             FKMI_TRY_GOTO(fkmi_alloc(&new_alpha, state->class_capacity, sizeof *new_alpha));
         if (!state->beta)

@@ -668,3 +668,42 @@ def test_lists_of_tags_are_refused_in_words():
     lists = [list(range(row % 3)) for row in range(90)]
     with pytest.raises(ValueError, match="y holds lists of different lengths.*MultiLabelBinarizer"):
         unfitted("multilabel").fit(X, lists)
+
+
+# ---- probabilities of tags after phase 1
+
+
+def log_loss(probability, given):
+    return -np.log(np.where(given == 1, probability, 1 - probability)).mean()
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "l1"])
+def test_tags_are_as_probable_after_fit_as_they_are_frequent(distance):
+    model = fitted("multilabel", distance=distance, temperature=3.0)
+    probability = model.predict_proba(X).astype(float)
+    np.testing.assert_allclose(probability.mean(axis=0), TAGS.mean(axis=0), atol=1e-4)
+    assert log_loss(probability, TAGS) < 0.8 * log_loss(np.broadcast_to(TAGS.mean(axis=0), TAGS.shape), TAGS)
+    assert ((probability > 0.5) == TAGS).mean() > 0.8
+
+
+def tagged_rows(n, n_tags, seed):
+    draw = np.random.default_rng(seed)
+    tags = np.zeros((n, 6), int)
+    for _ in range(2):
+        tags[np.arange(n), draw.integers(0, n_tags, n)] = 1
+    centres = np.random.default_rng(0).normal(0, 4, (6, 8))
+    return tags @ centres / tags.sum(axis=1, keepdims=True) + draw.normal(0, 0.5, (n, 8)), tags
+
+
+def test_a_tag_that_comes_late_in_a_stream_is_told():
+    model = unfitted("multilabel")
+    for batch in range(150):
+        model.fit_batch(*tagged_rows(60, 5, batch))
+    for batch in range(10):
+        model.fit_batch(*tagged_rows(60, 6, 1000 + batch))
+    rows, tags = tagged_rows(600, 6, 2000)
+    hit = (model.predict(rows) * tags).sum(axis=0)
+    f1 = 2 * hit / (model.predict(rows).sum(axis=0) + tags.sum(axis=0))
+    assert f1[5] > 0.6 and f1[:5].mean() > 0.7
+    probability = model.predict_proba(rows)
+    np.testing.assert_allclose(probability.mean(axis=0), tags.mean(axis=0), atol=0.15)
