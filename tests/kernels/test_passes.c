@@ -399,6 +399,34 @@ TEST(cells_of_many_rows)
     }
 }
 
+/* Where the first pass begins from guesses if a sample says that they are good. */
+TEST(rows_of_many_columns)
+{
+    struct naive_random random = {8};
+
+    for (int at = 0; at < 4; at++) {
+        struct problem p = problem_of(&random,
+                                      at == 1   ? NOTHING
+                                      : at == 2 ? OUTLIER
+                                                : CLUSTERS,
+                                      2100, 70, 520);
+        struct walk w = walk_of(&p, 2, NULL);
+
+        w.context->backend->passes->free(w.passes);
+        CHECK_OK(w.context->backend->passes->create(w.context, &p.space, &p.rows, p.dtype, p.k,
+                                                    FKMI_BYTES_IF_WORTH, NULL, &w.passes));
+        CHECK((w.passes != NULL) == (w.context->kernels->bytes.least_k > 0));
+        for (int pass = 0; w.passes && pass < 3; pass++) {
+            step(&w, &p);
+            CHECK(found_right(&w, &p, false));
+            CHECK(added_right(&w, &p));
+            move_points(&p, &w, &random);
+        }
+        end_walk(&w);
+        drop(&p);
+    }
+}
+
 TEST(other_rows_and_metrics_are_left_to_scans)
 {
     struct naive_random random = {6};
@@ -423,7 +451,8 @@ TEST(other_rows_and_metrics_are_left_to_scans)
     drop(&p);
 }
 
-static void fail_allocations(struct problem *p)
+/* In the pass after n_done others. */
+static void fail_allocations(const struct problem *p, int n_done)
 {
     fkm_status status = FKM_ENOMEM;
 
@@ -431,7 +460,8 @@ static void fail_allocations(struct problem *p)
         struct walk w = walk_of(p, 1, NULL);
         struct fkmi_pass pass;
 
-        step(&w, p);
+        for (int at = 0; at < n_done; at++)
+            step(&w, p);
         pass = pass_of(&w, p);
         fkmi_memory_fail(nth, 0);
         status = w.context->backend->passes->run(w.context, w.passes, &p->rows, &pass);
@@ -441,7 +471,6 @@ static void fail_allocations(struct problem *p)
         end_walk(&w);
     }
     CHECK_OK(status);
-    drop(p);
 }
 
 TEST(every_failing_allocation_is_reported)
@@ -450,6 +479,10 @@ TEST(every_failing_allocation_is_reported)
     struct problem near = problem_of(&random, CLUSTERS, 600, 40, 12);
     struct problem far = problem_of(&random, NOTHING, 600, 300, 12); /* more near a row than a list holds */
 
-    fail_allocations(&near);
-    fail_allocations(&far);
+    for (int n_done = 0; n_done < 2; n_done++) {
+        fail_allocations(&near, n_done);
+        fail_allocations(&far, n_done);
+    }
+    drop(&near);
+    drop(&far);
 }

@@ -22,6 +22,7 @@ struct fkmi_near_pass {
     const struct fkmi_screen *screen; /* the pack's, filled */
     const int64_t *class_begin;       /* NULL: rows may be with any prototype */
     int64_t n_classes;
+    bool totals;
     const double *drift;           /* k: how far each prototype has moved since the last pass, at most */
     int64_t value_size;            /* bytes of a value of the rows */
     struct fkmi_near_bound *bound; /* by row, and: */
@@ -47,7 +48,9 @@ struct fkmi_near_list { /* prototypes near a cell's own, roughly the nearest fir
     int32_t *start;
     float *scale, *bias, *rest, *size, *slack;
 };
-struct fkmi_near {     /* room of one thread */
+struct fkmi_near { /* room of one thread */
+    double
+        total; /* of weights times distances of the rows that have met prototypes, where totals are wanted */
     double grow, lost; /* what makes of a square's root its largest value: see fkmi_near_sizes */
     struct fkmi_near_cell cells[32];
     float *gaps;   /* cells x k: squared, at least */

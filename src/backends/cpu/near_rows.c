@@ -58,10 +58,13 @@ static struct fkmi_near_bound bound_of(double up, double low)
 }
 
 /* The row keeps what was found; `beyond`: what it has not met is at least so far from it. */
-static void keep(const struct fkmi_near_pass *pass, int64_t row, const struct found *found, double beyond)
+static void keep(struct fkmi_near *near, const struct fkmi_near_pass *pass, int64_t row,
+                 const struct found *found, double beyond)
 {
     const double others = sqrt(found->others);
 
+    if (pass->totals)
+        near->total += fkmi_row_weight(pass->rows, row) * found->distance;
     pass->index[row] = found->index;
     pass->bound[row] = bound_of(sqrt(found->square), (others < beyond ? others : beyond) * DOWN);
 }
@@ -160,7 +163,7 @@ static void meet_few(struct fkmi_near *near, const struct fkmi_near_pass *pass, 
         struct found found = {own, near->own[i], near->square[i], INFINITY};
 
         measure_list(near, pass, i, &found);
-        keep(pass, near->row[i], &found, near->reach[i] - near->up[i]);
+        keep(near, pass, near->row[i], &found, near->reach[i] - near->up[i]);
     }
 }
 
@@ -249,7 +252,7 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
         }
     }
     for (int r = 0; r < n; r++)
-        keep(pass, near->row[open[r]], &found[r], near->reach[open[r]] - near->up[open[r]]);
+        keep(near, pass, near->row[open[r]], &found[r], near->reach[open[r]] - near->up[open[r]]);
 }
 
 struct fkmi_near_bound fkmi_near_bound_at(const struct fkmi_pack *pack, double distance)

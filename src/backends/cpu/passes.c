@@ -140,6 +140,7 @@ static fkm_status run_span(const struct fkmi_pass_job *job, struct fkmi_near *ne
     const int64_t chunk = fkmi_near_rows(job->rows);
     int32_t *order = job->passes->order + span->begin;
 
+    near->total = 0;
     for (int64_t first = 0; first < span->n; first += chunk) {
         const int64_t n = span->n - first < chunk ? span->n - first : chunk;
 
@@ -149,6 +150,7 @@ static fkm_status run_span(const struct fkmi_pass_job *job, struct fkmi_near *ne
             if (job->pass->index[order[i]] != span->cell || job->bound[order[i]].low == FKMI_NEAR_FAR)
                 order[span->n_moved++] = order[i];
     }
+    span->total = near->total;
     return FKM_OK;
 }
 
@@ -248,6 +250,7 @@ static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *j
     for (int64_t s = 0; s < n_spans; s++) {
         n_far += job->spans[s].n_far;
         job->passes->n_open += job->spans[s].n;
+        job->total += job->spans[s].total;
     }
     FKMI_TRY_GOTO(fkmi_pass_scan_far(context, job, n_far));
     if (2 * n_far > job->rows->n && !job->passes->always)
@@ -273,11 +276,13 @@ static fkm_status meet_all(struct fkm_context *context, struct fkmi_passes *pass
                                    .n_classes = pass->n_classes,
                                    .index = pass->index,
                                    .distance = pass->distance};
+    double total;
 
     passes->bounded = passes->summed = false;
     FKMI_TRY(fkmi_cpu_scan(context, rows, pass->pack, &scan));
     FKMI_TRY(fkmi_pass_add_all(context, passes, rows, pass));
-    return fkmi_pass_total(context, passes, rows, pass, true);
+    FKMI_TRY(fkmi_pass_add_distances(context, rows, pass, &total));
+    return fkmi_pass_total(context, passes, rows, pass, &total);
 }
 
 /* From the labels of the last pass. */
@@ -305,12 +310,16 @@ static fkm_status meet_near(struct fkm_context *context, struct fkmi_passes *pas
                                        .screen = screen,
                                        .class_begin = pass->kind == FKMI_SCAN_OWN ? pass->class_begin : NULL,
                                        .n_classes = pass->n_classes,
+                                       .totals = !passes->known,
                                        .drift = passes->drift,
                                        .value_size = (int64_t)fkmi_dtype_size(rows->dtype),
                                        .bound = job.bound,
                                        .index = pass->index};
     FKMI_TRY_GOTO(take_rows(context, passes));
-    FKMI_TRY_GOTO(fkmi_pass_drift(context, passes, pass->pack));
+    if (passes->known)
+        FKMI_TRY_GOTO(fkmi_pass_drift(context, passes, pass->pack));
+    else
+        memset(passes->drift, 0, (size_t)k * sizeof *passes->drift);
     if (passes->bounded)
         FKMI_TRY_GOTO(fkmi_pass_bound(context, &job));
     else
@@ -320,7 +329,7 @@ static fkm_status meet_near(struct fkm_context *context, struct fkmi_passes *pas
     job.begin = begin;
     FKMI_TRY_GOTO(fkmi_parallel(context->pool, job.n_parts, 1, sort_parts, &job));
     FKMI_TRY_GOTO(run_cells(context, &job));
-    FKMI_TRY_GOTO(fkmi_pass_total(context, passes, rows, pass, false));
+    FKMI_TRY_GOTO(fkmi_pass_total(context, passes, rows, pass, job.near.totals ? &job.total : NULL));
 done:
     fkmi_scratch_give(context, begin);
     return status;
@@ -339,9 +348,11 @@ static fkm_status passes_run(struct fkm_context *context, struct fkmi_passes *pa
                              const struct fkmi_rows *rows, const struct fkmi_pass *pass)
 {
     struct fkmi_screen *screen = NULL;
-    bool heads;
+    bool heads, begun = passes->known;
 
-    if (passes->known && !expect_far(passes))
+    if (!begun)
+        FKMI_TRY(fkmi_pass_guess(context, passes, rows, pass, &begun));
+    if (begun && !expect_far(passes))
         FKMI_TRY(fkmi_screen_ready(context, pass->pack, rows, FKMI_BYTES_ALWAYS, 1, &screen, &heads));
     if (screen)
         FKMI_TRY(meet_near(context, passes, rows, pass, screen));

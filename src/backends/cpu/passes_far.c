@@ -20,8 +20,7 @@ static void carve_rows(struct far_rows *far, struct fkmi_carve *carve, int64_t m
     far->distance = fkmi_carve(carve, most, sizeof *far->distance);
 }
 
-static fkm_status scan_rows(struct fkm_context *context, const struct fkmi_pass_job *job,
-                            struct far_rows *far)
+static fkm_status scan_rows(struct fkm_context *context, struct fkmi_pass_job *job, struct far_rows *far)
 {
     const struct fkmi_pass *pass = job->pass;
     const struct fkmi_scan scan = {.kind = pass->kind,
@@ -41,6 +40,7 @@ static fkm_status scan_rows(struct fkm_context *context, const struct fkmi_pass_
     FKMI_TRY(fkmi_cpu_scan(context, &view, pass->pack, &scan));
     for (int64_t i = 0; i < far->n; i++) {
         pass->index[far->row[i]] = far->index[i];
+        job->total += fkmi_row_weight(job->rows, far->row[i]) * far->distance[i];
         job->bound[far->row[i]] = fkmi_near_bound_at(pass->pack, far->distance[i]);
     }
     far->n = 0;

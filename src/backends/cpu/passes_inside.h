@@ -33,7 +33,8 @@ struct fkmi_passes {
 struct fkmi_span {             /* rows of a cell that are looked at */
     int64_t begin, n, n_moved; /* of order; those that change sides come first, in their order */
     int64_t n_far,
-        next; /* far ones count as such until all are scanned; next: the cell's next span, -1: none */
+        next;     /* far ones count as such until all are scanned; next: the cell's next span, -1: none */
+    double total; /* of weights times distances, where all rows are measured */
     int32_t cell;
 };
 
@@ -43,6 +44,7 @@ struct fkmi_pass_job {
     const struct fkmi_pass *pass;
     struct fkmi_near_pass near;
     struct fkmi_near_bound *bound; /* n */
+    double total;                  /* as of a span, of all */
     int64_t part_rows, n_parts;
     int32_t *begin; /* n_parts x (k + 1): open rows of cell j in a part are order[begin[j] .. begin[j + 1]) */
     struct fkmi_span *spans;
@@ -60,6 +62,9 @@ fkm_status fkmi_pass_drift(struct fkm_context *context, struct fkmi_passes *pass
 /* The bounds of all rows after that; rows whose bounds are not enough are open. */
 fkm_status fkmi_pass_bound(struct fkm_context *context, struct fkmi_pass_job *job);
 
+/* passes_guess.c: index becomes labels to begin from, where *guessed says that they are good. */
+fkm_status fkmi_pass_guess(struct fkm_context *context, const struct fkmi_passes *passes,
+                           const struct fkmi_rows *rows, const struct fkmi_pass *pass, bool *guessed);
 /* passes_far.c: the far rows of all spans, n of them, find their labels by scans of all prototypes. */
 fkm_status fkmi_pass_scan_far(struct fkm_context *context, struct fkmi_pass_job *job, int64_t n);
 
@@ -68,11 +73,17 @@ fkm_status fkmi_pass_add_all(struct fkm_context *context, struct fkmi_passes *pa
                              const struct fkmi_rows *rows, const struct fkmi_pass *pass);
 /* Rows that changed sides are taken off one sum and put to another. */
 fkm_status fkmi_pass_move_rows(struct fkm_context *context, struct fkmi_pass_job *job);
-/* known: pass->distance holds distances. */
+/* known: the sum of weights times distances, or NULL. */
 fkm_status fkmi_pass_total(struct fkm_context *context, struct fkmi_passes *passes,
-                           const struct fkmi_rows *rows, const struct fkmi_pass *pass, bool known);
+                           const struct fkmi_rows *rows, const struct fkmi_pass *pass, const double *known);
+/* The sum of weights times pass->distance. */
+fkm_status fkmi_pass_add_distances(struct fkm_context *context, const struct fkmi_rows *rows,
+                                   const struct fkmi_pass *pass, double *total);
 fkm_status fkmi_passes_measure(struct fkm_context *context, struct fkmi_passes *passes,
                                const struct fkmi_pack *pack, const struct fkmi_rows *rows,
                                const int32_t *index, double *distance);
+/* The distance of each row to its prototype of the pack. */
+fkm_status fkmi_pass_measure(struct fkm_context *context, const struct fkmi_pack *pack,
+                             const struct fkmi_rows *rows, const int32_t *index, double *distance);
 
 #endif

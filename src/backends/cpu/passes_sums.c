@@ -302,6 +302,19 @@ done:
     return status;
 }
 
+fkm_status fkmi_pass_measure(struct fkm_context *context, const struct fkmi_pack *pack,
+                             const struct fkmi_rows *rows, const int32_t *index, double *distance)
+{
+    return measure(context, pack, pack->points, rows, index, NULL, distance, NULL);
+}
+
+fkm_status fkmi_pass_add_distances(struct fkm_context *context, const struct fkmi_rows *rows,
+                                   const struct fkmi_pass *pass, double *total)
+{
+    *total = 0;
+    return measure(context, pass->pack, pass->pack->points, rows, pass->index, pass->distance, NULL, total);
+}
+
 fkm_status fkmi_passes_measure(struct fkm_context *context, struct fkmi_passes *passes,
                                const struct fkmi_pack *pack, const struct fkmi_rows *rows,
                                const int32_t *index, double *distance)
@@ -352,7 +365,7 @@ static fkm_status find_terms(void *argument, int64_t begin, int64_t end, int thr
 }
 
 fkm_status fkmi_pass_total(struct fkm_context *context, struct fkmi_passes *passes,
-                           const struct fkmi_rows *rows, const struct fkmi_pass *pass, bool known)
+                           const struct fkmi_rows *rows, const struct fkmi_pass *pass, const double *known)
 {
     struct totalling t = {passes, pass, NULL, NULL};
     double terms = 0, doubt = 0, *total = pass->sum_distance;
@@ -374,9 +387,9 @@ fkm_status fkmi_pass_total(struct fkm_context *context, struct fkmi_passes *pass
     if (!known && passes->totalled && *total > LEAST_SHARE * factor * fabs(passes->spread) &&
         *total > LEAST_PART * passes->measured && factor * doubt <= fkmi_screen_rounding(pass->pack) * *total)
         return FKM_OK;
-    *total = 0;
-    FKMI_TRY_GOTO(measure(context, pass->pack, pass->pack->points, rows, pass->index,
-                          known ? pass->distance : NULL, NULL, total));
+    *total = known ? *known : 0;
+    if (!known)
+        FKMI_TRY_GOTO(measure(context, pass->pack, pass->pack->points, rows, pass->index, NULL, NULL, total));
     passes->spread = (factor > 0 ? *total / factor : 0) - terms;
     passes->measured = *total;
     passes->totalled = true;
