@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define ALIGNMENT     ((size_t)64)
-#define MAPPED_AT     ((size_t)1 << 20) /* blocks from this size on are mapped */
+#define MAPPED_AT     ((size_t)1 << 18) /* blocks from this size on are mapped */
 #define HUGE_PAGES_AT ((size_t)4 << 20) /* smaller blocks would waste much of a 2 MiB page */
 #define ARENA_BLOCK   ((size_t)64 << 10)
 #define BLOCK_IS_OURS 0x666b6d69u
