@@ -88,6 +88,8 @@ struct fkmi_backend {
     fkm_status (*pack_lists)(struct fkm_context *context, const struct fkmi_space *space, fkm_dtype dtype,
                              const struct fkmi_lists *lists, int64_t k, bool search, struct fkmi_pack **pack);
     void (*pack_free)(struct fkmi_pack *pack); /* NULL is fine */
+    /* Frees the panels that a scan of another kind than those to come has made of prototypes. NULL is fine. */
+    void (*pack_trim)(struct fkmi_pack *pack);
     /* A scan of a multiple of this many rows wastes nothing. */
     int64_t (*rows_together)(const struct fkmi_pack *pack);
     /* Scans all rows of the view, in parallel. rows->dim equals the pack's. */

@@ -34,7 +34,7 @@ struct fkmi_swaps {
     const fkm_params *params;
     struct fkmi_state *state;
     const struct fkmi_rows *rows;
-    struct fkmi_rows seen; /* those looked at: all, or one of each few */
+    struct fkmi_rows seen; /* those looked at, during a look: all, or one of each few */
     int64_t *seen_order;   /* their numbers, or NULL */
     struct fkmi_space space;
     int64_t n_cells; /* cells looked into */
@@ -100,6 +100,17 @@ static fkm_status choose_seen(struct fkmi_swaps *s)
     return fkmi_alloc(&s->cell_row, s->seen.n, sizeof *s->cell_row);
 }
 
+static void forget_seen(struct fkmi_swaps *s)
+{
+    if (s->seen_order) { /* else they are room of the passes */
+        fkmi_free(s->cell);
+        fkmi_free(s->cell_row);
+    }
+    fkmi_free(s->seen_order);
+    s->cell = s->cell_row = NULL;
+    s->seen_order = NULL;
+}
+
 static size_t point_bytes(const struct fkmi_state *state)
 {
     return (size_t)state->dim * fkmi_dtype_size(state->dtype);
@@ -130,7 +141,6 @@ fkm_status fkmi_swaps_create(struct fkm_context *context, const fkm_params *para
     if (s->n_cells > k)
         s->n_cells = k;
     s->pairs.block = rows->n < PAIRS_BLOCK ? rows->n : PAIRS_BLOCK;
-    FKMI_TRY_GOTO(choose_seen(s));
     FKMI_TRY_GOTO(fkmi_alloc(&s->held, (int64_t)points_bytes(state), 1));
     FKMI_TRY_GOTO(fkmi_alloc(&s->held_mass, k, sizeof(double)));
     FKMI_TRY_GOTO(fkmi_alloc(&s->cell_begin, k + 1, sizeof(int64_t)));
@@ -161,14 +171,6 @@ static void free_tries(struct fkmi_swaps *s, bool with_held)
     }
     fkmi_free(s->halves);
     s->halves = NULL;
-    if (s->seen_order) { /* else they are room of the passes */
-        fkmi_free(s->cell);
-        fkmi_free(s->cell_row);
-    }
-    s->cell = NULL;
-    s->cell_row = NULL;
-    fkmi_free(s->seen_order);
-    s->seen_order = NULL;
 }
 
 void fkmi_swaps_free(struct fkmi_swaps *s)
@@ -365,8 +367,8 @@ static void hold(struct fkmi_swaps *s)
     s->changed = true;
 }
 
-/* sum, gained: of the pass that is over. It was made with the points before these. */
-static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double sum, double gained)
+/* Losses, gains and halves. sum, gained: of the pass that is over. It was made with the points before these. */
+static fkm_status look_at_seen(struct fkmi_swaps *s, struct fkmi_cells *cells, double sum, double gained)
 {
     static_assert(sizeof *s->cell + sizeof *s->cell_row == sizeof *cells->distance,
                   "distances make room for rows");
@@ -388,7 +390,20 @@ static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double su
     FKMI_TRY(sort_rows(s));
     rank(s->within, s->state->k, false, s->full, s->n_cells);
     rank(s->loss, s->state->k, true, s->cheap, s->n_cells);
-    FKMI_TRY(fkmi_parallel(s->context->pool, s->n_cells, 1, halve_cells, s));
+    return fkmi_parallel(s->context->pool, s->n_cells, 1, halve_cells, s);
+}
+
+static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double sum, double gained)
+{
+    fkm_status status;
+
+    fkmi_scratch_trim(s->context); /* a look needs blocks of other sizes than passes do */
+    status = choose_seen(s);
+    if (status == FKM_OK)
+        status = look_at_seen(s, cells, sum, gained);
+    forget_seen(s);
+    s->context->backend->pack_trim(*s->pack);
+    FKMI_TRY(status);
     memset(s->tried, 0, (size_t)(s->n_cells * s->n_cells));
     hold(s);
     return FKM_OK;
@@ -492,6 +507,7 @@ static fkm_status polish(struct fkmi_swaps *s, struct fkmi_cells *cells, double 
     if (s->interruptible)
         hold(s);
     FKMI_TRY(fkmi_polish(s->context, s->params, s->state, s->rows, cells, &s->pairs, s->pack, &moves));
+    s->context->backend->pack_trim(*s->pack);
     if (cells->passes) /* polishing takes the sums for its means */
         s->context->backend->passes->changed(cells->passes, FKMI_CHANGED_SUMS);
     s->polished = moves == 0 && settled;

@@ -76,6 +76,7 @@ fkm_status fkmi_cpu_pack_lists(struct fkm_context *context, const struct fkmi_sp
                                const struct fkmi_lists *lists, int64_t k, bool search,
                                struct fkmi_pack **pack);
 void fkmi_cpu_pack_free(struct fkmi_pack *pack);
+void fkmi_cpu_pack_trim(struct fkmi_pack *pack);
 
 static inline const struct fkmi_vector *fkmi_pack_vector(const struct fkmi_pack *pack)
 {
@@ -126,6 +127,7 @@ fkm_status fkmi_panels_create(struct fkmi_panels **out);
 void fkmi_panels_free(struct fkmi_panels *panels); /* NULL is fine */
 /* The pack holds other prototypes from now on; no scan is under way. */
 void fkmi_panels_renew(struct fkmi_panels *panels);
+void fkmi_panels_trim(struct fkmi_panels *panels); /* the next scan that needs them makes them */
 /* Makes them, unless they are there. Scans on any threads may ask. */
 fkm_status fkmi_panels_ready(struct fkm_context *context, const struct fkmi_pack *pack);
 /* In halves, as the prototypes are. */

@@ -348,6 +348,12 @@ done:
     return status;
 }
 
+void fkmi_cpu_pack_trim(struct fkmi_pack *pack)
+{
+    if (pack)
+        fkmi_panels_trim(pack->panels);
+}
+
 void fkmi_cpu_pack_free(struct fkmi_pack *pack)
 {
     if (!pack)

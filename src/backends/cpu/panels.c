@@ -54,6 +54,16 @@ void fkmi_panels_free(struct fkmi_panels *panels)
     fkmi_free(state);
 }
 
+void fkmi_panels_trim(struct fkmi_panels *panels)
+{
+    struct panels_state *state = state_of(panels);
+
+    atomic_store(&state->full, false);
+    fkmi_free(state->memory);
+    state->memory = NULL;
+    state->capacity = 0;
+}
+
 void fkmi_panels_renew(struct fkmi_panels *panels) { atomic_store(&state_of(panels)->full, false); }
 
 /* ---- one panel */

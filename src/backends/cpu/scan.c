@@ -635,6 +635,7 @@ const struct fkmi_backend fkmi_backend_cpu = {
     .pack = fkmi_cpu_pack,
     .pack_lists = fkmi_cpu_pack_lists,
     .pack_free = fkmi_cpu_pack_free,
+    .pack_trim = fkmi_cpu_pack_trim,
     .rows_together = rows_together,
     .scan = fkmi_cpu_scan,
     .rank = fkmi_cpu_rank,
