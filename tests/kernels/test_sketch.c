@@ -50,8 +50,13 @@ static struct count screen(fkm_metric metric, int dim, const double *weights, do
     CHECK(fkmi_sketch_possible_whole(context, &space, &rows));
     if (whole)
         CHECK_OK(fkmi_sketch_create_whole(context, &space, &rows, &sketch));
-    else
-        CHECK_OK(fkmi_sketch_create(context, &space, &rows, NULL, 1, &sketch));
+    else {
+        struct fkmi_sketch_trial *trial;
+
+        CHECK_OK(fkmi_sketch_try(context, &space, &rows, &trial));
+        CHECK_OK(fkmi_sketch_create(context, trial, &sketch));
+        fkmi_sketch_trial_free(trial);
+    }
     for (int j = 0; j < POINTS; j++)
         drawn[j] = j * N / POINTS;
     for (int i = 0; i < N; i++)

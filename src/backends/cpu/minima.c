@@ -56,7 +56,9 @@ struct fkmi_minima_work {
     struct part *parts;        /* n_parts */
     struct gathered *gathered; /* n_gathered, by thread */
     int n_gathered;
-    int64_t next_probe; /* how many points there are when directions are asked next */
+    struct fkmi_sketch_trial *trial; /* directions, until they are worth it; or NULL */
+    double left_whole;               /* share of pairs that whole rows left when they were looked at last */
+    int64_t next_probe;              /* how many points there are when directions may be asked next */
 };
 
 struct minima_job {
@@ -405,10 +407,13 @@ static double cost_without(struct fkm_context *context, const struct fkmi_minima
                : cost_of_all(minima);
 }
 
-/* The share of pairs that directions may leave to be worth it. */
+/* The share of pairs that directions may leave to be worth it: those that whole rows leave, and as many as can be measured
+ * while whole rows are looked at. */
 static double most_left(struct fkm_context *context, const struct fkmi_minima *minima, int64_t n_points)
 {
-    return fmin(cost_without(context, minima, n_points) / cost_of_distance(minima), 0.5);
+    const double share = cost_without(context, minima, n_points) / cost_of_distance(minima);
+
+    return fmin(share + minima->work->left_whole, 0.5);
 }
 
 /* Whether the looks to come would cost clearly more than directions do. */
@@ -421,13 +426,51 @@ static bool looks_are_many(struct fkm_context *context, const struct fkmi_minima
            2 * fkmi_sketch_cost(&minima->rows);
 }
 
+/* What the last look left to be measured. Directions that were worth it may be so no longer, once many points share the price
+ * of bytes of whole rows. */
+static void judge_sketch(struct fkm_context *context, struct fkmi_minima *minima)
+{
+    struct fkmi_minima_work *work = minima->work;
+    double left = 0;
+
+    if (!work->sketch || work->k == 0 || work->wish.screening != FKMI_SCREEN_IF_WORTH)
+        return;
+    for (int64_t p = 0; p < work->n_parts; p++)
+        left += (double)work->parts[p].n_left;
+    left /= (double)minima->rows.n * (double)work->k;
+    if (work->sketch->whole)
+        work->left_whole = left;
+    else if (left > 1.5 * most_left(context, minima, work->k)) {
+        fkmi_sketch_free(work->sketch);
+        work->sketch = NULL;
+        work->next_probe = 2 * work->n_taken;
+    }
+}
+
+/* Rows along directions, found at the first time of asking. */
+static fkm_status make_sketch(struct fkm_context *context, struct fkmi_minima *minima, double most)
+{
+    struct fkmi_minima_work *work = minima->work;
+    struct fkmi_sketch *sketch;
+
+    if (!work->trial)
+        FKMI_TRY(fkmi_sketch_try(context, &work->space, &minima->rows, &work->trial));
+    if (most < 1 && fkmi_sketch_left(work->trial, minima->distance) > most)
+        return FKM_OK;
+    FKMI_TRY(fkmi_sketch_create(context, work->trial, &sketch));
+    fkmi_sketch_trial_free(work->trial);
+    work->trial = NULL;
+    fkmi_sketch_free(work->sketch);
+    work->sketch = sketch;
+    return FKM_OK;
+}
+
 /* Directions, once they are worth it; until then, whole rows. */
 static fkm_status look_for_sketch(struct fkm_context *context, struct fkmi_minima *minima, int64_t n_points)
 {
     struct fkmi_minima_work *work = minima->work;
     const struct fkmi_space *space = &work->space;
     const bool whole = fkmi_sketch_possible_whole(context, space, &minima->rows);
-    struct fkmi_sketch *sketch;
 
     if (!fkmi_sketch_possible(context, space, &minima->rows))
         return FKM_OK;
@@ -435,8 +478,7 @@ static fkm_status look_for_sketch(struct fkm_context *context, struct fkmi_minim
     case FKMI_SCREEN_NOTHING:
         return FKM_OK;
     case FKMI_SCREEN_SKETCH:
-        return work->sketch ? FKM_OK
-                            : fkmi_sketch_create(context, space, &minima->rows, NULL, 1, &work->sketch);
+        return work->sketch ? FKM_OK : make_sketch(context, minima, 1);
     case FKMI_SCREEN_WHOLE:
         return work->sketch || !whole
                    ? FKM_OK
@@ -447,36 +489,11 @@ static fkm_status look_for_sketch(struct fkm_context *context, struct fkmi_minim
     if (minima->rows.n < LEAST_ROWS || work->n_taken < LEAST_POINTS)
         return FKM_OK;
     if ((!work->sketch || work->sketch->whole) && work->n_taken >= work->next_probe &&
-        looks_are_many(context, minima, n_points)) {
-        work->next_probe = 2 * work->n_taken;
-        FKMI_TRY(fkmi_sketch_create(context, space, &minima->rows, minima->distance,
-                                    most_left(context, minima, n_points), &sketch));
-        if (sketch) {
-            fkmi_sketch_free(work->sketch);
-            work->sketch = sketch;
-        }
-    }
+        looks_are_many(context, minima, n_points))
+        FKMI_TRY(make_sketch(context, minima, most_left(context, minima, n_points)));
     if (!work->sketch && whole && cost_of_whole(minima, n_points) < cost_of_all(minima))
         FKMI_TRY(fkmi_sketch_create_whole(context, space, &minima->rows, &work->sketch));
     return FKM_OK;
-}
-
-/* Directions that were worth it may be so no longer, once many points share the price of bytes of whole rows. */
-static void judge_sketch(struct fkm_context *context, struct fkmi_minima *minima)
-{
-    struct fkmi_minima_work *work = minima->work;
-    int64_t n_left = 0;
-
-    if (!work->sketch || work->sketch->whole || work->wish.screening != FKMI_SCREEN_IF_WORTH)
-        return;
-    for (int64_t p = 0; p < work->n_parts; p++)
-        n_left += work->parts[p].n_left;
-    if ((double)n_left <=
-        1.5 * most_left(context, minima, work->k) * (double)minima->rows.n * (double)work->k)
-        return;
-    fkmi_sketch_free(work->sketch);
-    work->sketch = NULL;
-    work->next_probe = 2 * work->n_taken;
 }
 
 static fkm_status minima_look(struct fkm_context *context, struct fkmi_minima *minima,
@@ -638,6 +655,7 @@ static void free_work(struct fkmi_minima_work *work)
         fkmi_free(work->gathered[t].point);
     }
     fkmi_sketch_free(work->sketch);
+    fkmi_sketch_trial_free(work->trial);
     fkmi_free(work->parts);
     fkmi_free(work->gathered);
     fkmi_free(work);

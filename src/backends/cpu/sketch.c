@@ -293,38 +293,6 @@ static void find_errors(struct fkmi_sketch *sketch)
     sketch->extra = sketch->space.metric == FKM_METRIC_COSINE ? terms * unit : 0x1p-1040;
 }
 
-/* Whether few enough of some pairs of rows are near in their sketches. */
-static fkm_status probe(const struct sketch_job *job, const double *distance, double most, bool *worth)
-{
-    const struct row_scratch scratch = scratch_of(job, 0);
-    const int64_t n = job->rows->n, width = job->sketch->width;
-    double *numbers;
-    int64_t n_pairs = 0, n_left = 0;
-
-    FKMI_TRY(fkmi_alloc(&numbers, PROBES * width, sizeof *numbers));
-    for (int64_t s = 0; s < PROBES; s++) {
-        sketch_row(job, &scratch, s * n / PROBES);
-        memcpy(numbers + s * width, scratch.numbers, (size_t)width * sizeof *numbers);
-    }
-    for (int64_t s = 0; s < PROBES; s++) {
-        const double held = distance[s * n / PROBES], chord = fkmi_sketch_chord(job->sketch, held);
-
-        for (int64_t p = 0; p < PROBES && held > 0; p += PROBES / PROBE_POINTS) {
-            double square = 0;
-
-            for (int64_t q = 0; q < width; q++) {
-                const double off = numbers[s * width + q] - numbers[p * width + q];
-                square += off * off;
-            }
-            n_pairs++;
-            n_left += square < chord * chord;
-        }
-    }
-    fkmi_free(numbers);
-    *worth = (double)n_left <= most * (double)n_pairs;
-    return FKM_OK;
-}
-
 static int64_t width_of(int64_t dim)
 {
     const int64_t width = dim / 8 < LEAST_WIDTH ? LEAST_WIDTH : dim / 8 > MOST_WIDTH ? MOST_WIDTH : dim / 8;
@@ -412,50 +380,111 @@ static fkm_status keep_map(const struct sketch_job *job)
     return FKM_OK;
 }
 
-static fkm_status create(struct fkm_context *context, const struct fkmi_space *space,
-                         const struct fkmi_rows *rows, const double *distance, double most, bool whole,
-                         struct fkmi_sketch **out)
+static void free_job(struct sketch_job *job)
 {
-    struct sketch_job job = {.rows = rows, .dim = rows->dim};
-    struct fkmi_sketch *sketch = NULL;
-    bool worth = true;
-    fkm_status status = FKM_OK;
-
-    *out = NULL;
-    FKMI_TRY_GOTO(fkmi_alloc(&sketch, 1, sizeof *sketch));
-    job.sketch = sketch;
-    FKMI_TRY_GOTO(begin(context, &job, space, whole));
-    find_scale(&job);
-    if (distance)
-        FKMI_TRY_GOTO(probe(&job, distance, most, &worth));
-    if (!worth)
-        goto done;
-    FKMI_TRY_GOTO(whole ? keep_map(&job) : fill(context, &job));
-    *out = sketch;
-    sketch = NULL;
-done:
-    fkmi_sketch_free(sketch);
-    fkmi_free(job.scratch);
-    fkmi_free(job.mean);
-    fkmi_free(job.map);
-    fkmi_free(job.directions);
-    fkmi_free(job.next);
-    fkmi_free(job.sample);
-    return status;
+    fkmi_sketch_free(job->sketch);
+    fkmi_free(job->scratch);
+    fkmi_free(job->mean);
+    fkmi_free(job->map);
+    fkmi_free(job->directions);
+    fkmi_free(job->next);
+    fkmi_free(job->sample);
 }
 
-fkm_status fkmi_sketch_create(struct fkm_context *context, const struct fkmi_space *space,
-                              const struct fkmi_rows *rows, const double *distance, double most,
-                              struct fkmi_sketch **out)
+static fkm_status make_map(struct fkm_context *context, const struct fkmi_space *space,
+                           struct sketch_job *job, bool whole)
 {
-    return create(context, space, rows, distance, most, false, out);
+    FKMI_TRY(fkmi_alloc(&job->sketch, 1, sizeof *job->sketch));
+    FKMI_TRY(begin(context, job, space, whole));
+    find_scale(job);
+    return FKM_OK;
 }
 
 fkm_status fkmi_sketch_create_whole(struct fkm_context *context, const struct fkmi_space *space,
                                     const struct fkmi_rows *rows, struct fkmi_sketch **out)
 {
-    return create(context, space, rows, NULL, 0, true, out);
+    struct sketch_job job = {.rows = rows, .dim = rows->dim};
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY_GOTO(make_map(context, space, &job, true));
+    FKMI_TRY_GOTO(keep_map(&job));
+    *out = job.sketch;
+    job.sketch = NULL;
+done:
+    free_job(&job);
+    return status;
 }
+
+/* ---- a trial of directions */
+
+struct fkmi_sketch_trial {
+    struct sketch_job job;
+    float *numbers; /* PROBES x width: of rows */
+};
+
+fkm_status fkmi_sketch_try(struct fkm_context *context, const struct fkmi_space *space,
+                           const struct fkmi_rows *rows, struct fkmi_sketch_trial **out)
+{
+    struct fkmi_sketch_trial *trial = NULL;
+    struct row_scratch scratch;
+    fkm_status status = FKM_OK;
+    int64_t width;
+
+    FKMI_TRY_GOTO(fkmi_alloc(&trial, 1, sizeof *trial));
+    trial->job = (struct sketch_job){.rows = rows, .dim = rows->dim};
+    FKMI_TRY_GOTO(make_map(context, space, &trial->job, false));
+    scratch = scratch_of(&trial->job, 0);
+    width = trial->job.sketch->width;
+    FKMI_TRY_GOTO(fkmi_alloc(&trial->numbers, PROBES * width, sizeof *trial->numbers));
+    for (int64_t s = 0; s < PROBES; s++) {
+        sketch_row(&trial->job, &scratch, s * rows->n / PROBES);
+        for (int64_t q = 0; q < width; q++)
+            trial->numbers[s * width + q] = (float)scratch.numbers[q];
+    }
+    *out = trial;
+    trial = NULL;
+done:
+    fkmi_sketch_trial_free(trial);
+    return status;
+}
+
+double fkmi_sketch_left(const struct fkmi_sketch_trial *trial, const double *distance)
+{
+    const struct sketch_job *job = &trial->job;
+    const struct fkmi_vector *vector = &job->sketch->kernels->vector[FKMI_REAL_F32];
+    const int64_t width = job->sketch->width;
+    int64_t n_left = 0;
+
+    for (int64_t s = 0; s < PROBES; s++) {
+        const double held = distance[s * job->rows->n / PROBES], chord = fkmi_sketch_chord(job->sketch, held);
+
+        for (int64_t p = 0; p < PROBES && held > 0; p += PROBES / PROBE_POINTS)
+            n_left +=
+                vector->distance[FKM_METRIC_EUCLIDEAN](trial->numbers + s * width, trial->numbers + p * width,
+                                                       NULL, width) < chord * chord;
+    }
+    return (double)n_left / (PROBES * PROBE_POINTS);
+}
+
+fkm_status fkmi_sketch_create(struct fkm_context *context, struct fkmi_sketch_trial *trial,
+                              struct fkmi_sketch **out)
+{
+    FKMI_TRY(fill(context, &trial->job));
+    *out = trial->job.sketch;
+    trial->job.sketch = NULL;
+    return FKM_OK;
+}
+
+void fkmi_sketch_trial_free(struct fkmi_sketch_trial *trial)
+{
+    if (!trial)
+        return;
+    free_job(&trial->job);
+    fkmi_free(trial->numbers);
+    fkmi_free(trial);
+}
+
+/* ---- the end */
 
 void fkmi_sketch_free(struct fkmi_sketch *sketch)
 {

@@ -53,11 +53,16 @@ bool fkmi_sketch_possible(const struct fkm_context *context, const struct fkmi_s
                           const struct fkmi_rows *rows);
 bool fkmi_sketch_possible_whole(const struct fkm_context *context, const struct fkmi_space *space,
                                 const struct fkmi_rows *rows);
-/* distance: each row's minimum, or NULL; *out stays NULL when a sample of the rows says that directions would leave
- * more than `most` of the points that might be nearer than these. */
-fkm_status fkmi_sketch_create(struct fkm_context *context, const struct fkmi_space *space,
-                              const struct fkmi_rows *rows, const double *distance, double most,
+/* Directions, before any row is along them. rows stay where they are until the sketch is made, or the trial freed. */
+struct fkmi_sketch_trial;
+fkm_status fkmi_sketch_try(struct fkm_context *context, const struct fkmi_space *space,
+                           const struct fkmi_rows *rows, struct fkmi_sketch_trial **out);
+/* The share of pairs of rows that might be nearer than these minima of the first of them, of a sample. */
+double fkmi_sketch_left(const struct fkmi_sketch_trial *trial, const double *distance);
+/* Its rows along them. The trial has then served, and can only be freed. */
+fkm_status fkmi_sketch_create(struct fkm_context *context, struct fkmi_sketch_trial *trial,
                               struct fkmi_sketch **out);
+void fkmi_sketch_trial_free(struct fkmi_sketch_trial *trial);
 fkm_status fkmi_sketch_create_whole(struct fkm_context *context, const struct fkmi_space *space,
                                     const struct fkmi_rows *rows, struct fkmi_sketch **out);
 /* What finding directions and numbers costs, about, in ns of one thread. */
