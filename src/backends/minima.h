@@ -14,7 +14,7 @@
 
 #include "backends/backend.h"
 
-enum { FKMI_MOST_TRIALS = 1024 /* points of one look */ };
+enum { FKMI_MOST_TRIALS = 1024 /* points of one look: 32 words of bits */ };
 
 /* When distances are ruled out. */
 enum fkmi_screening {

@@ -7,7 +7,7 @@
 #include "support/naive.h"
 #include "support/test.h"
 
-enum { N = 1500, MOST_DIM = 200, POINTS = 45, WORDS = 2 };
+enum { N = 1500, MOST_DIM = 200, POINTS = 45, WORDS = 3 };
 
 static float x[N * MOST_DIM];
 
@@ -82,8 +82,9 @@ static struct count screen(fkm_metric metric, int dim, const double *weights, do
 
         fkmi_sketch_screen(sketch, &rows, &points, b, held + first, &scratch, maybe);
         for (int64_t i = first; i < N && i < first + FKMI_SKETCH_BLOCK; i++)
-            for (int j = 0; j < 32 * WORDS; j++) {
-                const bool kept = maybe[(i - first) * WORDS + j / 32] >> (j % 32) & 1;
+            for (int j = 0; j < 32 * (WORDS - 1); j++) {
+                const uint32_t *words = maybe + (i - first) * WORDS;
+                const bool kept = (words[0] >> (j / 32) & 1) != 0 && (words[1 + j / 32] >> (j % 32) & 1) != 0;
                 const bool nearer = j < POINTS && held[i] > 0 && distance[i * POINTS + j] < held[i];
 
                 CHECK(!kept || (j < POINTS && held[i] > 0));

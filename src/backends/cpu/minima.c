@@ -75,7 +75,7 @@ struct minima_job {
 struct block_scratch {
     struct fkmi_direct direct;
     struct fkmi_sketch_scratch sketch;
-    uint32_t *maybe;  /* with a sketch: BLOCK x words: bit j: point j has to be measured */
+    uint32_t *maybe;  /* with a sketch: BLOCK x words: points to be measured */
     int32_t *point;   /* numbers of points */
     int16_t *listed;  /* rows to measure, from the first of the block */
     double *distance; /* k */
@@ -198,12 +198,10 @@ static int64_t list_rows(const struct minima_job *job, struct block_scratch *scr
         fkmi_sketch_screen(minima->work->sketch, &minima->rows, &job->points, block, minima->distance + first,
                            &scratch->sketch, scratch->maybe);
     for (int64_t i = 0; i < n; i++) {
-        uint32_t any = !scratch->maybe;
+        const bool any = !scratch->maybe || scratch->maybe[i * n_words] != 0;
 
-        for (int64_t w = 0; w < n_words && scratch->maybe; w++)
-            any |= scratch->maybe[i * n_words + w];
         scratch->listed[n_listed] = (int16_t)i;
-        n_listed += any != 0 && minima->distance[first + i] > 0;
+        n_listed += any && minima->distance[first + i] > 0;
     }
     return n_listed;
 }
@@ -256,14 +254,17 @@ static fkm_status make_room(const struct fkmi_minima_work *work, struct gathered
     return resize(work, &gathered->entries, capacity);
 }
 
-/* The numbers of the bits; returns how many. */
-static int64_t bits_of(const uint32_t *words, int64_t n_words, int32_t *numbers)
+/* The points of a row's words; returns how many. */
+static int64_t points_of(const uint32_t *words, int32_t *points)
 {
     int64_t n = 0;
 
-    for (int64_t w = 0; w < n_words; w++)
-        for (uint32_t bits = words[w]; bits; bits &= bits - 1)
-            numbers[n++] = (int32_t)(32 * w) + __builtin_ctz(bits);
+    for (uint32_t count = words[0]; count; count &= count - 1) {
+        const int w = __builtin_ctz(count);
+
+        for (uint32_t bits = words[1 + w]; bits; bits &= bits - 1)
+            points[n++] = 32 * w + __builtin_ctz(bits);
+    }
     return n;
 }
 
@@ -271,7 +272,6 @@ static int64_t bits_of(const uint32_t *words, int64_t n_words, int32_t *numbers)
 static int64_t measure_row(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
                            int64_t i)
 {
-    const int64_t n_words = fkmi_sketch_words(job->k);
     int64_t n = job->k;
 
     if (fkmi_rows_sparse(&job->minima->rows)) {
@@ -279,7 +279,7 @@ static int64_t measure_row(const struct minima_job *job, struct block_scratch *s
         return n;
     }
     if (scratch->maybe)
-        n = bits_of(scratch->maybe + i * n_words, n_words, scratch->point);
+        n = points_of(scratch->maybe + i * fkmi_sketch_words(job->k), scratch->point);
     fkmi_direct_row(&scratch->direct, block * BLOCK + i);
     for (int64_t begin = 0; begin < n; begin += FKMI_DIRECT_MOST)
         fkmi_direct_distances(&scratch->direct, scratch->point + begin,

@@ -16,8 +16,8 @@
 #include "backends/minima.h"
 
 enum { FKMI_SKETCH_BLOCK = 256 /* rows that are looked at together */ };
-/* Words of a bit for each point. */
-static inline int64_t fkmi_sketch_words(int64_t n_points) { return (n_points + 31) / 32; }
+/* Words of a bit for each point, and before them one with a bit for each word that counts; others hold nothing. */
+static inline int64_t fkmi_sketch_words(int64_t n_points) { return 1 + (n_points + 31) / 32; }
 
 struct fkmi_sketch {
     const struct fkmi_kernels *kernels;
@@ -77,8 +77,8 @@ void fkmi_sketch_carve_points(struct fkmi_sketch_points *points, struct fkmi_car
 void fkmi_sketch_load_points(const struct fkmi_sketch *sketch, const struct fkmi_rows *rows,
                              const int64_t *drawn, struct fkmi_sketch_scratch *scratch,
                              struct fkmi_sketch_points *points);
-/* Rows of block b, with these minima (of its first row on): bit j of maybe[i * words ..] where point j might be nearer to
- * its i-th row. */
+/* Rows of block b, with these minima (of its first row on): words of row i, from maybe[i * words] on, say which points might be
+ * nearer to it. */
 void fkmi_sketch_screen(const struct fkmi_sketch *sketch, const struct fkmi_rows *rows,
                         const struct fkmi_sketch_points *points, int64_t b, const double *distance,
                         struct fkmi_sketch_scratch *scratch, uint32_t *maybe);

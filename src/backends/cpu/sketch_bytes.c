@@ -268,6 +268,19 @@ static void set_thresholds(const struct fkmi_sketch *sketch, const struct fkmi_s
     }
 }
 
+/* Of points from `first` on, in a row's words. */
+static void set_bits(uint32_t *words, int64_t first, uint32_t bits)
+{
+    const int64_t w = first / 32;
+
+    if (!bits)
+        return;
+    if (!(words[0] >> w & 1))
+        words[1 + w] = 0;
+    words[0] |= UINT32_C(1) << w;
+    words[1 + w] |= bits << (first % 32);
+}
+
 void fkmi_sketch_screen(const struct fkmi_sketch *sketch, const struct fkmi_rows *rows,
                         const struct fkmi_sketch_points *points, int64_t b, const double *distance,
                         struct fkmi_sketch_scratch *scratch, uint32_t *maybe)
@@ -280,7 +293,8 @@ void fkmi_sketch_screen(const struct fkmi_sketch *sketch, const struct fkmi_rows
     uint32_t lanes[32];
 
     set_thresholds(sketch, &bytes, distance, n, scratch);
-    memset(maybe, 0, (size_t)(n * n_words) * sizeof *maybe);
+    for (int64_t i = 0; i < n; i++)
+        maybe[i * n_words] = 0;
     for (int64_t t = 0; t * tile->rows < n; t++) {
         const struct fkmi_byte_rows facts = {bytes.unit + t * tile->stride,
                                              scratch->threshold + t * tile->stride,
@@ -296,8 +310,7 @@ void fkmi_sketch_screen(const struct fkmi_sketch *sketch, const struct fkmi_rows
                 const int r = __builtin_ctz(hit);
 
                 if (t * tile->rows + r < n)
-                    maybe[(t * tile->rows + r) * n_words + p * tile->cols / 32] |= (lanes[r] & real)
-                                                                                   << (p * tile->cols % 32);
+                    set_bits(maybe + (t * tile->rows + r) * n_words, p * tile->cols, lanes[r] & real);
             }
         }
     }
