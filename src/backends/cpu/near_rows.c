@@ -3,8 +3,10 @@
 #include "backends/cpu/near_inside.h"
 
 #define FEW_NEAR     6    /* up to here distances cost no more than bytes */
-#define MARGIN       0.15 /* rows learn about prototypes so much farther than their own, at most: */
-#define DRIFTS_AHEAD 3.0  /* what these may move in so many passes like the last */
+#define MARGIN       0.15 /* rows learn about prototypes so much farther than their own, at most, */
+#define WIDE_MARGIN  0.3  /* or where many share a list: */
+#define MANY_ROWS    256
+#define DRIFTS_AHEAD 6.0 /* what these may move in so many passes like the last */
 #define LEAST_MARGIN 0.01
 #define BYTES_AHEAD  4096
 #define LEAST_BOUND  0x1p-120f /* floats below round by more than a part of themselves */
@@ -122,7 +124,7 @@ static int64_t measure_own(struct fkmi_near *near, const struct fkmi_near_pass *
 }
 
 /* How far a prototype may be that a row must meet; rows that reach beyond the list are far, the others stay open. */
-static int64_t find_reach(struct fkmi_near *near, const struct fkmi_near_pass *pass, int64_t n,
+static int64_t find_reach(struct fkmi_near *near, const struct fkmi_near_pass *pass, int64_t n, double margin,
                           double *most_reach)
 {
     const struct fkmi_near_list *list = &near->list;
@@ -130,7 +132,7 @@ static int64_t find_reach(struct fkmi_near *near, const struct fkmi_near_pass *p
 
     *most_reach = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double u = near->up[i], most = MARGIN * u;
+        const double u = near->up[i], most = margin * u;
         const double drift = DRIFTS_AHEAD * list->drift[fkmi_near_ring(list, (2 + LEAST_MARGIN) * u)];
         const double reach = 2 * u + (drift < most ? drift : most);
 
@@ -266,15 +268,16 @@ int64_t fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pa
     const struct fkmi_pack *pack = pass->pack;
     const int rows = fkmi_screen_tile(pack)->rows;
     const int32_t own = near->cells[c].cell;
-    double most, reach;
+    double most, margin, reach;
     int64_t n_kept, n_open;
 
     fkmi_near_load(pack, own, near->centre);
     n_kept = measure_own(near, pass, own, row, n, &most);
     if (n_kept == 0)
         return 0;
-    fkmi_near_list(near, pass, c, (2 + MARGIN) * most * UP);
-    n_open = find_reach(near, pass, n_kept, &reach);
+    margin = n_kept < MANY_ROWS ? MARGIN : WIDE_MARGIN;
+    fkmi_near_list(near, pass, c, (2 + margin) * most * UP);
+    n_open = find_reach(near, pass, n_kept, margin, &reach);
     if (n_open > 0 && near->list.n <= FEW_NEAR)
         meet_few(near, pass, own, n_open);
     else if (n_open > 0) {
