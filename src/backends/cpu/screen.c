@@ -20,7 +20,7 @@
 #define WORK_TO_SAVE(k, dim)  ((k) * (dim) / 80)
 #define BYTES_PER_BLOCK       ((int64_t)1 << 19)
 #define ROWS_AHEAD            6    /* asked for while rows come from here and there */
-#define BYTES_AHEAD           1024 /* the processor finds the rest of a long row itself */
+#define BYTES_AHEAD           4096 /* the processor finds the rest of a long row itself */
 #define PACKS_TO_SKIP         15   /* after prototypes for which the screen did not pay */
 #define MOST_PASSED           4    /* heads pay when they rule out one tile in so many */
 
@@ -102,9 +102,10 @@ FKMI_FETCH void fetch_row(const struct fkmi_screen_cell *cell, int64_t i)
     const size_t size = fkmi_dtype_size(rows->dtype), bytes = (size_t)rows->dim * size;
     const char *x;
 
-    if (!cell->picked || i >= cell->n)
+    if ((!cell->picked && !rows->order) ||
+        i >= cell->n) /* rows in memory's order come without being asked for */
         return;
-    x = (const char *)rows->x + (size_t)(fkmi_row(rows, cell->picked[i]) * rows->stride) * size;
+    x = (const char *)rows->x + (size_t)(fkmi_row(rows, fkmi_screen_row(cell, i)) * rows->stride) * size;
     for (size_t at = 0; at < bytes && at < BYTES_AHEAD; at += 64)
         __builtin_prefetch(x + at);
 }

@@ -184,8 +184,7 @@ static void find_centre(const struct fkmi_pack *pack, float *centre, float *stag
         load_point(pack, j, staged);
         if (fkmi_screen_cosine(pack))
             fkmi_screen_move(pack, NULL, unit_of(pack, j), staged);
-        for (int64_t d = 0; d < pack->dim; d++)
-            centre[d] += staged[d] / (float)n;
+        fkmi_pack_vector(pack)->add_scaled(centre, staged, NULL, 1 / (double)n, pack->dim);
     }
 }
 
@@ -355,7 +354,7 @@ static fkm_status fill(struct fkm_context *context, const struct fkmi_pack *pack
     if (screen->has_head)
         FKMI_TRY_GOTO(start_head(context, &job, order));
     FKMI_TRY_GOTO(
-        fkmi_parallel(context->pool, (pack->k - 1) / fkmi_screen_tile(pack)->cols + 1, 4, fill_panels, &job));
+        fkmi_parallel(context->pool, (pack->k - 1) / fkmi_screen_tile(pack)->cols + 1, 1, fill_panels, &job));
 done:
     fkmi_scratch_give(context, memory);
     return status;
