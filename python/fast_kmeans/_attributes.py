@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from . import _core
 from ._arrays import Kind, Rows, give
-from ._parameters import LIVE, STANDARD_RATE, text_of
+from ._parameters import LIVE, STANDARD_RATE, need_kinds, text_of
 
 
 def filled(model: _core.Model, shape_of, dtype, fill) -> np.ndarray:
@@ -54,6 +54,7 @@ def part_of(rows: Rows, mask, begin: int, end: int) -> _core.Batch:
 
 def top_of(model: _core.Model, n_rows: int, batch: _core.Batch, m: int) -> tuple[np.ndarray, np.ndarray]:
     """The core's numbers of the m most probable classes of each row, and their probabilities."""
+    need_kinds(m=m)
     m = min(m, model.describe()["n_classes"])
     codes, proba = np.empty((n_rows, max(m, 0)), np.int64), np.empty((n_rows, max(m, 0)), np.float32)
     model.predict_top(batch, m, codes, proba)

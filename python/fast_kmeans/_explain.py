@@ -10,6 +10,7 @@ import numpy as np
 
 from ._arrays import Rows
 from ._attributes import part_of
+from ._parameters import need_kinds
 
 MOST_SHOWN = 20  # prototypes of a row, unless top_k asks for more
 BLOCK = 1 << 20  # entries of rows x prototypes looked at together
@@ -186,8 +187,10 @@ def explain(estimator, X, feature_mask=None, top_k=None) -> Explanation:
     -------
     Explanation
     """
-    if top_k is not None and (isinstance(top_k, bool) or int(top_k) != top_k or top_k < 1 and top_k != -1):
-        raise ValueError(f"top_k is {top_k!r}; it must be at least 1, or -1 for all")
+    if top_k is not None:
+        need_kinds(top_k=top_k)
+        if top_k < 1 and top_k != -1:
+            raise ValueError(f"top_k is {top_k}; it must be at least 1, or -1 for all")
     model = estimator._current()
     rows, mask, _ = estimator._rows(X, feature_mask)
     while True:  # again where another thread has taught the model more prototypes meanwhile

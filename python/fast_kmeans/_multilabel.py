@@ -14,7 +14,7 @@ from ._arrays import Kind, give
 from ._attributes import per_class, top_of
 from ._base import BaseFastKMeans
 from ._labels import Tags
-from ._parameters import LIVE
+from ._parameters import LIVE, need_kinds
 from ._targets import tags_of, vector_of, weight_of
 
 STRATEGIES = ("adaptive", "gap", "top_k")
@@ -275,6 +275,7 @@ class FastMultiLabelKMeansClassifier(ClassifierMixin, BaseFastKMeans):
         """Indicators in the columns of y, or one label per row."""
         if not isinstance(strategy, str) or strategy not in STRATEGIES:
             raise ValueError(f"strategy is {strategy!r}; valid: {', '.join(STRATEGIES)}")
+        need_kinds(top_k=top_k)
         model, rows, batch = self._question(X, feature_mask)
         labels = self._meaning.labels
         how = (strategy, top_k) if labels is None else ("top_k", 1)

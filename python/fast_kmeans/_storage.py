@@ -202,7 +202,11 @@ class Storage(FittedAttributes):
             raise ValueError(
                 f"the state dict has no entry 'model', only {', '.join(map(str, state_dict)) or 'nothing'}"
             )
-        data = np.ascontiguousarray(host_array(state_dict["model"], "model"), np.uint8)
+        given = state_dict["model"]
+        data = np.asarray(host_array(np.frombuffer(given, np.uint8) if isinstance(given, bytes) else given, "model"))
+        if data.ndim != 1 or data.dtype != np.uint8:
+            raise ValueError(f"the state dict's model is {data.dtype} of shape {data.shape}; it must be bytes, as uint8")
+        data = np.ascontiguousarray(data)
         model = _core.Model.from_bytes(context_of(self.__dict__["n_threads"]), data)
         facts = model.describe()
         if facts["params"]["task"] != self._task:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import assert_all_finite, check_array, column_or_1d
@@ -72,6 +74,8 @@ def vector_of(y, name: str = "y", n_rows: int | None = None) -> np.ndarray:
     elif y.dtype.kind == "O" and any(_is_missing(label) for label in y):
         row = next(i for i, label in enumerate(y) if _is_missing(label))
         raise ValueError(f"Input {name} contains NaN: the label of row {row} is missing")
+    elif y.dtype.kind == "O" and all(isinstance(label, numbers.Integral) for label in y):
+        y = np.array(y.tolist())  # numbers or truth values that a frame held as objects
     if n_rows is not None:
         check_length(y, n_rows, name)
     return y

@@ -6,6 +6,7 @@ It is a face: the work is done by :class:`fast_kmeans.FastKMeansClassifier`, who
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any, Self
 
@@ -151,6 +152,14 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return "_engine" in vars(self)
 
+    def __copy__(self) -> Self:
+        """A copy that learns by itself."""
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        if "_engine" in vars(self):
+            twin._engine = copy.copy(self._engine)
+        return twin
+
     def _fitted(self) -> _Engine:
         if "_engine" not in vars(self):
             raise NotFittedError(
@@ -262,7 +271,8 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
         return engine._meaning.write(codes[nearest[:, 0]])
 
     def predict_proba(self, X) -> np.ndarray:
-        """The probability of each class: the blended shares of its prototypes among the five nearest.
+        """The probability of each class: the blended shares of its prototypes among the five nearest. The largest need
+        not be that of the class that ``predict`` tells, which asks the nearest prototype alone.
 
         Parameters
         ----------

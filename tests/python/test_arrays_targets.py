@@ -186,6 +186,11 @@ def test_nullable_labels_without_a_hole_keep_their_type():
     assert vector_of(pandas.Series([True, False], dtype="boolean")).dtype == "bool"
 
 
+@pytest.mark.parametrize("values, dtype", [([1, 2, 2], "int64"), ([np.int8(1), 2, 2], "int64"), ([True, False], "bool")])
+def test_numbers_held_as_objects_are_numbers(values, dtype):
+    assert vector_of(np.array(values, object)).dtype == dtype
+
+
 def test_a_column_of_labels_warns():
     pandas = pytest.importorskip("pandas")
     for y in (np.array([[1], [2]]), pandas.DataFrame({"y": [1, 2]}), pandas.DataFrame({"y": ["1", "2"]})):

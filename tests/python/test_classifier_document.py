@@ -208,6 +208,17 @@ def test_the_model_outlives_files_pickles_and_copies(data, tmp_path):
     assert clone(clf).get_params() == clf.get_params()
 
 
+def test_a_copy_learns_by_itself(data):
+    (X, y), _ = data
+    clf = FastKMeansClassifier().fit(X, y)
+    before, twin = clf.centroids, copy.copy(clf)
+    np.testing.assert_array_equal(twin.centroids, before)
+    twin.fit_batch(X, np.roll(y, 1))
+    np.testing.assert_array_equal(clf.centroids, before)
+    assert not np.array_equal(twin.centroids, before)
+    assert not hasattr(copy.copy(FastKMeansClassifier()), "centroids")
+
+
 def test_torch_rows_give_numpy_answers(data):
     torch = pytest.importorskip("torch")
     (X, y), (X_test, _) = data

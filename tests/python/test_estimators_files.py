@@ -231,11 +231,15 @@ def test_state_dicts_are_readable_and_checked(task):
     other.load_state_dict({"model": state["model"]})
     assert_same_answers(other, model)
     assert other.top_k == 2  # arguments stay, for the next fit
+    other.load_state_dict({"model": state["model"].tobytes()})
+    assert_same_answers(other, model)
     before = dict(vars(other))
     for name, value in (
         ("centroids", state["centroids"] + 1),
         ("centroid_weights", state["centroid_weights"][:-1]),
         ("model", state["model"][:-1]),
+        ("model", state["model"].astype(float)),
+        ("model", b"abc"),
         ("bias", state["centroids"]),
     ):
         with pytest.raises(ValueError, match=name if name != "model" else "[a-z]"):

@@ -429,6 +429,19 @@ def test_arguments_of_finetune_of_the_wrong_kind_are_named(name, value):
         model.finetune(X, CLASS, **{name: value})
 
 
+@pytest.mark.parametrize("value", ["3", 2.5, True])
+def test_arguments_of_answers_of_the_wrong_kind_are_named(value):
+    tags, classes = fitted("multilabel"), fitted("classifier")
+    calls = {
+        "m": [lambda: classes.predict_top(X, value), lambda: tags.predict_top(X, value)],
+        "top_k": [lambda: tags.predict(X, "top_k", value), lambda: classes.explain(X, top_k=value)],
+    }
+    for name, some in calls.items():
+        for call in some:
+            with pytest.raises(TypeError, match=f"{name} is {value!r}; it must be an integer"):
+                call()
+
+
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_seeds_have_a_range(seed):
     with pytest.raises(ValueError, match=f"random_state is {seed}; it must be in 0 to {2**64 - 1}"):
