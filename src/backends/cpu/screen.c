@@ -149,8 +149,7 @@ static void load_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack
         raise_threshold(&cell->threshold[at],
                         threshold_of_distance(pack, row, cell->within[fkmi_screen_row(cell, i)]));
     memset(cell->bytes + pack->dim, 0, 4);
-    for (int64_t quad = 0; quad < screen->n_quads; quad++)
-        fkmi_screen_set_quad(tile, cell->bytes + quad * 4, to + quad * tile->rows * 4);
+    fkmi_screen_set_row(tile, cell->bytes, screen->n_quads, to);
 }
 
 static void load_rows(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack)
@@ -315,11 +314,17 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
 static fkm_status screen_tiles(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles,
                                int64_t n_panels, int64_t most_work)
 {
+    const uint64_t all = ~(uint64_t)0 >> (FKMI_MOST_TILES - n_tiles);
+
+    assert(n_tiles <= FKMI_MOST_TILES);
     for (int64_t panel = 0; panel < n_panels && cell->work <= most_work; panel++) {
         FKMI_TRY(fkmi_check_interrupt());
-        for (int64_t t = 0; t < n_tiles; t++)
+        for (uint64_t tiles = cell->near ? cell->near_tiles[panel] : all; tiles; tiles &= tiles - 1) {
+            const int64_t t = __builtin_ctzll(tiles);
+
             if (!cell->near || fkmi_heads_may_reach(cell, pack, t, panel))
                 screen_tile(cell, pack, t, panel);
+        }
     }
     return FKM_OK;
 }

@@ -63,8 +63,8 @@ struct fkmi_screen_cell {
     uint8_t *head_x;
     float *packed, *transposed;
     double *head_square, *head_error; /* by row: |numbers|^2; how far they are from the truth */
-    uint32_t *near_bits;              /* by tile and group of panels: those that balls do not rule out */
-    int32_t *homes;                   /* FKMI_SCREEN_HOMES by tile, -1 behind the last */
+    uint64_t *near_tiles; /* by panel: tiles that have not met it and from which balls do not rule it out */
+    int32_t *homes;       /* FKMI_SCREEN_HOMES by tile, -1 behind the last */
     int64_t n_tested, n_passed;
 };
 void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,

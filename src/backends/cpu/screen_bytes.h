@@ -77,14 +77,20 @@ static inline int64_t fkmi_screen_row(const struct fkmi_screen_cell *cell, int64
     return cell->picked ? cell->picked[i] : cell->first + i;
 }
 
-/* Four bytes as tiles want them: unsigned, and `offset` more. */
-static inline void fkmi_screen_set_quad(const struct fkmi_byte_tile *tile, const int8_t *bytes, uint8_t *to)
+/* The bytes of a row as tiles want them: four at a time, unsigned, and `offset` more. */
+static inline void fkmi_screen_set_row(const struct fkmi_byte_tile *tile, const int8_t *restrict bytes,
+                                       int64_t n_quads, uint8_t *restrict to)
 {
-    uint32_t bits;
+    const uint32_t less = (uint32_t)(128 - tile->offset) * 0x01010101u;
+    const int64_t stride = (int64_t)tile->rows * 4;
 
-    memcpy(&bits, bytes, 4);
-    bits = (bits ^ 0x80808080u) - (uint32_t)(128 - tile->offset) * 0x01010101u;
-    memcpy(to, &bits, 4);
+    for (int64_t quad = 0; quad < n_quads; quad++) {
+        uint32_t bits;
+
+        memcpy(&bits, bytes + quad * 4, 4);
+        bits = (bits ^ 0x80808080u) - less;
+        memcpy(to + quad * stride, &bits, 4);
+    }
 }
 
 /* ---- heads of a cell's rows (screen_heads.c) */

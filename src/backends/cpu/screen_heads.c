@@ -5,6 +5,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "backends/cpu/screen_bytes.h"
 
+#include <assert.h>
+
 #define BALL_MARGIN 0x1p-14 /* what floats may take from a score of heads, in squares of their lengths */
 
 void fkmi_heads_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, const struct fkmi_pack *pack,
@@ -26,7 +28,7 @@ void fkmi_heads_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, c
     cell->head_square = fkmi_carve(carve, n, sizeof *cell->head_square);
     cell->transposed = fkmi_carve(carve, tile->rows * pack->dim, sizeof *cell->transposed);
     cell->packed = fkmi_carve(carve, n_tiles * tile->rows * width, sizeof *cell->packed);
-    cell->near_bits = fkmi_carve(carve, n_tiles * n_groups, sizeof *cell->near_bits);
+    cell->near_tiles = fkmi_carve(carve, n_groups * tile->cols, sizeof *cell->near_tiles);
 }
 
 /* Panels that rows of a tile are near to. */
@@ -87,9 +89,7 @@ void fkmi_heads_finish(struct fkmi_screen_cell *cell, const struct fkmi_pack *pa
             rest2 += e * e;
             norm2 += x * x;
         }
-        for (int64_t quad = 0; quad < head->n_quads; quad++)
-            fkmi_screen_set_quad(tile, bytes + quad * 4,
-                                 cell->head_x + ((t * head->n_quads + quad) * rows + r) * 4);
+        fkmi_screen_set_row(tile, bytes, head->n_quads, cell->head_x + (t * head->n_quads * rows + r) * 4);
         if (i >= cell->n || cell->screened[i].left)
             continue;
         cell->head_square[i] = norm2;
@@ -135,6 +135,8 @@ void fkmi_heads_find_far(struct fkmi_screen_cell *cell, const struct fkmi_pack *
     float least[32];
     uint32_t lanes[32];
 
+    assert(n_tiles <= FKMI_MOST_TILES);
+    memset(cell->near_tiles, 0, (size_t)(n_groups * cols) * sizeof *cell->near_tiles);
     for (int64_t t = 0; t < n_tiles; t++) {
         for (int64_t r = 0, i = t * rows; r < rows; r++, i++) {
             const double reach = i < cell->n ? reach_of(cell, pack, t, r) : 0.0;
@@ -151,22 +153,15 @@ void fkmi_heads_find_far(struct fkmi_screen_cell *cell, const struct fkmi_pack *
                       head->ball_bias + g * cols, width, cell->scores);
             for (hit = tile->above(cell->scores, least, lanes); hit; hit &= hit - 1)
                 near |= lanes[__builtin_ctz(hit)];
-            cell->near_bits[t * n_groups + g] = near;
+            for (; near; near &= near - 1)
+                cell->near_tiles[g * cols + __builtin_ctz(near)] |= (uint64_t)1 << t;
         }
+        for (int h = 0; h < FKMI_SCREEN_HOMES && cell->homes[t * FKMI_SCREEN_HOMES + h] >= 0; h++)
+            cell->near_tiles[cell->homes[t * FKMI_SCREEN_HOMES + h]] &= ~((uint64_t)1 << t);
     }
 }
 
 /* ---- bytes of heads */
-
-static bool is_home(const struct fkmi_screen_cell *cell, int64_t t, int64_t panel)
-{
-    const int32_t *homes = cell->homes + t * FKMI_SCREEN_HOMES;
-
-    for (int h = 0; h < FKMI_SCREEN_HOMES; h++)
-        if (homes[h] == panel)
-            return true;
-    return false;
-}
 
 bool fkmi_heads_may_reach(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
                           int64_t panel)
@@ -174,15 +169,11 @@ bool fkmi_heads_may_reach(struct fkmi_screen_cell *cell, const struct fkmi_pack 
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const struct fkmi_head *head = &cell->screen->head;
     const float unit = cell->head_scale[t] * head->scale[panel];
-    const int64_t n_groups = (head->n_panels - 1) / tile->cols + 1;
     const struct fkmi_byte_rows rows = {NULL, cell->threshold + t * tile->stride,
                                         cell->head_reach + t * tile->stride,
                                         cell->head_rest + t * tile->stride};
     bool may;
 
-    if (!(cell->near_bits[t * n_groups + panel / tile->cols] >> panel % tile->cols & 1) ||
-        is_home(cell, t, panel))
-        return false;
     if (!(unit > 1e-30f) || head->most_bias[panel] > unit * 0x1p26f)
         return true;
     may = tile->reaches(cell->head_x + t * head->n_quads * tile->rows * 4, &head->panels[panel],
