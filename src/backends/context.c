@@ -10,6 +10,8 @@
 
 #define BLOCKS_KEPT  3 /* a scan holds two */
 #define HEADER_BYTES 64
+#define MOST_TIMES   16         /* a block serves for a part of it, */
+#define ANY_BYTES    (64 << 10) /* or it is small: a large one is wanted for something large soon */
 
 struct header { /* before the memory of a block */
     size_t bytes;
@@ -20,8 +22,8 @@ struct fkmi_scratch {
 };
 _Static_assert(sizeof(struct header) <= HEADER_BYTES, "the header must leave memory aligned");
 
-/* The smallest kept block that is large enough, or NULL. */
-static struct header *take_kept(struct fkmi_scratch *scratch, size_t bytes)
+/* The smallest kept block that is large enough, or NULL; *too_large: it would be wasted on so little. */
+static struct header *take_kept(struct fkmi_scratch *scratch, size_t bytes, bool *too_large)
 {
     struct header *found = NULL;
     int at = -1;
@@ -32,7 +34,9 @@ static struct header *take_kept(struct fkmi_scratch *scratch, size_t bytes)
         if (block && block->bytes >= bytes && (at < 0 || block->bytes < scratch->kept[at]->bytes))
             at = i;
     }
-    if (at >= 0) {
+    *too_large =
+        at >= 0 && scratch->kept[at]->bytes > ANY_BYTES && scratch->kept[at]->bytes / MOST_TIMES > bytes;
+    if (at >= 0 && !*too_large) {
         found = scratch->kept[at];
         scratch->kept[at] = NULL;
     }
@@ -73,13 +77,15 @@ static struct header *keep(struct fkmi_scratch *scratch, struct header *block)
 
 fkm_status fkmi_scratch_take(struct fkm_context *context, size_t bytes, void *out)
 {
-    struct header *block = context->scratch ? take_kept(context->scratch, bytes) : NULL;
+    bool too_large = false;
+    struct header *block = context->scratch ? take_kept(context->scratch, bytes, &too_large) : NULL;
     void *memory;
 
     if (!block) {
         if (bytes > (size_t)INT64_MAX - HEADER_BYTES)
             return fkmi_fail(FKM_ENOMEM, "scratch memory of %zu bytes is more than there can be", bytes);
-        fkmi_scratch_trim(context); /* all too small: a larger one serves their purpose too */
+        if (!too_large) /* all are too small: a larger one serves their purpose too */
+            fkmi_scratch_trim(context);
         FKMI_TRY(fkmi_alloc(&block, (int64_t)(bytes + HEADER_BYTES), 1));
         block->bytes = bytes;
     }

@@ -108,6 +108,26 @@ TEST(scratch_memory_is_used_again)
     CHECK_INT(held, fkmi_memory_held());
 }
 
+TEST(a_large_block_is_not_spent_on_little)
+{
+    fkm_context *context;
+    void *large, *little, *again;
+
+    CHECK_OK(fkm_context_create(NULL, &context));
+    CHECK_OK(fkmi_scratch_take(context, 1 << 20, &large));
+    fkmi_scratch_give(context, large);
+    CHECK_OK(fkmi_scratch_take(context, 1000, &little));
+    CHECK(little != large);
+    CHECK_OK(fkmi_scratch_take(context, 600000, &again));
+    CHECK(again == large);
+    fkmi_scratch_give(context, little);
+    fkmi_scratch_give(context, again);
+    CHECK_OK(fkmi_scratch_take(context, 999, &again));
+    CHECK(again == little);
+    fkmi_scratch_give(context, again);
+    fkm_context_free(context);
+}
+
 TEST(scratch_memory_that_is_too_small_or_trimmed_goes)
 {
     fkm_context *context;
