@@ -592,9 +592,9 @@ typedef struct fkm_source_options {
     size_t struct_size;
     fkm_format format; /* AUTO: by the name (.csv, .tsv, .svm, .libsvm, .txt, .npy, each also .gz) */
     fkm_task task;     /* decides what the target columns mean */
-    const char
-        *target; /* CSV, Arrow: name or 0-based number of the target column(s), comma-separated; NULL: none.
-                           npy: path of the file with the targets */
+    const char *
+        target; /* CSV, Arrow: name or 0-based number (-1: the last) of the target column(s), comma-separated;
+                           NULL: none. npy: path of the file with the targets */
     const char *weight;  /* CSV, Arrow: name or number of the weight column; npy: path; NULL: none */
     int32_t header;      /* CSV: 1 yes, 0 no, -1 look */
     int64_t n_cols;      /* libsvm: width; 0: largest index of the first pass */

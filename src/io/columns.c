@@ -74,7 +74,8 @@ static fkm_status find_column(const struct fkmi_columns *columns, const char *ta
         found = (int32_t)number;
     }
     if (found < 0)
-        return fkmi_fail(FKM_EINVAL, "%s: no column is named \"%s\" (%s)%s", table, shown, what,
+        return fkmi_fail(FKM_EINVAL, "%s: no column is named \"%s\" (%s), there are %d columns%s", table,
+                         shown, what, (int)columns->n,
                          columns->names ? "" : ": the file is read without a header");
     *column = found;
     return FKM_OK;
