@@ -106,6 +106,90 @@ static fkm_status pick_some(const struct fkmi_rows *all, int64_t k, int64_t **or
     return FKM_OK;
 }
 
+/* Sorted values of the rows of a view with one column, and what those before each weigh and add up to (n + 1 each). */
+struct line {
+    struct ranked *value;
+    double *weight, *sum;
+    int64_t n;
+};
+
+static void free_line(struct line *line)
+{
+    fkmi_free(line->value);
+    fkmi_free(line->weight);
+    fkmi_free(line->sum);
+}
+
+static fkm_status make_line(const struct fkmi_rows *rows, struct line *line)
+{
+    FKMI_TRY(fkmi_alloc(&line->value, rows->n, sizeof *line->value));
+    FKMI_TRY(fkmi_alloc(&line->weight, rows->n + 1, sizeof *line->weight));
+    FKMI_TRY(fkmi_alloc(&line->sum, rows->n + 1, sizeof *line->sum));
+    line->n = rows->n;
+    for (int64_t i = 0; i < rows->n; i++)
+        line->value[i] = (struct ranked){((const double *)rows->x)[fkmi_row(rows, i)], i};
+    qsort(line->value, (size_t)rows->n, sizeof *line->value, by_value);
+    for (int64_t i = 0; i < rows->n; i++) {
+        const double u = fkmi_row_weight(rows, line->value[i].row);
+
+        line->weight[i + 1] = line->weight[i] + u;
+        line->sum[i + 1] = line->sum[i] + u * line->value[i].value;
+    }
+    return FKM_OK;
+}
+
+/* How many values are at most this. */
+static int64_t values_up_to(const struct line *line, double most)
+{
+    int64_t low = 0, high = line->n;
+
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+
+        if (line->value[middle].value <= most)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* k-means of one number a row: clusters are stretches of the sorted values, so that a pass only looks for their ends. */
+static fkm_status cluster_line(const struct fkmi_rows *rows, double *points, int64_t k)
+{
+    struct line line = {0};
+    struct ranked *centre = NULL;
+    bool moved = true;
+    fkm_status status = FKM_OK;
+
+    FKMI_TRY_GOTO(make_line(rows, &line));
+    FKMI_TRY_GOTO(fkmi_alloc(&centre, k, sizeof *centre));
+    for (int64_t j = 0; j < k; j++)
+        centre[j] = (struct ranked){points[j], j};
+    qsort(centre, (size_t)k, sizeof *centre, by_value);
+    for (int pass = 0; pass < STRATA_PASSES && moved; pass++) {
+        int64_t begin = 0;
+
+        moved = false;
+        for (int64_t j = 0; j < k; j++) {
+            const double most = j + 1 < k ? centre[j].value / 2 + centre[j + 1].value / 2 : INFINITY;
+            const int64_t up_to = values_up_to(&line, most), end = up_to > begin ? up_to : begin;
+            const double weight = line.weight[end] - line.weight[begin];
+            const double mean = weight > 0 ? (line.sum[end] - line.sum[begin]) / weight : centre[j].value;
+
+            moved = moved || mean != centre[j].value;
+            centre[j].value = mean;
+            begin = end;
+        }
+    }
+    for (int64_t j = 0; j < k; j++)
+        points[centre[j].row] = centre[j].value;
+done:
+    free_line(&line);
+    fkmi_free(centre);
+    return status;
+}
+
 /* Clusters of y in double precision, by the library's own phase 1. */
 static fkm_status strata_by_clustering(const fkm_model *model, const double *y, const float *weight,
                                        int64_t n, int64_t m, int64_t k, int32_t *slot)
@@ -119,6 +203,7 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
     struct fkmi_pack *pack = NULL;
     const struct fkmi_rows rows = {
         .n = n, .dim = m, .dtype = FKM_DTYPE_F64, .x = y, .stride = m, .weight = weight};
+    const bool on_line = m == 1 && model->params.target_metric != FKM_METRIC_COSINE;
     struct fkmi_rows some;
     int64_t *order = NULL;
     const struct fkmi_random random =
@@ -134,10 +219,13 @@ static fkm_status strata_by_clustering(const fkm_model *model, const double *y, 
     FKMI_TRY_GOTO(pick_some(&rows, k, &order, &some));
     FKMI_TRY_GOTO(fkmi_alloc(&points, k * m, sizeof *points));
     FKMI_TRY_GOTO(fkmi_seed(context, &space, &some, FKM_INIT_KMEANSPP, k, random, points, &k));
+    if (on_line)
+        FKMI_TRY_GOTO(cluster_line(&some, points, k));
     FKMI_TRY_GOTO(fkmi_state_add_class(&state, context->kernels, 0, points, NULL, k));
     memset(slot, 0, (size_t)n * sizeof *slot);
-    FKMI_TRY_GOTO(fkmi_lloyd(context, &params, &state, &work, &some, slot, NULL, STRATA_PASSES, 1e-9, random,
-                             NULL, NULL, &n_passes));
+    if (!on_line)
+        FKMI_TRY_GOTO(fkmi_lloyd(context, &params, &state, &work, &some, slot, NULL, STRATA_PASSES, 1e-9,
+                                 random, NULL, NULL, &n_passes));
     space = fkmi_state_space(&state, params.metric);
     FKMI_TRY_GOTO(context->backend->pack(context, &space, state.dtype, state.points, state.k, false, &pack));
     FKMI_TRY_GOTO(fkmi_alloc(&distance, n, sizeof *distance));

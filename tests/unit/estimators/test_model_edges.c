@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 
+#include "estimators/model.h"
 #include "support/data.h"
 
 static fkm_model *new_model(fkm_params params, int n_threads)
@@ -478,6 +479,41 @@ TEST(strata_of_many_rows_are_found_from_some)
     }
     for (int c = 0; c < STRATA; c++)
         CHECK(seen[c]);
+    fkm_model_free(model);
+    free(targets);
+    data_free(&data);
+}
+
+/* Strata of one target are where k-means of the targets comes to rest. */
+TEST(strata_of_one_target_are_at_rest)
+{
+    enum { ROWS = 3000, STRATA = 7 };
+    struct data data = data_make(ROWS, 3, 3, 68);
+    fkm_batch batch = data_batch(&data, FKM_TASK_REGRESS, 0, ROWS);
+    fkm_params params = data_params(FKM_TASK_REGRESS);
+    double *targets = calloc(ROWS, sizeof *targets), sum[STRATA] = {0};
+    int64_t count[STRATA] = {0};
+
+    for (int64_t i = 0; i < ROWS; i++)
+        targets[i] = 5 + exp((double)(i * 7919 % ROWS) / 800);
+    batch.targets = targets;
+    batch.n_targets = 1;
+    params.k_targets = STRATA;
+    params.k_features = 2;
+    fkm_model *model = new_model(params, 2);
+    CHECK_OK(fkm_model_fit(model, &batch, NULL));
+    CHECK_INT(STRATA, model->learned.state.n_classes);
+    for (int64_t i = 0; i < ROWS; i++) {
+        const double *centre = model->learned.state.strata;
+        int nearest = 0;
+
+        for (int c = 1; c < STRATA; c++)
+            nearest = fabs(targets[i] - centre[c]) < fabs(targets[i] - centre[nearest]) ? c : nearest;
+        sum[nearest] += targets[i];
+        count[nearest]++;
+    }
+    for (int c = 0; c < STRATA; c++)
+        CHECK_NEAR(sum[c] / (double)count[c], model->learned.state.strata[c], 1e-9);
     fkm_model_free(model);
     free(targets);
     data_free(&data);
