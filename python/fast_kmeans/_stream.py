@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -286,6 +286,7 @@ class _Batches(_Stream):
     def open(self) -> None:
         items = iter(self.start())
         first = next(items, None)
+        self.n_read = 0
         if first is None:
             raise ValueError("source has no batches")
         self.first = self.read(first)  # the labels' type must be known before a checkpoint is written
@@ -295,12 +296,23 @@ class _Batches(_Stream):
 
     def batches(self) -> Iterator[_core.Batch]:
         if self.first is None:
+            self.n_read = 0
             return map(self.read, self.start())
         first, self.first = self.first, None
         return chain([first], map(self.read, self.rest))
 
     def read(self, item) -> _core.Batch:
+        self.n_read += 1
+        try:
+            return self.batch_of(item)
+        except Exception as error:
+            error.add_note(f"in batch {self.n_read} of the source")
+            raise
+
+    def batch_of(self, item) -> _core.Batch:
         estimator = self.estimator
+        if isinstance(item, Mapping):
+            raise TypeError(f"the source yields a {type(item).__name__}; it must be (X, y), (X, y, weight) or (X, y, weight, mask)")
         if not isinstance(item, (tuple, list)):
             item = (item,)
         if not 1 <= len(item) <= 4:

@@ -275,6 +275,7 @@ def test_frames_in_a_stream_have_names_that_stay():
     "source, more, error, words",
     [
         (42, {}, TypeError, "int"),
+        ([{"x": X, "y": Y}], {}, TypeError, r"yields a dict; it must be \(X, y\)"),
         ([(X, Y)], {"epochs": "2"}, TypeError, "epochs is '2'; it must be an integer"),
         ([], {}, ValueError, "no batches"),
         ([(X, Y, None, None, None)], {}, ValueError, "5"),
@@ -291,6 +292,20 @@ def test_wrong_sources_are_refused(source, more, error, words):
     with pytest.raises(error, match=words):
         model.fit_stream(source, **more)
     assert not hasattr(model, "centroids")
+
+
+def test_the_batch_at_fault_is_told():
+    rounds = []
+
+    def second_round_fails():
+        rounds.append(True)
+        yield X[:300], Y[:300]
+        yield X, Y if len(rounds) == 1 else Y[:-1]
+
+    model = classifier().fit_stream([(X, Y)])
+    with pytest.raises(ValueError) as caught:
+        model.fit_stream(second_round_fails, epochs=2)
+    assert caught.value.__notes__ == ["in batch 2 of the source"]
 
 
 def test_text_labels_after_numbers_are_refused(csv):
