@@ -9,16 +9,18 @@
 
 enum {
     VALUES_OF_PUSHER = 64, /* rows that push are as many at a time as keep memory a fraction of the points */
-    PIECES = 8,            /* sums of some prototypes are at least those of one in so many, */
+    PIECES = 16,           /* sums of some prototypes are at least those of one in so many, */
     ROWS_FOR_SUM = 128,    /* of one for so many rows, */
     LEAST_VALUES = 1 << 16 /* and so many numbers */
 };
 
 static fkm_status take_sums(struct fkmi_sums *sums, struct fkmi_arena *arena, int64_t k, int64_t at_once,
-                            int64_t dim, bool masked)
+                            int64_t dim, bool masked, bool lent)
 {
     sums->at_once = at_once;
-    FKMI_TRY(fkmi_arena_take(arena, &sums->sum, at_once * dim, sizeof(double)));
+    sums->lent = sums->filled = lent;
+    if (!lent)
+        FKMI_TRY(fkmi_arena_take(arena, &sums->sum, at_once * dim, sizeof(double)));
     FKMI_TRY(fkmi_arena_take(arena, &sums->mass, k, sizeof(double)));
     if (masked)
         FKMI_TRY(fkmi_arena_take(arena, &sums->ages, k * dim, sizeof(double)));
@@ -71,6 +73,7 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
                            enum fkmi_sums_held held)
 {
     const bool masked = rows->mask != NULL, softly = params->assignment != FKM_ASSIGN_HARD;
+    const bool lendable = !masked && !softly;
     const int64_t wide = softly && fkmi_rows_sparse(rows) ? context->kernels->vector[FKMI_REAL_F64].wide : 0;
     int64_t some, k;
 
@@ -85,17 +88,19 @@ fkm_status fkmi_cells_take(struct fkmi_cells *cells, struct fkmi_arena *arena, s
     cells->by_panel = held == FKMI_SUMS_SOME && wide > 0;
     cells->pull.wide = wide;
     k = wide > 0 ? (cells->k + wide - 1) / wide * wide : cells->k;
-    some = softly || masked ? k : some_of(cells);
+    some = lendable ? some_of(cells) : k;
     FKMI_TRY(take_sums(&cells->pull, arena, k,
                        cells->by_panel          ? wide
                        : held == FKMI_SUMS_SOME ? some
                                                 : k,
-                       cells->dim, masked));
+                       cells->dim, masked, held == FKMI_SUMS_SOME && lendable));
     if (softly)
         return fkmi_soft_take(&cells->soft, arena, context, params, state, rows);
     if (!push)
         return FKM_OK;
-    FKMI_TRY(take_sums(&cells->push, arena, k, held == FKMI_SUMS_WHOLE ? k : some, cells->dim, masked));
+    cells->pushes = true;
+    FKMI_TRY(take_sums(&cells->push, arena, k, held == FKMI_SUMS_WHOLE ? k : some, cells->dim, masked,
+                       held != FKMI_SUMS_WHOLE && lendable));
     return take_pushers(cells, arena, params);
 }
 
@@ -205,7 +210,7 @@ fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *conte
                                 fkmi_cells_scale(cells, state));
     if (!by_passes(cells))
         add_masses(cells, rows);
-    return cells->push.sum ? find_pushes(cells, context, params, state, pack, rows, slot) : FKM_OK;
+    return cells->pushes ? find_pushes(cells, context, params, state, pack, rows, slot) : FKM_OK;
 }
 
 static fkm_status add(struct fkmi_sums *sums, struct fkm_context *context, const struct fkmi_space *space,
@@ -217,6 +222,30 @@ static fkm_status add(struct fkmi_sums *sums, struct fkm_context *context, const
                                         sums->mass + first, sums->ages);
 }
 
+fkm_status fkmi_cells_borrow(struct fkmi_cells *cells, struct fkm_context *context)
+{
+    struct fkmi_sums *const sums[] = {&cells->pull, &cells->push};
+    const bool used[] = {true, cells->pushes};
+    size_t bytes = 0;
+
+    for (int s = 0; s < 2; s++)
+        if (used[s] && sums[s]->lent)
+            bytes += (size_t)(sums[s]->at_once * cells->dim) * sizeof(double);
+    if (bytes == 0)
+        return FKM_OK;
+    FKMI_TRY(fkmi_scratch_take(context, bytes, &cells->borrowed));
+    cells->push.sum = cells->pushes && cells->push.lent ? cells->borrowed : cells->push.sum;
+    if (cells->pull.lent)
+        cells->pull.sum = (double *)cells->borrowed + (cells->pushes ? cells->push.at_once * cells->dim : 0);
+    return FKM_OK;
+}
+
+void fkmi_cells_give_back(struct fkmi_cells *cells, struct fkm_context *context)
+{
+    fkmi_scratch_give(context, cells->borrowed);
+    cells->borrowed = NULL;
+}
+
 fkm_status fkmi_cells_add(struct fkmi_cells *cells, struct fkm_context *context,
                           const struct fkmi_space *space, const struct fkmi_rows *rows, int64_t first)
 {
@@ -225,14 +254,14 @@ fkm_status fkmi_cells_add(struct fkmi_cells *cells, struct fkm_context *context,
 
     if (!by_passes(cells) && !cells->softly) /* those keep the sums from one to the next */
         FKMI_TRY(add(&cells->pull, context, space, rows, cells->index, NULL, first, n));
-    if (cells->push.sum)
+    if (cells->pushes)
         FKMI_TRY(add(&cells->push, context, space, rows, cells->pushed, cells->push_factor, first, n));
     return FKM_OK;
 }
 
 int64_t fkmi_cells_at_once(const struct fkmi_cells *cells)
 {
-    return cells->push.sum ? cells->push.at_once : cells->pull.at_once;
+    return cells->pushes ? cells->push.at_once : cells->pull.at_once;
 }
 
 fkm_status fkmi_cells_measure(struct fkmi_cells *cells, struct fkm_context *context,

@@ -10,8 +10,9 @@
 
 /* Sums by prototype: of all, or of some at a time, beginning with `first`. */
 struct fkmi_sums {
-    double *sum; /* at_once x dim: sum u m x; NULL: not gathered */
+    double *sum; /* at_once x dim: sum u m x; where it is lent, from fkmi_cells_borrow on */
     int64_t first, at_once;
+    bool lent;
     int64_t
         wide; /* not 0: sums come in panels of so many prototypes, dim x wide each, as those of soft shares of
                    * CSR rows add up fastest */
@@ -45,12 +46,14 @@ struct fkmi_cells {
     double row_weight;           /* mean weight of a row that has one, 0 without any */
     struct fkmi_passes *passes;  /* what passes know of the rows from one to the next, or NULL */
     bool measured;               /* distance holds distances */
+    bool pushes;                 /* whom rows push is gathered too */
     bool softly;                 /* pull holds shares of rows (soft.h); there is no push then */
     bool by_panel;               /* pull has room for one panel, and only masses are known after gathering */
     struct fkmi_soft_room soft;
     struct fkmi_pushers pushers;
     int32_t *pushed;     /* n: whom each row pushes, -1: nobody */
     double *push_factor; /* n: of the row's weight; NULL: 1 */
+    void *borrowed;
 };
 
 /* Takes memory from the arena, and of answers unless they are NULL; push: with sums of rows that push. Panels of soft
@@ -66,6 +69,9 @@ double fkmi_cells_scale(const struct fkmi_cells *cells, const struct fkmi_state 
 fkm_status fkmi_cells_gather(struct fkmi_cells *cells, struct fkm_context *context, const fkm_params *params,
                              const struct fkmi_state *state, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *slot);
+/* Memory for sums that are lent, from after gathering until prototypes have moved: scans use the same. */
+fkm_status fkmi_cells_borrow(struct fkmi_cells *cells, struct fkm_context *context);
+void fkmi_cells_give_back(struct fkmi_cells *cells, struct fkm_context *context);
 /* Adds up what was gathered, for the fkmi_cells_at_once prototypes from `first` on, or as many as there are. */
 fkm_status fkmi_cells_add(struct fkmi_cells *cells, struct fkm_context *context,
                           const struct fkmi_space *space, const struct fkmi_rows *rows, int64_t first);

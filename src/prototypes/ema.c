@@ -83,7 +83,7 @@ static fkm_status move_prototypes(void *job, int64_t begin, int64_t end, int thr
     double *point = b->scratch + thread * 2 * state->dim, *before = point + state->dim;
 
     for (int64_t j = begin; j < end; j++) {
-        const bool pushed = b->cells.push.sum && b->cells.push.mass[j] > 0;
+        const bool pushed = b->cells.pushes && b->cells.push.mass[j] > 0;
         bool moved;
 
         b->shift[j] = 0;

@@ -28,7 +28,7 @@ struct lloyd {
     const struct fkmi_rows *rows;
     const int32_t *slot;
     struct fkmi_cells cells;
-    struct fkmi_sums push_room; /* where the pushing pass gathers */
+    bool pushes; /* in the last pass */
     /* Where passes may be interrupted: what the last whole one left, to come back to. */
     void *kept_points;     /* k x dim, or NULL: nothing moves before a pass is sure to be whole */
     int32_t *kept_index;   /* n, or NULL: nobody asks for cells after the passes */
@@ -57,8 +57,8 @@ static fkm_status take_memory(struct lloyd *l, struct fkmi_passes *passes, bool 
         FKMI_TRY(fkmi_arena_take(arena, &l->kept_index, l->rows->n, sizeof *l->kept_index));
         FKMI_TRY(fkmi_arena_take(arena, &l->kept_distance, l->rows->n, sizeof *l->kept_distance));
     }
-    l->push_room = l->cells.push;
-    l->cells.push = (struct fkmi_sums){0};
+    l->pushes = l->cells.pushes;
+    l->cells.pushes = false;
     FKMI_TRY(
         fkmi_arena_take(arena, &l->scratch, fkmi_pool_threads(l->context->pool) * 2 * dim, sizeof(double)));
     return fkmi_arena_take(arena, &l->shift, k, sizeof(double));
@@ -97,13 +97,13 @@ static fkm_status move_to_means(void *job, int64_t begin, int64_t end, int threa
         memcpy(point, before, (size_t)dim * sizeof *point);
         if (!mean_of_cell(l, j, point))
             continue;
-        if (l->cells.push.sum) {
+        if (l->cells.pushes) {
             l->shift[j] = fkmi_point_shift(point, before, dim);
             fkmi_push_point(l->params, &l->cells.push, dim, j, l->cells.pull.mass[j], point);
             (void)fkmi_point_normalise(&l->space, point);
         }
         fkmi_point_store(l->state, kernels, j, point);
-        if (!l->cells.push.sum) { /* as stored, so that half precision comes to rest */
+        if (!l->cells.pushes) { /* as stored, so that half precision comes to rest */
             fkmi_point_load(l->state, kernels, j, point);
             l->shift[j] = fkmi_point_shift(point, before, dim);
         }
@@ -200,24 +200,36 @@ static fkm_status revive(struct lloyd *l, double *shift)
     return status;
 }
 
-/* In the last pass none is revived: what moves then would end without rows. */
+/* All that may be interrupted comes before the first prototype moves. In the last pass none is revived: what moves then
+ * would end without rows. */
+static fkm_status add_and_move(struct lloyd *l, bool last, double *shift)
+{
+    if (sums_are_whole(l))
+        FKMI_TRY(add(l, 0));
+    if (!last)
+        FKMI_TRY(revive(l, shift));
+    return move(l);
+}
+
 static fkm_status pass(struct lloyd *l, bool last, struct fkmi_moved *moved)
 {
     struct fkmi_cells *cells = &l->cells;
+    fkm_status status;
 
     *moved = (struct fkmi_moved){0};
     FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
     FKMI_TRY(fkmi_cells_gather(cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
-    if (cells->by_panel)
+    if (cells->by_panel) {
         FKMI_TRY(fkmi_soft_move_columns(&cells->soft, cells, l->context, l->params, l->state, l->work->pack,
                                         l->rows, l->slot, fkmi_cells_scale(cells, l->state), l->scratch,
                                         l->shift));
-    else if (sums_are_whole(l)) /* all that may be interrupted comes before the first prototype moves */
-        FKMI_TRY(add(l, 0));
-    if (!last)
-        FKMI_TRY(revive(l, &moved->shift));
-    if (!cells->by_panel)
-        FKMI_TRY(move(l));
+        status = last ? FKM_OK : revive(l, &moved->shift);
+    } else {
+        FKMI_TRY(fkmi_cells_borrow(cells, l->context));
+        status = add_and_move(l, last, &moved->shift);
+        fkmi_cells_give_back(cells, l->context);
+    }
+    FKMI_TRY(status);
     fkmi_cells_moved(cells, moved);
     for (int64_t j = 0; j < l->state->k; j++)
         moved->shift = fmax(moved->shift, l->shift[j]);
@@ -235,7 +247,6 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
 {
     fkm_status status = FKM_OK;
     struct fkmi_swaps *swaps = NULL;
-    const bool pushes = l->push_room.sum != NULL;
     bool settled = false;
 
     keep_points(l);
@@ -244,11 +255,10 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
             fkmi_swaps_create(l->context, l->params, l->state, l->rows, &l->work->pack, max_iters, &swaps));
     while (*n_passes < max_iters) {
         struct fkmi_moved moved;
-        const bool last = *n_passes + 1 == max_iters, pushing = pushes && (settled || last);
+        const bool last = *n_passes + 1 == max_iters, pushing = l->pushes && (settled || last);
         bool over = swaps == NULL;
 
-        if (pushing)
-            l->cells.push = l->push_room;
+        l->cells.pushes = pushing;
         exchange_cells(l);
         if (l->kept_index) { /* passes begin from the last one's labels and bounds */
             memcpy(l->cells.index, l->kept_index, (size_t)l->cells.n * sizeof *l->kept_index);
@@ -279,7 +289,7 @@ static fkm_status run_passes(struct lloyd *l, int64_t max_iters, double tol, fkm
             if (*stopped == FKM_EINTERRUPTED)
                 fkmi_swaps_undo(swaps);
         }
-        if (*stopped != FKM_OK || pushing || (settled && over && !pushes))
+        if (*stopped != FKM_OK || pushing || (settled && over && !l->pushes))
             break;
     }
 done:
@@ -326,7 +336,7 @@ static fkm_status find_answers(struct lloyd *l)
 
     if (!answers || !l->cells.passes || l->state->n_classes != 1 || l->state->k != l->cells.k)
         return FKM_OK;
-    l->cells.push = (struct fkmi_sums){0};
+    l->cells.pushes = false;
     FKMI_TRY(fkmi_state_pack(l->context, l->params, l->state, l->rows, &l->work->pack));
     FKMI_TRY(fkmi_cells_gather(&l->cells, l->context, l->params, l->state, l->work->pack, l->rows, l->slot));
     FKMI_TRY(fkmi_cells_measure(&l->cells, l->context, l->work->pack, l->rows));
