@@ -54,7 +54,7 @@ static int learn(struct finetune *job)
     settings.eval_fraction = option_real(job->options, "eval-fraction");
     settings.progress = progress_learning;
     settings.user = &job->progress;
-    TRY(fail_status(fkm_model_finetune(job->model, &batch, &settings), BLAME_ROWS, NULL));
+    TRY(learn_ended(fkm_model_finetune(job->model, &batch, &settings), job->data_path, job->eval_path));
     talk_end_line();
     report.n_rows = job->rows.n;
     report.seconds = progress_seconds(&whole);

@@ -65,7 +65,7 @@ static int phase_1(struct fit *fit, const fkm_batch *batch, const fkm_batch *eva
     options.eval_fraction = option_real(fit->options, "eval-fraction");
     options.progress = progress_learning;
     options.user = &fit->progress;
-    return fail_status(fkm_model_fit(fit->model, batch, &options), BLAME_ROWS, NULL);
+    return learn_ended(fkm_model_fit(fit->model, batch, &options), fit->data_path, fit->eval_path);
 }
 
 static int phase_2(struct fit *fit, const fkm_batch *batch, const fkm_batch *eval)
@@ -81,7 +81,7 @@ static int phase_2(struct fit *fit, const fkm_batch *batch, const fkm_batch *eva
     options.eval_fraction = option_real(fit->options, "eval-fraction");
     options.progress = progress_learning;
     options.user = &fit->progress;
-    return fail_status(fkm_model_finetune(fit->model, batch, &options), BLAME_ROWS, NULL);
+    return learn_ended(fkm_model_finetune(fit->model, batch, &options), fit->data_path, fit->eval_path);
 }
 
 static int learn(struct fit *fit)

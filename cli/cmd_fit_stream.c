@@ -152,7 +152,7 @@ static int run_phase(struct stream *stream, const char *phase, int64_t epochs)
         return keep_checkpoint(stream);
     if (status != FKM_OK && stream->input.sparse_refused)
         return input_check(&stream->input, &(fkm_batch)FKM_BATCH_INIT);
-    TRY(fail_status(status, BLAME_ROWS, NULL));
+    TRY(learn_ended(status, stream->data_path, NULL));
     return save_checkpoint(stream);
 }
 

@@ -50,8 +50,10 @@ int learn_check(const struct options *options, bool finetunes)
     const char *command = options_command(options)->name;
     if (option_given(options, "lr") && !finetunes)
         return fail_usage(command, "--lr belongs to phase 2; add --finetune EPOCHS");
-    if (option_given(options, "lr") && !option_is(options, "lr", "auto") && !(option_real(options, "lr") > 0))
-        return fail_usage(command, "--lr is '%s'; valid: auto or a number > 0", option_text(options, "lr"));
+    if (option_given(options, "lr") && !option_is(options, "lr", "auto") &&
+        !(option_real(options, "lr") > 0 && option_real(options, "lr") <= 10))
+        return fail_usage(command, "--lr is '%s'; valid: auto or a number in (0, 10]",
+                          option_text(options, "lr"));
     if (option_given(options, "eval-fraction") && option_real(options, "eval-fraction") >= 1)
         return fail_usage(command, "--eval-fraction is %s; valid: a number in [0, 1)",
                           option_text(options, "eval-fraction"));
@@ -64,6 +66,13 @@ int learn_check(const struct options *options, bool finetunes)
             return fail_usage(command, "--early-stopping-rounds needs --eval or --eval-fraction");
     }
     return EXIT_FINE;
+}
+
+int learn_ended(fkm_status status, const char *data_path, const char *eval_path)
+{
+    const bool in_eval = eval_path && strncmp(fkm_last_error(), "eval: ", strlen("eval: ")) == 0;
+    return fail_status(status, BLAME_ROWS,
+                       status == FKM_EINVAL ? input_name(in_eval ? eval_path : data_path) : NULL);
 }
 
 /* The score on held-out rows that the model was kept for: the best of phase 2, else the last of phase 1. */

@@ -44,6 +44,8 @@ void learn_schema(const struct options *options, const fkm_params *params, const
                   struct schema *schema);
 /* --lr auto, --early-stopping-rounds, --eval-fraction against each other. */
 int learn_check(const struct options *options, bool finetunes);
+/* How a call that learned from rows ended; bad rows are told with their file. */
+int learn_ended(fkm_status status, const char *data_path, const char *eval_path);
 struct learn_report {
     const char *model_path;
     int64_t n_rows;

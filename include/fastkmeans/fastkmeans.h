@@ -15,7 +15,7 @@
  *              fkm_vectorizer_info) with struct_size = sizeof themselves
  *   errors     FKM_EINVAL: a NULL, a size or a value that is not valid; FKM_ENOMEM; comments name the others
  *   threads    several may work at once with different objects; with the same one as its type says
- *   fork       a child may go on with what its parent had
+ *   fork       a child may go on with what its parent had, unless another thread was inside a call just then
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FASTKMEANS_H
@@ -664,6 +664,7 @@ typedef struct fkm_stream_options {
     }
 /** Learns from a source, batch_size rows at a time (gradient steps: finetune_batch_size). The position is part of the
  *  model, so a checkpoint and its place in the stream cannot disagree. options NULL: the defaults.
+ *  FKM_EINVAL: rows of a batch that is not valid; batches count from 0 over the whole stream, rows within the batch.
  *  Batches learned before one that fails, or before FKM_EINTERRUPTED, are kept; the last checkpoint is then that of the
  *  last save, or of the interruption. */
 FKM_API FKM_MUST_CHECK fkm_status fkm_model_fit_source(fkm_model *model, fkm_source *source,

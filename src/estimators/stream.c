@@ -3,6 +3,7 @@
  * The place is stored in the model after each batch, so a checkpoint and its position cannot disagree: a run killed
  * at any moment and resumed from its checkpoint ends bitwise where an undisturbed one does.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "data/ahead.h"
@@ -84,12 +85,15 @@ struct flow {
 static fkm_status learn_one(struct flow *flow, const fkm_batch *batch)
 {
     fkm_model *model = flow->model;
+    const fkm_status status = flow->options.gradient_step ? fkm_model_gradient_step(model, batch, &flow->loss)
+                                                          : fkm_model_fit_batch(model, batch, &flow->shift);
+    char where[32];
 
-    if (flow->options.gradient_step)
-        FKMI_TRY(fkm_model_gradient_step(model, batch, &flow->loss));
-    else
-        FKMI_TRY(fkm_model_fit_batch(model, batch, &flow->shift));
-    return FKM_OK;
+    if (status != FKM_EINVAL)
+        return status;
+    snprintf(where, sizeof where, "batch %lld",
+             (long long)model->place.batch); /* rows count from its first */
+    return fkmi_fail_within(status, where);
 }
 
 static fkm_status tell(const struct flow *flow)

@@ -78,6 +78,18 @@ cp rows.csv "$odd"
 exits 0 "a name that is no UTF-8" "$fkm" evaluate --model m.fkm --data "$odd" --json
 prints "a name that is no UTF-8" '"data": "r\ufffdä.csv"'
 
+# ---- rows that no model can learn from are told with their file
+printf 'a,b,y\n1,2,u\n3,4,v\n-1e30,5,v\n' >large.csv
+printf 'a,b,y\n1,2,u\n3,4,v\n' >small.csv
+large=(fit --task classifier --target y --model l.fkm)
+exits 65 "a value too large" "$fkm" "${large[@]}" --data large.csv
+says "a value too large" "large.csv: row 2, column 0 is -1e+30"
+exits 65 "a value too large in --eval" "$fkm" "${large[@]}" --data small.csv --eval large.csv
+says "a value too large in --eval" "large.csv: eval: row 2, column 0 is -1e+30"
+exits 65 "a value too large in a stream" "$fkm" "${large[@]}" --data large.csv --stream --batch-size 2
+says "a value too large in a stream" "large.csv: batch 1: row 0, column 0 is -1e+30"
+absent "a value too large" l.fkm
+
 # ---- inputs that are not there are 66, inputs of a kind that is not read are 65
 exits 0 "convert" "$fkm" convert rows.csv rows.npy --target colour --target-output kinds.npy
 npy=(fit --task classifier --data rows.npy --distance euclidean --model n.fkm)

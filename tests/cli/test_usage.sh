@@ -76,6 +76,7 @@ usage "--max-iters is '0'; valid: a whole number >= 1" fit --max-iters 0
 usage "--max-iters is '3x'; valid" fit --max-iters 3x
 usage "--tol is 'nan'; valid: a number >= 0" fit --tol nan
 usage "--lr is 'fast'; valid: auto or a number" fit --lr fast
+usage "--lr is '11'; valid: auto or a number in (0, 10]" finetune --model m --data x --lr 11
 usage "--format is 'xls'; valid: auto|csv|tsv|libsvm|npy" predict --format xls
 usage "--stream is 'perhaps'; valid: yes, no" fit --stream=perhaps
 usage "--memory-limit is 'lots'; valid" fit --memory-limit lots
