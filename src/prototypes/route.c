@@ -36,6 +36,7 @@ void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int3
                        const double *distance, double *logit)
 {
     const double floor = IDW_FLOOR * known_scale(routing->scale);
+    struct fkmi_tau tau = {0};
 
     for (int64_t i = 0; i < n; i++) {
         logit[i] = 0;
@@ -44,7 +45,8 @@ void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int3
         if (routing->soft == FKM_SOFT_SCALED)
             logit[i] = -routing->power * log(floor + distance[i]);
         else if (routing->soft == FKM_SOFT_SOFTMAX_SCALED)
-            logit[i] = routing->bias[index[i]] - distance[i] / fkmi_routing_tau(routing, index[i]);
+            logit[i] =
+                routing->bias[index[i]] - distance[i] / fkmi_routing_tau_again(routing, index[i], &tau);
     }
 }
 

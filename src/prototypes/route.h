@@ -18,6 +18,17 @@ struct fkmi_routing {
 struct fkmi_routing fkmi_routing_of(const fkm_params *params, const struct fkmi_state *state);
 /* tau of prototype j: temperature * s * exp(theta_j). */
 double fkmi_routing_tau(const struct fkmi_routing *routing, int64_t j);
+/* The same where many prototypes are asked about in turn that share one theta, as nearly all do: exp takes longest. */
+struct fkmi_tau {
+    double theta, tau; /* of the last one; zeroed: none yet */
+};
+static inline double fkmi_routing_tau_again(const struct fkmi_routing *routing, int64_t j,
+                                            struct fkmi_tau *last)
+{
+    if (!(last->tau > 0) || routing->theta[j] != last->theta)
+        *last = (struct fkmi_tau){routing->theta[j], fkmi_routing_tau(routing, j)};
+    return last->tau;
+}
 /* Logits l_j of n candidates (index, distance), nearest first; n >= 1. 'hard' and 'mean' have none: 0. */
 void fkmi_route_logits(const struct fkmi_routing *routing, int64_t n, const int32_t *index,
                        const double *distance, double *logit);

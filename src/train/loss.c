@@ -19,10 +19,11 @@ static void through_logits(const struct fkmi_routing *routing, int64_t n, const 
                            const double *distance, double *g_distance, double *g_theta, double *g_bias)
 {
     const double eps = EPSILON * (routing->scale > 0 ? routing->scale : 1.0);
+    struct fkmi_tau tau = {0};
 
     if (routing->soft == FKM_SOFT_SOFTMAX_SCALED) {
         for (int64_t c = 0; c < n; c++) {
-            const double g = g_distance[c], inverse = 1 / fkmi_routing_tau(routing, index[c]);
+            const double g = g_distance[c], inverse = 1 / fkmi_routing_tau_again(routing, index[c], &tau);
 
             g_bias[c] = g;
             g_theta[c] = g * distance[c] * inverse;
