@@ -36,10 +36,28 @@ fkm_status fkmi_backward_plan(struct fkmi_step *step)
 
 /* ---- lists by prototype */
 
-static bool pulls(const struct fkmi_step *step, int64_t row, int64_t rank, int32_t place)
+/* Candidates of a row of the chunk. */
+struct candidates {
+    int64_t n;
+    const int32_t *index; /* NULL: candidate c is place c */
+    const double *slope;
+    bool all; /* targets are pulled even where moving the prototype would change nothing */
+};
+
+static struct candidates candidates_of(const struct fkmi_step *step, int64_t i)
 {
-    /* a target is pulled even where moving the prototype would change nothing */
-    return place >= 0 && (step->chunk.slope[row * step->width + rank] != 0 || step->chunk.slope_target);
+    const struct fkmi_chunk *chunk = &step->chunk;
+
+    return (struct candidates){chunk->count[i], chunk->index ? chunk->index + i * step->width : NULL,
+                               chunk->slope + i * step->width, chunk->slope_target != NULL};
+}
+
+/* The place that candidate c pulls at, or -1. */
+static inline int32_t pulled(const struct candidates *candidates, int64_t c)
+{
+    return !candidates->all && candidates->slope[c] == 0 ? -1
+           : candidates->index                           ? candidates->index[c]
+                                                         : (int32_t)c;
 }
 
 static void make_lists(struct fkmi_step *step)
@@ -48,22 +66,23 @@ static void make_lists(struct fkmi_step *step)
     int64_t *begin = step->list_begin;
 
     memset(begin, 0, (size_t)(step->active.k + 1) * sizeof *begin);
-    for (int64_t i = 0; i < chunk->n; i++)
-        for (int64_t c = 0; c < chunk->count[i]; c++) {
-            const int32_t place = fkmi_place_at(step, i, c);
+    for (int64_t i = 0; i < chunk->n; i++) {
+        const struct candidates candidates = candidates_of(step, i);
 
-            if (pulls(step, i, c, place))
-                begin[place + 1]++;
-        }
+        for (int64_t c = 0; c < candidates.n; c++)
+            if (pulled(&candidates, c) >= 0)
+                begin[pulled(&candidates, c) + 1]++;
+    }
     for (int64_t j = 0; j < step->active.k; j++)
         begin[j + 1] += begin[j];
-    for (int64_t i = 0; i < chunk->n; i++)
-        for (int64_t c = 0; c < chunk->count[i]; c++) {
-            const int32_t place = fkmi_place_at(step, i, c);
+    for (int64_t i = 0; i < chunk->n; i++) {
+        const struct candidates candidates = candidates_of(step, i);
+        const int64_t first = i * step->width;
 
-            if (pulls(step, i, c, place))
-                step->list[begin[place]++] = (int32_t)(i * step->width + c);
-        }
+        for (int64_t c = 0; c < candidates.n; c++)
+            if (pulled(&candidates, c) >= 0)
+                step->list[begin[pulled(&candidates, c)]++] = (int32_t)(first + c);
+    }
     for (int64_t j = step->active.k; j > 0; j--) /* begin[j] has moved to the end of its list */
         begin[j] = begin[j - 1];
     begin[0] = 0;
