@@ -42,6 +42,10 @@ struct fkmi_passes_family {
     fkm_status (*measure)(struct fkm_context *context, struct fkmi_passes *passes,
                           const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *index,
                           double *distance);
+    /* The two nearest prototypes of each of some rows, of any class, with the bits of a scan for them; label: prototypes
+     * that should be near. The passes are as they were. */
+    fkm_status (*pairs)(struct fkm_context *context, struct fkmi_passes *passes, const struct fkmi_pack *pack,
+                        const struct fkmi_rows *rows, const int32_t *label, int32_t *index, double *distance);
     void (*changed)(struct fkmi_passes *passes, int what);
     void (*free)(struct fkmi_passes *passes); /* NULL is fine */
 };

@@ -22,7 +22,8 @@
 #define SPLIT_PASSES   6
 #define ROWS_PER_CHECK 1024 /* for an interrupt */
 #define PAIRS_BLOCK    4096 /* rows whose scan for two finds room in what the passes' scan for one has left */
-#define ROWS_OF_CELL   32   /* rows looked at: on average so many of a cell, */
+#define CELLS_BLOCK    65536 /* rows whose two nearest are found at once, cell by cell */
+#define ROWS_OF_CELL   32    /* rows looked at: on average so many of a cell, */
 #define LEAST_ROWS     32768 /* and at least so many: more of them end no lower */
 #define POLISHED_ROWS                                                                                        \
     4096 /* more of a cell, on average: a row that changes sides moves its means by nothing */
@@ -81,7 +82,7 @@ bool fkmi_swaps_possible(const fkm_params *params, const struct fkmi_state *stat
 
 /* Where there are many rows to a cell, a part of them tells as well which prototypes to exchange; whether that was
  * good is for the passes to say, with all. One row of each few that follow each other, whichever period rows have. */
-static fkm_status choose_seen(struct fkmi_swaps *s)
+static fkm_status choose_seen(struct fkmi_swaps *s, const struct fkmi_cells *cells)
 {
     const int64_t n = s->rows->n, wanted = s->state->k * ROWS_OF_CELL;
     const int64_t stride = n / (wanted > LEAST_ROWS ? wanted : LEAST_ROWS);
@@ -93,11 +94,16 @@ static fkm_status choose_seen(struct fkmi_swaps *s)
         return FKM_OK;
     base.order = NULL;
     FKMI_TRY(fkmi_alloc(&s->seen_order, n / stride, sizeof *s->seen_order));
-    for (int64_t i = 0; i < n / stride; i++)
-        s->seen_order[i] = fkmi_row(s->rows, i * stride + fkmi_random_below(&random, stride));
+    FKMI_TRY(fkmi_alloc(&s->cell, n / stride, sizeof *s->cell));
+    FKMI_TRY(fkmi_alloc(&s->cell_row, n / stride, sizeof *s->cell_row));
+    for (int64_t i = 0; i < n / stride; i++) {
+        const int64_t row = i * stride + fkmi_random_below(&random, stride);
+
+        s->seen_order[i] = fkmi_row(s->rows, row);
+        s->cell[i] = cells->index[row];
+    }
     s->seen = fkmi_rows_pick(&base, s->seen_order, n / stride);
-    FKMI_TRY(fkmi_alloc(&s->cell, s->seen.n, sizeof *s->cell));
-    return fkmi_alloc(&s->cell_row, s->seen.n, sizeof *s->cell_row);
+    return FKM_OK;
 }
 
 static void forget_seen(struct fkmi_swaps *s)
@@ -195,30 +201,43 @@ void fkmi_swaps_free(struct fkmi_swaps *s)
 /* ---- the look: losses and gains */
 
 /* Sums and losses of all cells, and the cell of each row seen. */
-static fkm_status measure_cells(struct fkmi_swaps *s)
+static fkm_status measure_cells(struct fkmi_swaps *s, const struct fkmi_cells *cells)
 {
-    const int64_t k = s->state->k;
+    const struct fkmi_passes_family *passes = s->context->backend->passes;
+    const int64_t k = s->state->k, most = s->seen.n < CELLS_BLOCK ? s->seen.n : CELLS_BLOCK;
+    struct fkmi_pairs pairs = {.block = cells->passes ? most : s->pairs.block};
+    fkm_status status = FKM_OK;
 
     memset(s->within, 0, (size_t)k * sizeof(double));
     memset(s->loss, 0, (size_t)k * sizeof(double));
     memset(s->cell_begin, 0, (size_t)(k + 1) * sizeof(int64_t));
-    FKMI_TRY(fkmi_state_pack(s->context, s->params, s->state, s->rows, s->pack));
-    for (int64_t first = 0; first < s->seen.n; first += s->pairs.block) {
+    FKMI_TRY_GOTO(fkmi_alloc(&pairs.index, 2 * pairs.block, sizeof *pairs.index));
+    FKMI_TRY_GOTO(fkmi_alloc(&pairs.distance, 2 * pairs.block, sizeof *pairs.distance));
+    FKMI_TRY_GOTO(fkmi_state_pack(s->context, s->params, s->state, s->rows, s->pack));
+    for (int64_t first = 0; first < s->seen.n; first += pairs.block) {
         const int64_t left = s->seen.n - first;
         const struct fkmi_rows block =
-            fkmi_rows_slice(&s->seen, first, left < s->pairs.block ? left : s->pairs.block);
-        FKMI_TRY(fkmi_pairs_scan(&s->pairs, s->context, &block, *s->pack));
+            fkmi_rows_slice(&s->seen, first, left < pairs.block ? left : pairs.block);
+
+        if (cells->passes)
+            FKMI_TRY_GOTO(passes->pairs(s->context, cells->passes, *s->pack, &block, s->cell + first,
+                                        pairs.index, pairs.distance));
+        else
+            FKMI_TRY_GOTO(fkmi_pairs_scan(&pairs, s->context, &block, *s->pack));
         for (int64_t i = 0; i < block.n; i++) {
-            const int32_t j = s->pairs.index[2 * i];
+            const int32_t j = pairs.index[2 * i];
             const double u = fkmi_row_weight(&block, i);
-            const double *distance = s->pairs.distance + 2 * i;
+            const double *distance = pairs.distance + 2 * i;
             s->within[j] += u * distance[0];
             s->loss[j] += u * (distance[1] - distance[0]);
             s->cell_begin[j + 1]++;
             s->cell[first + i] = j;
         }
     }
-    return FKM_OK;
+done:
+    fkmi_free(pairs.index);
+    fkmi_free(pairs.distance);
+    return status;
 }
 
 /* From cells by row to rows by cell. */
@@ -375,10 +394,11 @@ static fkm_status look_at_seen(struct fkmi_swaps *s, struct fkmi_cells *cells, d
     if (!s->seen_order) { /* the next pass finds distances anew: until then they are room */
         s->cell = (int32_t *)(void *)cells->distance;
         s->cell_row = s->cell + s->seen.n;
+        memcpy(s->cell, cells->index, (size_t)s->seen.n * sizeof *s->cell);
         if (cells->passes)
             s->context->backend->passes->changed(cells->passes, FKMI_CHANGED_DISTANCE);
     }
-    FKMI_TRY(measure_cells(s));
+    FKMI_TRY(measure_cells(s, cells));
     if (s->seen_order) {
         s->held_sum =
             sum - (isfinite(gained) && gained > 0 ? gained : 0); /* the next pass will hardly gain more */
@@ -398,7 +418,7 @@ static fkm_status look(struct fkmi_swaps *s, struct fkmi_cells *cells, double su
     fkm_status status;
 
     fkmi_scratch_trim(s->context); /* a look needs blocks of other sizes than passes do */
-    status = choose_seen(s);
+    status = choose_seen(s, cells);
     if (status == FKM_OK)
         status = look_at_seen(s, cells, sum, gained);
     forget_seen(s);

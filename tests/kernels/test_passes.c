@@ -255,6 +255,34 @@ static bool found_right(const struct walk *w, const struct problem *p, bool meas
     return right;
 }
 
+/* From labels that are right, or any, the bits of a scan for two. */
+static bool paired_right(const struct walk *w, const struct problem *p, struct naive_random *random)
+{
+    struct fkmi_scan scan = {.kind = FKMI_SCAN_TOP_K,
+                             .top_k = 2,
+                             .bytes = FKMI_BYTES_NEVER,
+                             .index = room(2 * p->n, sizeof *scan.index),
+                             .distance = room(2 * p->n, sizeof *scan.distance)};
+    int32_t *label = room(p->n, sizeof *label), *index = room(2 * p->n, sizeof *index);
+    double *distance = room(2 * p->n, sizeof *distance);
+    const int64_t wrong = 1 + naive_below(random, 20);
+    bool right;
+
+    for (int64_t i = 0; i < p->n; i++)
+        label[i] = i % wrong && w->index[i] >= 0 ? w->index[i] : (int32_t)naive_below(random, p->k);
+    CHECK_OK(w->context->backend->scan(w->context, &p->rows, w->pack, &scan));
+    CHECK_OK(
+        w->context->backend->passes->pairs(w->context, w->passes, w->pack, &p->rows, label, index, distance));
+    right = memcmp(scan.index, index, (size_t)(2 * p->n) * sizeof *index) == 0 &&
+            memcmp(scan.distance, distance, (size_t)(2 * p->n) * sizeof *distance) == 0;
+    free(scan.index);
+    free(scan.distance);
+    free(label);
+    free(index);
+    free(distance);
+    return right;
+}
+
 static bool added_right(const struct walk *w, const struct problem *p)
 {
     double *sum = room(p->k * p->dim, sizeof *sum), *size = room(p->k, sizeof *size);
@@ -351,6 +379,11 @@ static void check_walk(struct problem *p, const struct fkmi_kernels *kernels, st
                       (long long)p->dim, p->dtype, p->row_dtype, p->own ? "own " : "",
                       p->space.feature_weights ? "weighted " : "",
                       found_right(&one, p, false) ? "" : "labels ", added_right(&one, p) ? "" : "sums");
+        if (naive_below(random, 3) == 0 &&
+            (!paired_right(&one, p, random) || !paired_right(&three, p, random)))
+            test_fail(__FILE__, __LINE__, "%s, step %d, isa %s, n %lld, k %lld, dim %lld: pairs",
+                      data_names[p->data], at, one.context->kernels->isa, (long long)p->n, (long long)p->k,
+                      (long long)p->dim);
         move_points(p, &one, random);
     }
     end_walk(&one);
@@ -473,6 +506,31 @@ static void fail_allocations(const struct problem *p, int n_done)
     CHECK_OK(status);
 }
 
+static void fail_allocations_of_pairs(const struct problem *p)
+{
+    int32_t *label = room(p->n, sizeof *label), *index = room(2 * p->n, sizeof *index);
+    double *distance = room(2 * p->n, sizeof *distance);
+    struct naive_random random = {9};
+    fkm_status status = FKM_ENOMEM;
+
+    for (int64_t nth = 1; status == FKM_ENOMEM; nth++) {
+        struct walk w = walk_of(p, 1, NULL);
+
+        step(&w, p);
+        fkmi_scratch_trim(w.context);
+        fkmi_memory_fail(nth, 0);
+        status =
+            w.context->backend->passes->pairs(w.context, w.passes, w.pack, &p->rows, label, index, distance);
+        fkmi_memory_fail(0, 0);
+        CHECK(paired_right(&w, p, &random));
+        end_walk(&w);
+    }
+    CHECK_OK(status);
+    free(label);
+    free(index);
+    free(distance);
+}
+
 TEST(every_failing_allocation_is_reported)
 {
     struct naive_random random = {7};
@@ -483,6 +541,8 @@ TEST(every_failing_allocation_is_reported)
         fail_allocations(&near, n_done);
         fail_allocations(&far, n_done);
     }
+    fail_allocations_of_pairs(&near);
+    fail_allocations_of_pairs(&far);
     drop(&near);
     drop(&far);
 }

@@ -87,6 +87,10 @@ int64_t fkmi_near_within(struct fkmi_near *near, const struct fkmi_near_pass *pa
  * to a scan of all prototypes get the bound FKMI_NEAR_FAR. Returns how many these are. */
 int64_t fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, const int32_t *row,
                          int64_t n);
+/* The two nearest of n rows (index and distance: by row, two each), which should be near the c-th of those cells' own;
+ * index -1 where too many prototypes are near. Of the pass drifts, bounds and labels are not used. */
+void fkmi_near_pairs(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, const int32_t *row,
+                     int64_t n, int32_t *index, double *distance);
 /* Of a row whose own prototype is at this distance, nothing being known of the others. */
 struct fkmi_near_bound fkmi_near_bound_at(const struct fkmi_pack *pack, double distance);
 

@@ -9,7 +9,7 @@
 #define FKMI_NEAR_UP (1 + 0x1p-19)
 #define FKMI_NEAR_DOWN                                                                                       \
     (1 - 0x1p-20) /* more than the rounding of what it is multiplied with, to float and in doubles */
-enum { FKMI_NEAR_BUCKETS = 32 }; /* of a rough sort */
+enum { FKMI_NEAR_BUCKETS = 32, FKMI_NEAR_BYTES_AHEAD = 4096 }; /* of a rough sort; of rows that are fetched */
 
 static inline int64_t fkmi_near_quads(const struct fkmi_pack *pack) { return (pack->dim + 3) / 4; }
 
@@ -27,6 +27,23 @@ static inline int fkmi_near_ring(const struct fkmi_near_list *list, double gap)
     const double ring = gap * list->rings;
 
     return ring < FKMI_NEAR_RINGS - 1 ? (int)ring : FKMI_NEAR_RINGS - 1;
+}
+
+/* The mapped square of a distance, at most. */
+static inline double fkmi_near_at_most(const struct fkmi_pack *pack, double distance)
+{
+    return distance / pack->factor * (1 + 4 * fkmi_screen_rounding(pack));
+}
+
+/* Asks for a row, which lies anywhere. */
+FKMI_FETCH void fkmi_near_fetch(const struct fkmi_near_pass *pass, int64_t i, int64_t row_bytes)
+{
+    const char *x =
+        (const char *)pass->rows->x + fkmi_row(pass->rows, i) * pass->rows->stride * pass->value_size;
+
+    for (int64_t at = 0; at < row_bytes; at += 64)
+        __builtin_prefetch(x + at);
+    __builtin_prefetch(x + row_bytes - 1); /* rows need not begin where a line of the cache does */
 }
 
 /* At least |x - scale q|, and at least |x|. */

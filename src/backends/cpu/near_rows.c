@@ -8,7 +8,6 @@
 #define MANY_ROWS    256
 #define DRIFTS_AHEAD 6.0 /* what these may move in so many passes like the last */
 #define LEAST_MARGIN 0.01
-#define BYTES_AHEAD  4096
 #define LEAST_BOUND  0x1p-120f /* floats below round by more than a part of themselves */
 #define UP           FKMI_NEAR_UP
 #define DOWN         FKMI_NEAR_DOWN
@@ -19,11 +18,6 @@ struct found {
     double distance, square; /* and the mapped square of that, at most */
     double others;           /* squared distance of all others, at least */
 };
-
-static double at_most(const struct fkmi_pack *pack, double distance)
-{
-    return distance / pack->factor * (1 + 4 * fkmi_screen_rounding(pack));
-}
 
 static double at_least(const struct fkmi_pack *pack, double distance)
 {
@@ -46,7 +40,7 @@ static void measure_one(struct fkmi_near *near, const struct fkmi_pack *pack, in
     distance = fkmi_direct_distance(&near->direct, j);
     if (distance < found->distance || (distance == found->distance && j < found->index)) {
         hear_of(found, at_least(pack, found->distance));
-        *found = (struct found){j, distance, at_most(pack, distance), found->others};
+        *found = (struct found){j, distance, fkmi_near_at_most(pack, distance), found->others};
     } else
         hear_of(found, at_least(pack, distance));
 }
@@ -74,12 +68,7 @@ static void keep(struct fkmi_near *near, const struct fkmi_near_pass *pass, int6
 /* Asks for what will be needed of a row, all of which lies anywhere. */
 FKMI_FETCH void fetch_row(const struct fkmi_near_pass *pass, int64_t i, int64_t row_bytes)
 {
-    const char *x =
-        (const char *)pass->rows->x + fkmi_row(pass->rows, i) * pass->rows->stride * pass->value_size;
-
-    for (int64_t at = 0; at < row_bytes; at += 64)
-        __builtin_prefetch(x + at);
-    __builtin_prefetch(x + row_bytes - 1); /* rows need not begin where a line of the cache does */
+    fkmi_near_fetch(pass, i, row_bytes);
     __builtin_prefetch(&pass->bound[i], 1);
     __builtin_prefetch(&pass->index[i], 1);
 }
@@ -91,8 +80,9 @@ static int64_t measure_own(struct fkmi_near *near, const struct fkmi_near_pass *
 {
     const struct fkmi_pack *pack = pass->pack;
     const struct fkmi_vector *vector = fkmi_pack_vector(pack);
-    const double most_of = at_most(pack, 1) * (1 + 0x1p-50), shrink = 1 - 4 * fkmi_screen_rounding(pack);
-    const int64_t row_bytes = pack->dim * pass->value_size, ahead = BYTES_AHEAD / row_bytes + 1;
+    const double most_of = fkmi_near_at_most(pack, 1) * (1 + 0x1p-50),
+                 shrink = 1 - 4 * fkmi_screen_rounding(pack);
+    const int64_t row_bytes = pack->dim * pass->value_size, ahead = FKMI_NEAR_BYTES_AHEAD / row_bytes + 1;
     int64_t n_open = 0;
 
     *most = 0;
@@ -259,7 +249,7 @@ static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass,
 
 struct fkmi_near_bound fkmi_near_bound_at(const struct fkmi_pack *pack, double distance)
 {
-    return bound_of(sqrt(at_most(pack, distance)), 0);
+    return bound_of(sqrt(fkmi_near_at_most(pack, distance)), 0);
 }
 
 int64_t fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pass, int c, const int32_t *row,

@@ -368,6 +368,7 @@ const struct fkmi_passes_family fkmi_passes_cpu = {
     .create = passes_create,
     .run = passes_run,
     .measure = fkmi_passes_measure,
+    .pairs = fkmi_passes_pairs,
     .changed = passes_changed,
     .free = passes_free,
 };

@@ -82,6 +82,10 @@ fkm_status fkmi_pass_add_distances(struct fkm_context *context, const struct fkm
 fkm_status fkmi_passes_measure(struct fkm_context *context, struct fkmi_passes *passes,
                                const struct fkmi_pack *pack, const struct fkmi_rows *rows,
                                const int32_t *index, double *distance);
+/* passes_pairs.c */
+fkm_status fkmi_passes_pairs(struct fkm_context *context, struct fkmi_passes *passes,
+                             const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *label,
+                             int32_t *index, double *distance);
 /* The distance of each row to its prototype of the pack. */
 fkm_status fkmi_pass_measure(struct fkm_context *context, const struct fkmi_pack *pack,
                              const struct fkmi_rows *rows, const int32_t *index, double *distance);
