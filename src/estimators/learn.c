@@ -153,11 +153,11 @@ static fkm_status begin_scores(const fkm_model *model, const struct fkmi_lesson 
     FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
                              most < PHASE1_SCORES ? PHASE1_SCORES : most, &slope, beta));
     for (int64_t c = 0; c < state->n_classes; c++) {
-        const double part = state->beta[c] == 0 ? 1 : share;
+        const double old = state->beta[c] == 0 ? 0 : 1 - share;
         const double distance = (state->beta[c] - state->threshold[c]) / state->alpha[c];
 
-        state->alpha[c] += part * (slope - state->alpha[c]);
-        state->beta[c] += part * (beta[c] - state->beta[c]);
+        state->alpha[c] = old * state->alpha[c] + (1 - old) * slope;
+        state->beta[c] = old * state->beta[c] + (1 - old) * beta[c];
         if (state->threshold[c] != 0)
             state->threshold[c] = state->beta[c] - state->alpha[c] * distance;
     }
