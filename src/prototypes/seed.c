@@ -135,13 +135,15 @@ static fkm_status begin_minima(struct seeding *s, int64_t k, double *total)
 }
 
 /* Rows for the steps to come: as pulls fall by a factor f a step, 1 / f^i rows have to be drawn for a candidate of the i-th
- * step, 2 at most. Their lists, which get shorter, are as long as memory for them allows. */
+ * step, 2 at most. Their lists, which get shorter, are as long as memory for them allows, going by those before and, where these
+ * were few, by what is usual: of s + 1 points each is the nearest of one row in s + 1. */
 static int64_t rows_to_draw(const struct seeding *s, int64_t n_seeded, int64_t k)
 {
     const double steps = s->fall < 1 ? log(0.5) / log(s->fall) : (double)k;
     const double wanted = fmin(floor(steps), (double)(k - n_seeded));
     const double left = pow(s->fall, wanted), needed = (double)s->n_candidates * wanted * (1 + 1 / left) / 2;
-    const double listed = s->context->backend->minima->listed(s->minima);
+    const double listed = fmax(s->context->backend->minima->listed(s->minima),
+                               (double)s->rows->n / (double)(4 * (n_seeded + 1)));
     const double most = fmin((double)s->most_drawn, LISTED * (double)s->rows->n / fmax(listed, 1));
     const int64_t n = (int64_t)ceil(fmin(needed, most));
 

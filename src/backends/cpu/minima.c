@@ -337,8 +337,8 @@ static fkm_status keep(const struct fkmi_minima_work *work, struct part *part,
     const size_t size = fkmi_real_size(work->space.real);
     uint32_t *begin;
 
-    if (gathered->n > part->nearer.capacity || part->nearer.capacity > 2 * gathered->n + 4 * SPARE)
-        FKMI_TRY(resize(work, &part->nearer, gathered->n + gathered->n / 8 + SPARE));
+    if (gathered->n > part->nearer.capacity || part->nearer.capacity > gathered->n + gathered->n / 8 + SPARE)
+        FKMI_TRY(resize(work, &part->nearer, gathered->n));
     if (work->k >= part->n_begins) {
         FKMI_TRY(fkmi_resize(&part->begin, work->k + 1, sizeof *part->begin));
         part->n_begins = work->k + 1;

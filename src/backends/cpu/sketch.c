@@ -11,7 +11,8 @@
 #define PRODUCT_NS 0.15 /* of a coordinate with a direction's */
 
 enum {
-    LEAST_WIDTH = 32, /* up to here a sketch holds the coordinates themselves */
+    MOST_COORDINATES = 32, /* up to here a sketch holds the coordinates themselves */
+    LEAST_WIDTH = 24,
     MOST_WIDTH = 96,
     MOST_SAMPLE = 1024,
     LEAST_SAMPLE = 64,
@@ -297,7 +298,7 @@ static int64_t width_of(int64_t dim)
 {
     const int64_t width = dim / 8 < LEAST_WIDTH ? LEAST_WIDTH : dim / 8 > MOST_WIDTH ? MOST_WIDTH : dim / 8;
 
-    return dim < width ? dim : width;
+    return dim <= MOST_COORDINATES ? dim : width;
 }
 
 static int64_t sample_of(const struct fkmi_rows *rows)

@@ -128,6 +128,60 @@ TEST(minima_gains_and_sums_are_those_of_plain_loops)
         }
 }
 
+/* As many points in one look as there may be: gains, and what is left once some have joined. */
+TEST(a_look_may_be_for_a_thousand_points)
+{
+    enum { N = 1200, DIM = 40, TAKEN = 30 };
+
+    for (enum fkmi_screening screening = FKMI_SCREEN_SKETCH; screening <= FKMI_SCREEN_NOTHING; screening++) {
+        const struct fkmi_minima_wish settings = {.k = FKMI_MOST_TRIALS, .screening = screening};
+        struct field f;
+        struct fkmi_minima *minima;
+        struct fkmi_pack *pack = NULL;
+        struct naive_random random = {5};
+        double *points = calloc((size_t)FKMI_MOST_TRIALS * DIM, sizeof *points), held[N];
+        int64_t drawn[FKMI_MOST_TRIALS];
+
+        field_make(&f, (struct field_wish){FIELD_WISH, .n = N, .dim = DIM, .classes = 30, .spread = 6,
+                                           .dtype = FKM_DTYPE_F64, .threads = 2});
+        const struct fkmi_space space = space_of(&f);
+        const struct fkmi_minima_family *family = f.context->backend->minima;
+
+        for (int p = 0; p < FKMI_MOST_TRIALS; p++) {
+            drawn[p] = naive_below(&random, N);
+            memcpy(points + p * DIM, f.loaded + drawn[p] * DIM, DIM * sizeof *points);
+        }
+        CHECK_OK(family->create(f.context, &space, &f.rows, &settings, &minima));
+        CHECK_OK(f.context->backend->pack(f.context, &space, FKM_DTYPE_F64, points, 1, false, &pack));
+        CHECK_OK(family->start(f.context, minima, pack, drawn));
+        for (int i = 0; i < N; i++)
+            held[i] = naive_to(&f, i, points);
+        CHECK_OK(f.context->backend->pack(f.context, &space, FKM_DTYPE_F64, points, FKMI_MOST_TRIALS, false,
+                                          &pack));
+        CHECK_OK(family->look(f.context, minima, pack, drawn, FKMI_MOST_TRIALS));
+        for (int taken = 0; taken < TAKEN; taken++) {
+            const int j = FKMI_MOST_TRIALS - 1 - taken * 34;
+            double gain = 0;
+
+            for (int i = 0; i < N; i++) {
+                const double d = fmin(naive_to(&f, i, points + j * DIM), held[i]);
+
+                gain += naive_pull(&f, i, held[i]) - naive_pull(&f, i, d);
+                held[i] = d;
+            }
+            CHECK_NEAR(gain, family->gain(minima, j), 1e-9 * (1 + gain));
+            family->take(minima, j);
+        }
+        for (int i = 0; i < N; i++)
+            CHECK_NEAR(held[i], minima->distance[i], 1e-9 * (1 + held[i]));
+        CHECK(family->listed(minima) > 1 && family->listed(minima) < N);
+        family->free(minima);
+        f.context->backend->pack_free(pack);
+        free(points);
+        field_free(&f);
+    }
+}
+
 /* ---- the same seeds */
 
 /* Rows that try bounds: as they are, in few copies, heavy-tailed, with equal columns, tiny, huge. */
