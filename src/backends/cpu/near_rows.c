@@ -2,15 +2,16 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "backends/cpu/near_inside.h"
 
-#define FEW_NEAR     6    /* up to here distances cost no more than bytes */
-#define MARGIN       0.15 /* rows learn about prototypes so much farther than their own, at most, */
-#define WIDE_MARGIN  0.3  /* or where many share a list: */
-#define MANY_ROWS    256
-#define DRIFTS_AHEAD 6.0 /* what these may move in so many passes like the last */
-#define LEAST_MARGIN 0.01
-#define LEAST_BOUND  0x1p-120f /* floats below round by more than a part of themselves */
-#define UP           FKMI_NEAR_UP
-#define DOWN         FKMI_NEAR_DOWN
+#define FEW_NEAR           6    /* up to here distances cost no more than bytes */
+#define MARGIN             0.15 /* rows learn about prototypes so much farther than their own, at most, */
+#define WIDE_MARGIN        0.3  /* or where many share a list: */
+#define MANY_ROWS          256
+#define DRIFTS_AHEAD       6.0 /* what these may move in so many passes like the last */
+#define LEAST_MARGIN       0.01
+#define ENTRIES_OF_SCAN(k) (8 + (k) / 64) /* of a list, that cost as much as to scan a row */
+#define LEAST_BOUND        0x1p-120f      /* floats below round by more than a part of themselves */
+#define UP                 FKMI_NEAR_UP
+#define DOWN               FKMI_NEAR_DOWN
 
 /* What is known of a row while prototypes are looked at. */
 struct found {
@@ -135,6 +136,45 @@ static int64_t find_reach(struct fkmi_near *near, const struct fkmi_near_pass *p
         near->open[n_open++] = (int32_t)i;
     }
     return n_open;
+}
+
+/* A few rows that reach farther than the others would make the list of all longer: where a scan of theirs costs less they
+ * are far. Returns how many stay open, and what these reach. */
+static int64_t leave_far(struct fkmi_near *near, const struct fkmi_near_pass *pass, int64_t n_open,
+                         double *most_reach)
+{
+    const struct fkmi_near_list *list = &near->list;
+    const double scale = *most_reach > 1e-300 ? FKMI_NEAR_BUCKETS / *most_reach : 0;
+    const int64_t cost = ENTRIES_OF_SCAN(pass->pack->k);
+    int64_t entries[FKMI_NEAR_BUCKETS] = {0}, rows[FKMI_NEAR_BUCKETS] = {0}, saved = 0, most = 0, n = 0;
+    int first_far = FKMI_NEAR_BUCKETS;
+
+    for (int l = 0; l < list->n; l++)
+        if (list->gap[l] <= *most_reach)
+            entries[fkmi_near_bucket(list->gap[l], scale)]++;
+    for (int64_t o = 0; o < n_open; o++)
+        rows[fkmi_near_bucket(near->reach[near->open[o]], scale)]++;
+    for (int b = FKMI_NEAR_BUCKETS; b-- > 0;) {
+        saved += entries[b] - cost * rows[b];
+        if (saved > most) {
+            most = saved;
+            first_far = b;
+        }
+    }
+    if (first_far == FKMI_NEAR_BUCKETS)
+        return n_open;
+    *most_reach = 0;
+    for (int64_t o = 0; o < n_open; o++) {
+        const int32_t i = near->open[o];
+
+        if (fkmi_near_bucket(near->reach[i], scale) >= first_far) {
+            pass->bound[near->row[i]].low = FKMI_NEAR_FAR;
+            continue;
+        }
+        *most_reach = near->reach[i] > *most_reach ? near->reach[i] : *most_reach;
+        near->open[n++] = i;
+    }
+    return n;
 }
 
 /* Every prototype of the list within reach is measured. */
@@ -268,6 +308,7 @@ int64_t fkmi_near_assign(struct fkmi_near *near, const struct fkmi_near_pass *pa
     margin = n_kept < MANY_ROWS ? MARGIN : WIDE_MARGIN;
     fkmi_near_list(near, pass, c, (2 + margin) * most * UP);
     n_open = find_reach(near, pass, n_kept, margin, &reach);
+    n_open = leave_far(near, pass, n_open, &reach);
     if (n_open > 0 && near->list.n <= FEW_NEAR)
         meet_few(near, pass, own, n_open);
     else if (n_open > 0) {
