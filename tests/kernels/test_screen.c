@@ -113,7 +113,7 @@ static struct problem problem_of(struct naive_random *random, enum data data, fk
 
     p.dtype = naive_below(random, 3) ? FKM_DTYPE_F32 : (fkm_dtype)naive_below(random, FKMI_N_DTYPES);
     p.row_dtype = naive_below(random, 3) ? FKM_DTYPE_F32 : (fkm_dtype)naive_below(random, FKMI_N_DTYPES);
-    if (p.dtype == FKM_DTYPE_F64 || (data == LARGE && p.dtype == FKM_DTYPE_F16))
+    if (data == LARGE && p.dtype == FKM_DTYPE_F16)
         p.dtype = FKM_DTYPE_F32;
     if (data == LARGE && p.row_dtype == FKM_DTYPE_F16)
         p.row_dtype = FKM_DTYPE_F32;
@@ -131,6 +131,8 @@ static struct problem problem_of(struct naive_random *random, enum data data, fk
 
             if (p.dtype == FKM_DTYPE_F16)
                 value = fmax(fmin(value, 6e4), -6e4);
+            if (p.dtype == FKM_DTYPE_F64) /* many that floats cannot tell apart */
+                value *= 1 + ldexp((double)naive_below(random, 3), -40);
             naive_set(p.points, p.dtype, j * dim + d, value);
         }
     }
@@ -142,6 +144,8 @@ static struct problem problem_of(struct naive_random *random, enum data data, fk
 
             if (p.row_dtype == FKM_DTYPE_F16)
                 value = fmax(fmin(value, 6e4), -6e4);
+            if (p.row_dtype == FKM_DTYPE_F64)
+                value *= 1 + ldexp((double)naive_below(random, 3), -40);
             naive_set(p.stored_x, p.row_dtype, i * stride + d, value);
         }
     }
@@ -151,8 +155,10 @@ static struct problem problem_of(struct naive_random *random, enum data data, fk
     for (int64_t d = 0; d < dim; d++)
         p.weights[d] = naive_below(random, 6) ? naive_uniform(random) * 2 : 0.0;
     p.weights[0] = 1;
-    p.space = (struct fkmi_space){
-        .metric = metric, .dim = dim, .real = FKMI_REAL_F32, .feature_weights = weighted ? p.weights : NULL};
+    p.space = (struct fkmi_space){.metric = metric,
+                                  .dim = dim,
+                                  .real = fkmi_real_of(p.dtype),
+                                  .feature_weights = weighted ? p.weights : NULL};
     p.rows = (struct fkmi_rows){.n = n, .dim = dim, .dtype = p.row_dtype, .x = p.stored_x, .stride = stride};
     return p;
 }

@@ -414,7 +414,10 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     struct fkmi_screen *screen = cell->screen;
     const int64_t n_panels = (pack->k - 1) / tile->cols + 1, n_tiles = (cell->n - 1) / tile->rows + 1;
-    const int64_t most_work = cell->always ? INT64_MAX : cell->n * WORK_TO_SAVE(pack->k, pack->dim);
+    const int64_t n_floats =
+        (int64_t)(fkmi_real_size(pack->space.real) / sizeof(float)); /* tiles of f64 take longer */
+    const int64_t most_work =
+        cell->always ? INT64_MAX : cell->n * WORK_TO_SAVE(pack->k, pack->dim) * n_floats;
 
     cell->n_left = cell->n_tested = cell->n_passed = 0;
     cell->work = 0;

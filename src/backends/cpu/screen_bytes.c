@@ -10,7 +10,8 @@
 #define MOST_DIM         65536 /* sums of as many products of bytes fit in 32 bits */
 #define LEAST_ROWS       256   /* from which filling the screen pays */
 #define POINTS_FOR_MEAN  256
-#define HEAD_LEAST_DIM   64 /* from which on heads are measured to save time */
+#define WIDE_AT_ONCE     128 /* coordinates */
+#define HEAD_LEAST_DIM   64  /* from which on heads are measured to save time */
 #define HEAD_LEAST_ROWS  1024
 #define HEAD_LEAST_WORK  4e9 /* products */
 #define HEAD_FOR_SEVERAL 2 /* times as many prototypes: thresholds of the nearest are what rules out panels */
@@ -59,12 +60,55 @@ void fkmi_screen_move(const struct fkmi_pack *pack, const float *centre, double 
         vector->transform(x, x, centre, NULL, pack->dim);
 }
 
-static void load_point(const struct fkmi_pack *pack, int64_t j, float *staged)
+static const struct fkmi_vector *floats_of(const struct fkmi_pack *pack)
 {
-    const size_t size = fkmi_dtype_size(pack->dtype);
+    return &pack->kernels->vector[FKMI_REAL_F32];
+}
 
-    fkmi_pack_vector(pack)->load[pack->dtype](
-        staged, (const char *)pack->points + (size_t)(j * pack->dim) * size, pack->dim);
+static bool is_wide(const struct fkmi_pack *pack) { return pack->space.real == FKMI_REAL_F64; }
+
+/* The same for models in f64, of what is stored at x: in f64, some coordinates at a time, and rounded once. */
+static void move_wide(const struct fkmi_pack *pack, const float *centre, double unit, fkm_dtype dtype,
+                      const char *x, float *to)
+{
+    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F64];
+    const bool cosine = fkmi_screen_cosine(pack);
+    double part[WIDE_AT_ONCE], middle[WIDE_AT_ONCE];
+
+    for (int64_t d = 0; d < pack->dim; d += WIDE_AT_ONCE) {
+        const int64_t left = pack->dim - d, n = left < WIDE_AT_ONCE ? left : WIDE_AT_ONCE;
+        const double *map = pack->map ? (const double *)(const void *)pack->map + d : NULL;
+
+        vector->load[dtype](part, x + (size_t)d * fkmi_dtype_size(dtype), n);
+        if (centre)
+            vector->load[FKM_DTYPE_F32](middle, centre + d, n);
+        for (int64_t i = 0; cosine && i < n; i++)
+            part[i] *= unit;
+        if (cosine && map)
+            vector->transform(part, part, NULL, map, n);
+        vector->transform(part, part, centre ? middle : NULL, cosine ? NULL : map, n);
+        vector->store[FKM_DTYPE_F32](to + d, part, n);
+    }
+}
+
+static double wide_square(const struct fkmi_pack *pack, fkm_dtype dtype, const char *x)
+{
+    const struct fkmi_vector *vector = &pack->kernels->vector[FKMI_REAL_F64];
+    double part[WIDE_AT_ONCE], sum = 0;
+
+    for (int64_t d = 0; d < pack->dim; d += WIDE_AT_ONCE) {
+        const int64_t left = pack->dim - d, n = left < WIDE_AT_ONCE ? left : WIDE_AT_ONCE;
+
+        vector->load[dtype](part, x + (size_t)d * fkmi_dtype_size(dtype), n);
+        sum += vector->dot(part, part, pack->weights ? (const double *)(const void *)pack->weights + d : NULL,
+                           n);
+    }
+    return sum;
+}
+
+static const void *point_of(const struct fkmi_pack *pack, int64_t j)
+{
+    return (const char *)pack->points + (size_t)(j * pack->dim) * fkmi_dtype_size(pack->dtype);
 }
 
 static double unit_of(const struct fkmi_pack *pack, int64_t j)
@@ -75,13 +119,14 @@ static double unit_of(const struct fkmi_pack *pack, int64_t j)
 /* Prototype j, moved. */
 static void move_prototype(const struct fkmi_pack *pack, const float *centre, int64_t j, float *staged)
 {
-    if (!fkmi_screen_cosine(pack) && pack->dtype == FKM_DTYPE_F32) {
-        fkmi_pack_vector(pack)->transform(staged, (const float *)pack->points + j * pack->dim, centre,
-                                          pack->map, pack->dim);
-        return;
+    if (is_wide(pack))
+        move_wide(pack, centre, unit_of(pack, j), pack->dtype, point_of(pack, j), staged);
+    else if (!fkmi_screen_cosine(pack) && pack->dtype == FKM_DTYPE_F32)
+        floats_of(pack)->transform(staged, point_of(pack, j), centre, pack->map, pack->dim);
+    else {
+        floats_of(pack)->load[pack->dtype](staged, point_of(pack, j), pack->dim);
+        fkmi_screen_move(pack, centre, unit_of(pack, j), staged);
     }
-    load_point(pack, j, staged);
-    fkmi_screen_move(pack, centre, unit_of(pack, j), staged);
 }
 
 double fkmi_screen_rest(const struct fkmi_pack *pack, const struct fkmi_quantised *facts)
@@ -98,25 +143,34 @@ double fkmi_screen_norm(const struct fkmi_pack *pack, const struct fkmi_quantise
 bool fkmi_screen_stage(const struct fkmi_screen *screen, const struct fkmi_pack *pack,
                        const struct fkmi_rows *rows, int64_t i, float *staged, struct fkmi_screened *row)
 {
-    const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+    const struct fkmi_vector *vector = floats_of(pack);
     const double rounding = fkmi_screen_rounding(pack);
     const void *x =
         (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
     double square, product;
 
+    if (!fkmi_screen_cosine(pack) && is_wide(pack)) {
+        move_wide(pack, screen->centre, 1, rows->dtype, x, staged);
+        return true;
+    }
     if (!fkmi_screen_cosine(pack) && rows->dtype == FKM_DTYPE_F32) {
         vector->transform(staged, x, screen->centre, pack->map, pack->dim);
         return true;
     }
-    vector->load[rows->dtype](staged, x, pack->dim);
+    if (!is_wide(pack))
+        vector->load[rows->dtype](staged, x, pack->dim);
     if (!fkmi_screen_cosine(pack)) {
         fkmi_screen_move(pack, screen->centre, 1, staged);
         return true;
     }
-    square = vector->dot(staged, staged, pack->weights, pack->dim);
+    square = is_wide(pack) ? wide_square(pack, rows->dtype, x)
+                           : vector->dot(staged, staged, pack->weights, pack->dim);
     if (!(square >= FKMI_LEAST_SQUARE && square < FKMI_MOST_SQUARE))
         return false;
-    fkmi_screen_move(pack, NULL, 1 / sqrt(square), staged);
+    if (is_wide(pack))
+        move_wide(pack, NULL, 1 / sqrt(square), rows->dtype, x, staged);
+    else
+        fkmi_screen_move(pack, NULL, 1 / sqrt(square), staged);
     product = vector->dot(staged, screen->centre, NULL, pack->dim);
     vector->transform(staged, staged, screen->centre, NULL, pack->dim);
     row->least = 1 - product - 16 * rounding;
@@ -181,10 +235,11 @@ static void find_centre(const struct fkmi_pack *pack, float *centre, float *stag
     for (int64_t i = 0; i < n; i++) {
         const int64_t j = pack->k / n * i;
 
-        load_point(pack, j, staged);
         if (fkmi_screen_cosine(pack))
-            fkmi_screen_move(pack, NULL, unit_of(pack, j), staged);
-        fkmi_pack_vector(pack)->add_scaled(centre, staged, NULL, 1 / (double)n, pack->dim);
+            move_prototype(pack, NULL, j, staged);
+        else
+            floats_of(pack)->load[pack->dtype](staged, point_of(pack, j), pack->dim);
+        floats_of(pack)->add_scaled(centre, staged, NULL, 1 / (double)n, pack->dim);
     }
 }
 
@@ -207,7 +262,7 @@ static void fill_lane(const struct fill_job *job, const struct fill_scratch *scr
         rest = fkmi_screen_rest(pack, &facts);
         norm = fkmi_screen_norm(pack, &facts);
         if (fkmi_screen_cosine(pack)) {
-            const struct fkmi_vector *vector = fkmi_pack_vector(pack);
+            const struct fkmi_vector *vector = floats_of(pack);
 
             bias = vector->dot(scratch->staged, screen->centre, NULL, pack->dim);
             size = norm * sqrt(vector->dot(screen->centre, screen->centre, NULL, pack->dim));
@@ -360,16 +415,26 @@ done:
     return status;
 }
 
+/* Models in f64 may hold what floats cannot. */
+static bool sizes_fit(const struct fkmi_pack *pack)
+{
+    bool fit = true;
+
+    for (int64_t j = 0; j < pack->k; j++)
+        fit &= pack->size[j] == 0 || (pack->size[j] >= FKMI_LEAST_SQUARE && pack->size[j] < FKMI_MOST_SQUARE);
+    return fit;
+}
+
 static bool can_screen(const struct fkmi_pack *pack, const struct fkmi_rows *rows, int64_t most)
 {
-    if (!fkmi_screen_tile(pack)->runs_here() || pack->space.real != FKMI_REAL_F32 || pack->unusual ||
-        fkmi_rows_sparse(rows) || rows->mask || pack->space.metric == FKM_METRIC_L1 || pack->dim > MOST_DIM ||
-        !(pack->factor > 0) || most > FKMI_SCREEN_MOST_PLACES)
+    if (!fkmi_screen_tile(pack)->runs_here() || pack->unusual || fkmi_rows_sparse(rows) || rows->mask ||
+        pack->space.metric == FKM_METRIC_L1 || pack->dim > MOST_DIM || !(pack->factor > 0) ||
+        most > FKMI_SCREEN_MOST_PLACES)
         return false;
     for (int64_t d = 0; pack->feature_weights && d < pack->dim; d++)
         if (pack->feature_weights[d] != 0 && pack->feature_weights[d] < LEAST_WEIGHT)
             return false;
-    return true;
+    return !is_wide(pack) || sizes_fit(pack);
 }
 
 /* Several nearest need as many distances, whichever way they are found. */
