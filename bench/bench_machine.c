@@ -1,7 +1,7 @@
-/* bench_machine.c — what the processor can do at most: multiply-adds, 8-bit dot products, reading memory.
+/* bench_machine.c — what the processor can do at most: multiply-adds, dot products of integers, reading memory.
  *
- * One JSON line for one thread and one for all: GFLOP/s of fp32 multiply-adds, Gop/s of vpdpbusd (0 where there is
- * none), GB/s of reading arrays that fit each thread's first and second cache, the shared third one, and none.
+ * One JSON line for one thread and one for all: GFLOP/s of fp32 multiply-adds, Gop/s of vpdpbusd and vpdpwssd (0 where there
+ * are none), GB/s of reading arrays that fit each thread's first and second cache, the shared third one, and none.
  * bench_machine [threads]
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
@@ -12,49 +12,55 @@
 
 #include "bench.h"
 
-enum { MAX_THREADS = 256, ATTEMPTS = 40, INT8_ROUNDS = 200000 };
+enum { MAX_THREADS = 256, ATTEMPTS = 40, ROUNDS = 200000 };
 static const double SECONDS_OF_READING = 0.003;
 
 struct job {
     pthread_barrier_t *together;
     const char *isa;
     size_t bytes; /* of the array to read; 0: multiply-adds */
-    bool int8;
-    double rate; /* of this thread, in thousands of millions a second */
+    int bits;     /* 8 or 16: dot products of integers */
+    double rate;  /* of this thread, in thousands of millions a second */
 };
 
-/* ---- eight-bit dot products: 64 products and 64 additions an instruction */
+/* ---- dot products of integers: 64 or 32 products, and as many additions, an instruction */
 
 #if defined(__x86_64__)
-static bool has_int8(void) { return __builtin_cpu_supports("avx512vnni"); }
+static bool has_integers(void) { return __builtin_cpu_supports("avx512vnni"); }
 
 typedef int i32x16 __attribute__((vector_size(64)));
-__attribute__((target("avx512f,avx512vnni"))) static void spin_int8(int64_t rounds)
-{
-    i32x16 a = {0}, chain[12] = {{0}};
-
-    __asm__ volatile("" : "+v"(a));
-    for (int64_t i = 0; i < rounds; i++)
-        _Pragma("GCC unroll 12") for (int c = 0; c < 12;
-                                      c++) __asm__ volatile("vpdpbusd %1, %1, %0" : "+v"(chain[c]) : "v"(a));
-}
+#define DEFINE_SPIN(name, instruction)                                                                       \
+    __attribute__((target("avx512f,avx512vnni"))) static void name(void)                                     \
+    {                                                                                                        \
+        i32x16 a = {0}, chain[12] = {{0}};                                                                   \
+        __asm__ volatile("" : "+v"(a));                                                                      \
+        for (int64_t i = 0; i < ROUNDS; i++)                                                                 \
+            _Pragma("GCC unroll 12") for (int c = 0; c < 12; c++) __asm__ volatile(                          \
+                instruction " %1, %1, %0" : "+v"(chain[c]) : "v"(a));                                        \
+    }
+DEFINE_SPIN(spin_8, "vpdpbusd")
+DEFINE_SPIN(spin_16, "vpdpwssd")
 #else
-static bool has_int8(void) { return false; }
-static void spin_int8(int64_t rounds) { (void)rounds; }
+static bool has_integers(void) { return false; }
+static void spin_8(void) {}
+static void spin_16(void) {}
 #endif
 
-static double int8_rate(void)
+static double integer_rate(int bits)
 {
     double best = 0;
 
-    if (!has_int8())
+    if (!has_integers())
         return 0;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         const double start = bench_now();
 
-        spin_int8(INT8_ROUNDS);
+        if (bits == 8)
+            spin_8();
+        else
+            spin_16();
         {
-            const double rate = 2.0 * 64 * 12 * INT8_ROUNDS / (bench_now() - start) / 1e9;
+            const double rate = 2.0 * 512 / bits * 12 * ROUNDS / (bench_now() - start) / 1e9;
             best = rate > best ? rate : best;
         }
     }
@@ -132,7 +138,7 @@ static void *measure(void *argument)
 
     (void)pthread_barrier_wait(job->together);
     job->rate = job->bytes > 0 ? read_rate(job->isa, job->bytes)
-                : job->int8    ? int8_rate()
+                : job->bits    ? integer_rate(job->bits)
                                : bench_peak(job->isa, 32);
     return NULL;
 }
@@ -189,9 +195,10 @@ static void report(int threads)
     const size_t sizes[] = {l1 / 2, l2 / 2, l3 / 2 / several, l3 * 8 / several};
     static const char *const names[] = {"l1", "l2", "l3", "memory"};
 
-    printf("{\"bench\":\"machine\",\"isa\":\"%s\",\"threads\":%d,\"fp32_gflops\":%.0f,\"int8_gops\":%.0f",
+    printf("{\"bench\":\"machine\",\"isa\":\"%s\",\"threads\":%d,\"fp32_gflops\":%.0f,\"int8_gops\":%.0f,",
            isa, threads, together(threads, (struct job){.isa = isa}),
-           together(threads, (struct job){.isa = isa, .int8 = true}));
+           together(threads, (struct job){.isa = isa, .bits = 8}));
+    printf("\"int16_gops\":%.0f", together(threads, (struct job){.isa = isa, .bits = 16}));
     for (int i = 0; i < 4; i++)
         printf(",\"read_%s_gbs\":%.0f", names[i],
                together(threads, (struct job){.isa = isa, .bytes = sizes[i] / 256 * 256}));
