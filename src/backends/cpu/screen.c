@@ -273,22 +273,31 @@ static void offer_row(struct fkmi_screen_cell *cell, const struct fkmi_pack *pac
     }
 }
 
-/* ---- one panel at a time, where most are ruled out */
-
 /* From prototypes of the row's own class nothing follows. */
 static void forget_class(const struct fkmi_screen_cell *cell, const struct fkmi_pack *pack,
-                         struct place place, int64_t panel, float *scores)
+                         struct place place, float *scores, int64_t stride, int64_t panel, int64_t n_panels)
 {
-    const int64_t cols = fkmi_screen_tile(pack)->cols, left = pack->k - panel * cols;
+    const int64_t cols = fkmi_screen_tile(pack)->cols;
     const int32_t slot = cell->slot[fkmi_screen_row(cell, place.i)];
+    const int64_t begin = slot >= 0 ? cell->class_begin[slot] : 0,
+                  end = slot >= 0 ? cell->class_begin[slot + 1] : 0;
 
-    for (int64_t lane = 0; slot >= 0 && lane < cols && lane < left; lane++) {
-        const int64_t j = fkmi_screen_prototype(cell->screen, panel * cols + lane);
+    for (int64_t p = 0; begin < end && p < n_panels; p++, scores += stride) {
+        const int64_t first = (panel + p) * cols, left = pack->k - first, n = left < cols ? left : cols;
 
-        if (j >= cell->class_begin[slot] && j < cell->class_begin[slot + 1])
-            scores[lane] = -INFINITY;
+        if (cell->screen->order)
+            for (int64_t lane = 0; lane < n; lane++) {
+                const int64_t j = cell->screen->order[first + lane];
+
+                scores[lane] = j >= begin && j < end ? -INFINITY : scores[lane];
+            }
+        else
+            for (int64_t j = begin > first ? begin : first; j < end && j < first + n; j++)
+                scores[j - first] = -INFINITY;
     }
 }
+
+/* ---- one panel at a time, where most are ruled out */
 
 static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel)
 {
@@ -305,7 +314,7 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
         float *scores = cell->scores + r * tile->cols;
 
         if (cell->class_begin)
-            forget_class(cell, pack, place_of(pack, t, r), panel, scores);
+            forget_class(cell, pack, place_of(pack, t, r), scores, 0, panel, 1);
         cell->work += WORK_OF_ROW;
         offer_row(cell, pack, place_of(pack, t, r), scores, 0, panel, 1);
     }
@@ -366,10 +375,16 @@ static fkm_status screen_blocks(struct fkmi_screen_cell *cell, const struct fkmi
             for (int64_t p = 0; p < n; p++)
                 tile->scores(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[begin + p],
                              screen->n_quads, cell->scale + t * tile->stride, cell->scores + p * stride);
-            for (int64_t r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++)
-                if (!cell->screened[t * tile->rows + r].left)
-                    offer_row(cell, pack, place_of(pack, t, r), cell->scores + r * tile->cols, stride, begin,
-                              n);
+            for (int64_t r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++) {
+                const struct place place = place_of(pack, t, r);
+                float *scores = cell->scores + r * tile->cols;
+
+                if (cell->screened[place.i].left)
+                    continue;
+                if (cell->class_begin)
+                    forget_class(cell, pack, place, scores, stride, begin, n);
+                offer_row(cell, pack, place, scores, stride, begin, n);
+            }
         }
     }
     return FKM_OK;
@@ -428,7 +443,7 @@ fkm_status fkmi_screen_run(struct fkmi_screen_cell *cell, const struct fkmi_pack
     load_rows(cell, pack);
     if (cell->near)
         FKMI_TRY(meet_homes(cell, pack, n_tiles));
-    if (cell->near || cell->class_begin)
+    if (cell->near || (cell->class_begin && screen->order)) /* whose lanes are of any class */
         FKMI_TRY(screen_tiles(cell, pack, n_tiles, n_panels, most_work));
     else
         FKMI_TRY(screen_blocks(cell, pack, n_tiles, n_panels, most_work));
