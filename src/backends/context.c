@@ -10,7 +10,7 @@
 
 #define BLOCKS_KEPT  3 /* a scan holds two */
 #define HEADER_BYTES 64
-#define MOST_TIMES   16         /* a block serves for a part of it, */
+#define MOST_TIMES   4          /* a block serves for a part of it, */
 #define ANY_BYTES    (64 << 10) /* or it is small: a large one is wanted for something large soon */
 
 struct header { /* before the memory of a block */

@@ -216,13 +216,11 @@ static void cut_spans(struct fkmi_pass_job *job)
     assert(n == job->n_spans);
 }
 
-/* Open rows find their labels and bounds, and the sums follow. */
-static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *job)
+/* The rows' memory is given back at once: what comes after needs as much. */
+static fkm_status run_all_spans(struct fkm_context *context, struct fkmi_pass_job *job)
 {
-    const int64_t k = job->passes->k, n_spans = count_spans(job);
     const int rows = context->kernels->bytes.rows;
-    const bool summed = job->passes->summed;
-    int64_t block = (n_spans - 1) / ITEMS_WANTED + 1, n_far = 0;
+    const int64_t block = (job->n_spans - 1) / ITEMS_WANTED + 1;
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_near near;
     void *memory = NULL;
@@ -230,12 +228,29 @@ static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *j
 
     fkmi_near_carve(&near, &carve, &job->near);
     job->scratch_per_thread = carve.used;
-    carve = (struct fkmi_carve){NULL, 0};
+    FKMI_TRY_GOTO(
+        fkmi_scratch_take(context, carve.used * (size_t)fkmi_pool_threads_here(context->pool), &memory));
+    job->scratch = memory;
+    FKMI_TRY_GOTO(fkmi_parallel(context->pool, job->n_spans, block > rows ? rows : block, run_spans, job));
+done:
+    fkmi_scratch_give(context, memory);
+    return status;
+}
+
+/* Open rows find their labels and bounds, and the sums follow. */
+static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *job)
+{
+    const int64_t k = job->passes->k, n_spans = count_spans(job);
+    const bool summed = job->passes->summed;
+    int64_t n_far = 0;
+    struct fkmi_carve carve = {NULL, 0};
+    void *memory = NULL;
+    fkm_status status = FKM_OK;
+
     for (int turn = 0; turn < 2; turn++) {
         job->spans = fkmi_carve(&carve, n_spans, sizeof *job->spans);
         job->first_span = fkmi_carve(&carve, k, sizeof *job->first_span);
         job->last_span = fkmi_carve(&carve, k, sizeof *job->last_span);
-        job->scratch = fkmi_carve(&carve, fkmi_pool_threads_here(context->pool), job->scratch_per_thread);
         if (turn == 0) {
             FKMI_TRY_GOTO(fkmi_scratch_take(context, carve.used, &memory));
             carve = (struct fkmi_carve){memory, 0};
@@ -243,9 +258,8 @@ static fkm_status run_cells(struct fkm_context *context, struct fkmi_pass_job *j
     }
     job->n_spans = n_spans;
     cut_spans(job);
-    block = block > rows ? rows : block;
     job->passes->summed = false;
-    FKMI_TRY_GOTO(fkmi_parallel(context->pool, n_spans, block, run_spans, job));
+    FKMI_TRY_GOTO(run_all_spans(context, job));
     job->passes->n_open = 0;
     for (int64_t s = 0; s < n_spans; s++) {
         n_far += job->spans[s].n_far;
