@@ -5,6 +5,8 @@
 #include "estimators/model.h"
 #include "prototypes/lists.h"
 
+#define LARGE_CLASS 4e6 /* bytes */
+
 /* Rows of the new classes, class by class, and where their prototypes go. */
 struct seeding {
     fkm_model *model;
@@ -180,13 +182,16 @@ static fkm_status dress_classes(fkm_model *model, struct fkmi_state *state, stru
     return FKM_OK;
 }
 
-/* Classes in parallel when there are many, one after the other (parallel inside) when there are few. */
+/* Classes in parallel when there are many, one after the other (parallel inside) when there are few, or when those of
+ * several threads would drive each other out of the caches. */
 static fkm_status over_classes(struct seeding *seeding, fkmi_range_fn *body)
 {
     const int64_t n = seeding->n_new;
+    const struct fkmi_rows *base = seeding->base;
+    const double bytes = (double)seeding->begin[n] * (double)base->dim * (double)fkmi_dtype_size(base->dtype);
     struct fkmi_pool *pool = seeding->model->context->pool;
 
-    if (n >= 4 * fkmi_pool_threads(pool))
+    if (n >= 4 * fkmi_pool_threads(pool) && (fkmi_rows_sparse(base) || bytes < (double)n * LARGE_CLASS))
         return fkmi_parallel(pool, n, 1, body, seeding);
     return body(seeding, 0, n, 0);
 }
