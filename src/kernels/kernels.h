@@ -51,8 +51,7 @@ struct fkmi_tile {
      * cols: what is there is of no use then. */
     int (*passing)(const void *scores, int64_t n_panels, const void *threshold, int32_t first, int n,
                    void *score, int32_t *index);
-    /* At least m of one row's cols values are at least the result, which is the m-th largest when no two are equal;
-     * -inf for m > cols. */
+    /* the m-th largest of one row's cols values; -inf for m > cols */
     double (*place)(const void *values, int64_t m);
 };
 

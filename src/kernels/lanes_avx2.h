@@ -65,10 +65,6 @@ FKMI_INLINE double v32_sum(v32 a)
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return (double)_mm_cvtss_f32(_mm_add_ss(half, _mm_shuffle_ps(half, half, 1)));
 }
-FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are below top, else of other */
-{
-    return _mm256_blendv_ps(other, a, _mm256_cmp_ps(a, v32_set1(top), _CMP_LT_OQ));
-}
 FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm256_max_ps(a, b); }
 FKMI_INLINE v32 v32_pick(v32 a, v32 b, v32 x, v32 y) /* x where a > b, else y */
 {
@@ -205,7 +201,7 @@ FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
 {
     return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ));
 }
-FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
+FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* lanes of a that are below top, else of other */
 {
     return _mm256_blendv_pd(other, a, _mm256_cmp_pd(a, v64_set1(top), _CMP_LT_OQ));
 }

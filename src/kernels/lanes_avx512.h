@@ -54,10 +54,6 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return _mm512_mask_mov_ps(above, _mm512_cmp_ps_mask(a, v32_zero(), _CMP_LT_OQ), v32_set1(-1.0f));
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)_mm512_reduce_add_ps(a); }
-FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are below top, else of other */
-{
-    return _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask(a, v32_set1(top), _CMP_LT_OQ), a);
-}
 FKMI_INLINE v32 v32_max(v32 a, v32 b) { return _mm512_max_ps(a, b); }
 FKMI_INLINE v32 v32_pick(v32 a, v32 b, v32 x, v32 y) /* x where a > b, else y */
 {
@@ -158,7 +154,7 @@ FKMI_INLINE v64 v64_sign(v64 a)
 FKMI_INLINE double v64_sum(v64 a) { return _mm512_reduce_add_pd(a); }
 FKMI_INLINE double v64_peak(v64 a, v64 b) { return _mm512_reduce_max_pd(_mm512_max_pd(a, b)); }
 FKMI_INLINE uint32_t v64_above(v64 a, v64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ); }
-FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
+FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* lanes of a that are below top, else of other */
 {
     return _mm512_mask_mov_pd(other, _mm512_cmp_pd_mask(a, v64_set1(top), _CMP_LT_OQ), a);
 }

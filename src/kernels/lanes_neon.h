@@ -68,10 +68,6 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return vbslq_f32(vcltzq_f32(a), v32_set1(-1.0f), above);
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)vaddvq_f32(a); }
-FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are below top, else of other */
-{
-    return vbslq_f32(vcltq_f32(a, v32_set1(top)), a, other);
-}
 /* b where one of them is NaN, which the instructions of these names would not give */
 FKMI_INLINE v32 v32_max(v32 a, v32 b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 FKMI_INLINE v32 v32_pick(v32 a, v32 b, v32 x, v32 y) /* x where a > b, else y */

@@ -80,11 +80,6 @@ FKMI_INLINE v32 v32_sign(v32 a) /* -1, 0 or 1 */
     return (v32)(((a > 0) & (v32_bits)v32_set1(1.0f)) | ((a < 0) & (v32_bits)v32_set1(-1.0f)));
 }
 FKMI_INLINE double v32_sum(v32 a) { return (double)((a[0] + a[2]) + (a[1] + a[3])); }
-FKMI_INLINE v32 v32_below(v32 a, float top, v32 other) /* lanes of a that are below top, else of other */
-{
-    const v32_bits below = a < top;
-    return (v32)(((v32_bits)a & below) | ((v32_bits)other & ~below));
-}
 FKMI_INLINE v32 v32_max(v32 a, v32 b)
 {
     const v32_bits larger = a > b;
@@ -222,7 +217,7 @@ FKMI_INLINE uint32_t v64_above(v64 a, v64 b)
 {
     return (uint32_t)(a[0] > b[0]) | (uint32_t)(a[1] > b[1]) << 1;
 }
-FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* as v32_below */
+FKMI_INLINE v64 v64_below(v64 a, double top, v64 other) /* lanes of a that are below top, else of other */
 {
     const v64_bits below = a < top;
     return (v64)(((v64_bits)a & below) | ((v64_bits)other & ~below));

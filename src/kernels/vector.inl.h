@@ -573,18 +573,24 @@ static int FN(passing)(const void *scores_at, int64_t n_panels, const void *thre
     return n;
 }
 
-/* the m-th largest of COLS values when no two are equal */
+/* the m-th largest of COLS values: of those that fewer than m are above, the least. Counting has no chain of operations
+ * as long as taking one after the other. */
 static double FN(place)(const void *values_at, int64_t m)
 {
     const REAL *values = values_at;
-    const VEC none = V(set1)((REAL)-INFINITY);
-    VEC a = V(load)(values), b = V(load)(values + LANES);
-    REAL top = (REAL)V(peak)(a, b);
+    const VEC a = V(load)(values), b = V(load)(values + LANES), one = V(set1)(1), none = V(zero)();
+    const VEC wanted = V(set1)((REAL)m), last = V(set1)((REAL)-INFINITY);
+    VEC above_a = none, above_b = none;
 
-    for (int64_t place = 1; place < m; place++) {
-        a = V(below)(a, top, none);
-        b = V(below)(b, top, none);
-        top = (REAL)V(peak)(a, b);
+    if (m > COLS)
+        return -(double)INFINITY;
+    _Pragma("GCC unroll 4") for (int j = 0; j < COLS; j++)
+    {
+        const VEC v = V(set1)(values[j]);
+
+        above_a = V(pick)(v, a, V(add)(above_a, one), above_a);
+        above_b = V(pick)(v, b, V(add)(above_b, one), above_b);
     }
-    return (double)top;
+    return -(double)V(peak)(V(pick)(wanted, above_a, V(sub)(none, a), last),
+                            V(pick)(wanted, above_b, V(sub)(none, b), last));
 }
