@@ -32,9 +32,13 @@ class Watcher:
             self.bar = tqdm(desc=self.what, unit="step", leave=True)
         return self if self.bar is not None or self.callbacks else None
 
-    def __exit__(self, *_):
-        if self.bar is not None:
-            self.bar.close()
+    def __exit__(self, error, *_):
+        if self.bar is None:
+            return
+        if error is None and self.bar.total:  # rest came before all the passes that were allowed
+            self.bar.total = self.bar.n
+            self.bar.refresh()
+        self.bar.close()
 
     def __call__(self, progress: dict[str, Any]) -> bool:
         if self.bar is not None:

@@ -529,6 +529,7 @@ def test_verbose_shows_a_bar(capfd):
     model = FastKMeansClusterer(**EUCLIDEAN).fit(X, verbose=True)
     shown = capfd.readouterr().err
     assert "fit" in shown and "shift=" in shown and "loss=" in shown and "K=3" in shown
+    assert "100%" in shown and f"{model.n_iter_}/{model.n_iter_}" in shown  # though fewer passes than allowed
     model.finetune(X, verbose=1, epochs=3)
     assert "finetune" in capfd.readouterr().err
     model.fit(X).finetune(X)
