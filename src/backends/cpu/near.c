@@ -39,7 +39,7 @@ void fkmi_near_carve(struct fkmi_near *near, struct fkmi_carve *carve, const str
     near->gaps = fkmi_carve(carve, tile->rows * pack->k, sizeof *near->gaps);
     near->centre = fkmi_carve(carve, pack->dim, sizeof *near->centre);
     near->staged = fkmi_carve(carve, pack->dim, sizeof *near->staged);
-    near->candidates = fkmi_carve(carve, pack->k, sizeof *near->candidates);
+    near->candidates = fkmi_carve(carve, most, sizeof *near->candidates);
     near->within = fkmi_carve(carve, pack->k, sizeof *near->within);
     near->row = fkmi_carve(carve, n, sizeof *near->row);
     near->own = fkmi_carve(carve, n, sizeof *near->own);

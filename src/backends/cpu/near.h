@@ -57,7 +57,7 @@ struct fkmi_near { /* room of one thread */
     float *centre; /* dim: the prototype of the cell at hand */
     float *staged;
     struct fkmi_near_list list;
-    struct fkmi_candidate *candidates; /* k, score: minus the squared gap */
+    struct fkmi_candidate *candidates; /* of the list, while it is sorted; score: the gap */
     int32_t *within;                   /* k: prototypes, see fkmi_near_within */
     /* by place: rows for which bounds were not enough, */
     int32_t *row;

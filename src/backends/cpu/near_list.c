@@ -7,6 +7,7 @@
 #define MOST_BYTES ((int64_t)1 << 20)
 #define LEAST_NEAR 32
 #define MOST_NEAR  256
+#define N_STEPS    256
 
 int fkmi_near_most(const struct fkmi_pack *pack)
 {
@@ -15,33 +16,23 @@ int fkmi_near_most(const struct fkmi_pack *pack)
     return n < LEAST_NEAR ? LEAST_NEAR : n > MOST_NEAR ? MOST_NEAR : (int)(n / LEAST_NEAR * LEAST_NEAR);
 }
 
-/* The `most` nearest come first. Hoare's quickselect, the middle one being the pivot. */
-static void select_nearest(struct fkmi_candidate *c, int64_t n, int64_t most)
+/* A square that at most `most` of the n prototypes in near->within have gaps within, and not many fewer. */
+static double square_of_most(const struct fkmi_near *near, const float *gaps, int64_t n, int most,
+                             double square)
 {
-    int64_t begin = 0, end = n;
+    const float per_unit = (float)(N_STEPS / square);
+    int count[N_STEPS] = {0}, held = 0, step = 0;
 
-    while (end - begin > 1) {
-        const double pivot = c[begin + (end - begin) / 2].score;
-        int64_t i = begin, j = end - 1;
+    if (!(square > 1e-30 && square < 1e30))
+        return -1;
+    for (int64_t i = 0; i < n; i++) {
+        const float at = gaps[near->within[i]] * per_unit;
 
-        while (i <= j) {
-            while (c[i].score > pivot)
-                i++;
-            while (c[j].score < pivot)
-                j--;
-            if (i <= j) {
-                const struct fkmi_candidate held = c[i];
-                c[i++] = c[j];
-                c[j--] = held;
-            }
-        }
-        if (most <= j)
-            end = j + 1;
-        else if (most >= i)
-            begin = i;
-        else
-            return;
+        count[at < N_STEPS - 1 ? (int)at : N_STEPS - 1]++;
     }
+    while (step < N_STEPS - 1 && held + count[step] <= most)
+        held += count[step++];
+    return step > 0 ? step / (double)per_unit * FKMI_NEAR_DOWN : -1;
 }
 
 /* The farthest move in a ring or nearer. */
@@ -68,17 +59,10 @@ void fkmi_near_list(struct fkmi_near *near, const struct fkmi_near_pass *pass, i
 
     list->radius = radius;
     if (n > most) {
-        double nearest = INFINITY;
+        const double square = square_of_most(near, gaps, n, most, radius * radius);
 
-        for (int64_t i = 0; i < n; i++)
-            near->candidates[i] = (struct fkmi_candidate){-(double)gaps[near->within[i]], near->within[i]};
-        select_nearest(near->candidates, n, most);
-        for (int64_t i = 0; i < most; i++)
-            near->within[i] = near->candidates[i].index;
-        for (int64_t i = most; i < n; i++)
-            nearest = fmin(nearest, -near->candidates[i].score);
-        list->radius = nearest > 0 ? sqrt(nearest) * FKMI_NEAR_DOWN : -1;
-        n = most;
+        n = square > 0 ? fkmi_near_within(near, pass, c, square) : 0;
+        list->radius = square > 0 ? sqrt(square) * FKMI_NEAR_DOWN : -1;
     }
     list->n = (int)n;
     list->rings = list->radius > 1e-300 ? FKMI_NEAR_RINGS / list->radius : 0;
