@@ -58,7 +58,7 @@ int output_possible(const char *path)
     return code;
 }
 
-/* Opens and locks it; the leftover of a writer that was killed is taken over. EBUSY: another process writes it. */
+/* Opens and locks it; the leftover of a writer that was killed is taken over. EBUSY: it is being written already. */
 static FILE *open_partial(const char *path)
 {
     struct stat ours, named;
@@ -107,7 +107,7 @@ int output_open(struct output *output, const char *path)
     }
     if (!output->file) {
         const int code = fail(EXIT_CANNOT_CREATE, "cannot create %s: %s", path,
-                              errno == EBUSY ? "another process is writing it" : strerror(errno));
+                              errno == EBUSY ? "it is being written already" : strerror(errno));
         output_abandon(output);
         return code;
     }

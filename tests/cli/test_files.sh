@@ -38,7 +38,7 @@ exec 7>slow
 printf 'width,height,depth\n1,2,3\n' >&7
 for _ in $(seq 200); do [ -e shared.csv.partial ] && break; sleep 0.01; done
 exits 73 "a second writer" "$fkm" predict --model m.fkm --data rows.csv --output shared.csv
-says "a second writer" "cannot create shared.csv: another process is writing it"
+says "a second writer" "cannot create shared.csv: it is being written already"
 exec 7>&-
 wait $first
 code=$?
