@@ -534,19 +534,23 @@ static fkm_status polish(struct fkmi_swaps *s, struct fkmi_cells *cells, double 
     return FKM_OK;
 }
 
+/* The last third of the passes is for settling, and nobody judges a try that begins before the last one. */
+static bool too_late(const struct fkmi_swaps *s, int64_t passes_left)
+{
+    return passes_left == 1 || 3 * passes_left < s->most_passes;
+}
+
 /* A try has succeeded, failed, or goes on. */
 static fkm_status judge_try(struct fkmi_swaps *s, double gained, double sum, bool settled,
                             int64_t passes_left)
 {
-    const bool late = 3 * passes_left < s->most_passes; /* the last third is for settling */
-
     if (has_gained(s, sum)) {
         s->trying = s->changed = false;
         s->failures = 0;
     } else if (settled || passes_left == 1 ||
                (isfinite(gained) && sum - PASSES_AHEAD * gained > s->held_sum)) {
         go_back(s);
-        s->tired = late || ++s->failures >= MOST_FAILURES;
+        s->tired = too_late(s, passes_left) || ++s->failures >= MOST_FAILURES;
         if (!s->tired)
             FKMI_TRY(try_swaps(s, true, &s->trying));
         s->tired = !s->trying;
@@ -569,7 +573,7 @@ fkm_status fkmi_swaps_after_pass(struct fkmi_swaps *s, struct fkmi_cells *cells,
         FKMI_TRY(polish(s, cells, gained, settled));
         *over = s->polished;
     } else if (settled || gained < SLOW_PASS * sum) {
-        s->tired = 3 * passes_left < s->most_passes;
+        s->tired = too_late(s, passes_left);
         if (!s->tired) {
             FKMI_TRY(look(s, cells, sum, gained));
             FKMI_TRY(try_swaps(s, false, &s->trying));

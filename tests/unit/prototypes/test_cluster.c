@@ -124,6 +124,29 @@ TEST(swaps_never_pass_max_iters_nor_end_worse_than_plain_passes)
     }
 }
 
+/* However few passes are allowed: an exchange that none of them judges must not stay. */
+TEST(swaps_end_no_worse_than_they_began)
+{
+    for (int64_t max_iters = 1; max_iters < 12; max_iters++)
+        for (int good = 0; good < 2; good++) {
+            struct field f;
+            double *before, *after;
+
+            make_grid(&f, FKM_METRIC_EUCLIDEAN, FKM_DTYPE_F64, 1);
+            f.params.task = good ? FKM_TASK_CLUSTER : FKM_TASK_REGRESS;
+            CHECK_OK(field_lloyd(&f, 300, 0)); /* comes to rest, in the best optimum or in a poor one */
+            before = field_points(&f.state);
+            f.params.task = FKM_TASK_CLUSTER;
+            CHECK_OK(field_lloyd(&f, max_iters, 1e-6));
+            after = field_points(&f.state);
+            CHECK(sum_of_distances(&f, after, f.state.k) <=
+                  (1 + 1e-9) * sum_of_distances(&f, before, f.state.k));
+            free(before);
+            free(after);
+            field_free(&f);
+        }
+}
+
 TEST(threads_do_not_change_a_bit)
 {
     struct fkmi_state first = {0};

@@ -302,6 +302,38 @@ TEST(many_rows_give_the_seeds_of_measuring_everything)
 
 /* ---- rows drawn ahead */
 
+/* Nine clusters pull almost alike and one a little more, all beside a large one where the first seed lies. That one is the
+ * second seed whenever it is among the 2 + floor(ln 3) candidates, of which each is a tenth of the time. */
+TEST(the_second_seed_is_the_best_of_as_many_candidates_as_a_step_has)
+{
+    enum { RUNS = 100, N = 20000, DIM = 10, OTHERS = 40, CANDIDATES = 3 };
+    struct field f;
+    int64_t n_best = 0, n_runs = 0, found;
+    double points[3 * DIM];
+    const double p = 1 - pow(0.9, CANDIDATES);
+
+    field_make(&f, (struct field_wish){FIELD_WISH, .n = N, .dim = DIM, .threads = 2});
+    for (int64_t i = 0; i < N; i++)
+        for (int d = 0; d < DIM; d++)
+            naive_set(f.stored, FKM_DTYPE_F64, i * DIM + d,
+                      i < OTHERS * DIM && i % DIM == d ? 10 + (d == 0 ? 0.1 : 0) : 0);
+    for (uint64_t run = 0; run < RUNS; run++) {
+        int from_origin = 0;
+
+        CHECK_OK(seed(&f, 3, run, FKMI_SCREEN_IF_WORTH, points, &found));
+        CHECK_INT(3, found);
+        for (int d = 0; d < DIM; d++)
+            from_origin += points[d] == 0;
+        if (from_origin < DIM)
+            continue;
+        n_runs++;
+        n_best += points[DIM] > 10;
+    }
+    CHECK(n_runs > RUNS / 2);
+    CHECK_NEAR(p, (double)n_best / (double)n_runs, 4 * sqrt(p * (1 - p) / (double)n_runs));
+    field_free(&f);
+}
+
 static int64_t draw(const double *pull, int64_t n, struct naive_random *random)
 {
     double total = 0, place;
