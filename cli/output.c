@@ -83,6 +83,13 @@ static FILE *open_partial(const char *path)
     return file;
 }
 
+static void take_over_permissions(const struct output *output, mode_t more)
+{
+    struct stat old;
+    if (stat(output->path, &old) == 0)
+        (void)fchmod(fileno(output->file), (old.st_mode & 0777) | more);
+}
+
 int output_open(struct output *output, const char *path)
 {
     *output = (struct output){0};
@@ -100,10 +107,12 @@ int output_open(struct output *output, const char *path)
         output->path = target_of(path);
         text_printf(&partial, "%s.partial", output->path);
         output->file = open_partial(partial.bytes);
-        if (output->file)
+        if (output->file) {
             output->partial = partial.bytes;
-        else
+            take_over_permissions(output, S_IWUSR); /* nobody else may read half of a private file either */
+        } else {
             free(partial.bytes);
+        }
     }
     if (!output->file) {
         const int code = fail(EXIT_CANNOT_CREATE, "cannot create %s: %s", path,
@@ -214,9 +223,7 @@ static void sync_folder(const char *path)
 /* Before the file is closed, which ends its lock. One that is replaced keeps its permissions. */
 static int put_in_place(struct output *output)
 {
-    struct stat old;
-    if (stat(output->path, &old) == 0)
-        (void)fchmod(fileno(output->file), old.st_mode & 0777);
+    take_over_permissions(output, 0);
     if (fsync(fileno(output->file)) != 0)
         return fail(EXIT_IO, "cannot write %s: %s", output->name, strerror(errno));
     if (rename(output->partial, output->path) != 0)

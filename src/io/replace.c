@@ -62,16 +62,21 @@ static fkm_status find_path(const char *path, char **out)
 
 fkm_status fkmi_replace_begin(struct fkmi_replacement *file, const char *path)
 {
-    struct stat info;
+    struct stat old;
+    bool replaces;
 
     if (path[0] == '\0')
         return fkmi_fail(FKM_EINVAL, "path is empty");
     FKMI_TRY(find_path(path, &file->path));
     FKMI_TRY(fkmi_format(&file->partial, "%s.partial", file->path));
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+    replaces = stat(path, &old) == 0;
+    if (replaces && !S_ISREG(old.st_mode))
         return fkmi_fail(FKM_EIO, "cannot write %s: it is %s", path,
-                         S_ISDIR(info.st_mode) ? "a folder" : "not a regular file");
-    return open_partial(file);
+                         S_ISDIR(old.st_mode) ? "a folder" : "not a regular file");
+    FKMI_TRY(open_partial(file));
+    if (replaces) /* nobody else may read half of a private file either */
+        (void)fchmod(file->fd, (old.st_mode & 0777) | S_IWUSR);
+    return FKM_OK;
 }
 
 /* Writing beyond RLIMIT_FSIZE sends this thread SIGXFSZ, which would end the program. It is held back while

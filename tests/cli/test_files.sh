@@ -32,11 +32,14 @@ if cmp -s m.fkm before.fkm; then fail "a model through a link: the model is the 
 
 # ---- one writer at a time: the second is told so and leaves the first alone
 mkfifo slow
+touch shared.csv
+chmod 600 shared.csv
 "$fkm" predict --model m.fkm --data - --output shared.csv <slow 2>"$work/.first" &
 first=$!
 exec 7>slow
 printf 'width,height,depth\n1,2,3\n' >&7
 for _ in $(seq 200); do [ -e shared.csv.partial ] && break; sleep 0.01; done
+permissions "half of a private file" shared.csv.partial 600
 exits 73 "a second writer" "$fkm" predict --model m.fkm --data rows.csv --output shared.csv
 says "a second writer" "cannot create shared.csv: it is being written already"
 exec 7>&-

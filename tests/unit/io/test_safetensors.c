@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "base/sha256.h"
+#include "io/replace.h"
 #include "io/safetensors.h"
 #include "unit/io/source_tools.h"
 
@@ -293,6 +294,23 @@ TEST(a_partial_file_that_leads_elsewhere_is_not_followed)
     write_file(path_in(folder, "m.partial"), "left by a writer that was killed", 32);
     CHECK_OK(fkmi_tensors_save(path, tensors, N_TENSORS, NULL, 0));
     CHECK(access(path_in(folder, "m.partial"), F_OK) != 0);
+    remove_folder(folder);
+}
+
+TEST(half_of_a_private_file_is_private)
+{
+    const char *folder = make_folder(), *path = path_in(folder, "m");
+    struct fkmi_replacement file = {0};
+    struct stat info;
+
+    write_file(path, "old", 3);
+    CHECK(chmod(path, 0400) == 0);
+    CHECK_OK(fkmi_replace_begin(&file, path));
+    CHECK(stat(file.partial, &info) == 0 && (info.st_mode & 0777) == 0600);
+    CHECK_OK(fkmi_replace_write(&file, "new!", 4));
+    CHECK_OK(fkmi_replace_commit(&file));
+    fkmi_replace_end(&file);
+    CHECK(stat(path, &info) == 0 && (info.st_mode & 0777) == 0400 && info.st_size == 4);
     remove_folder(folder);
 }
 
