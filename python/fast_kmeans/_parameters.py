@@ -127,9 +127,9 @@ _contexts: dict[int, _core.Context] = {}
 
 def context_of(n_threads) -> _core.Context:
     """Threads are shared by all estimators that ask for the same number."""
-    if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads < -1:
+    if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads < -1 or n_threads == 0:
         raise ValueError(f"n_threads is {n_threads!r}; it must be >= 1, or -1 for one per core")
-    n_threads = -1 if n_threads == 0 else int(n_threads)
+    n_threads = int(n_threads)
     if n_threads not in _contexts:
         search = FaissSearch() if is_installed() else None
         _contexts.setdefault(n_threads, _core.Context(n_threads, search=search))

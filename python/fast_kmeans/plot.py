@@ -31,7 +31,7 @@ LOSSES = {
 }
 SCORES = {
     "clusterer": "minus mean distance",
-    "classifier": "accuracy",
+    "classifier": "accuracy + log-probability / 1000",
     "multilabel": "micro F1",
     "regressor": "minus standardised RMSE",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +30,18 @@ SAME = (
     "batch_size n_threads min_weight truncation_threshold random_state"
 ).split()
 """Arguments that the engine has under the same name."""
+ADVICE = "; mask missing values, or say missing='mask'"
+"""What the engine says of a NaN and this class cannot follow."""
+
+
+@contextmanager
+def _own_advice():
+    try:
+        yield
+    except ValueError as error:
+        if ADVICE not in str(error):
+            raise
+        raise ValueError(str(error).replace(ADVICE, "")) from None
 
 
 class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
@@ -170,6 +183,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- learning
 
+    @_own_advice()
     def fit(self, X, y, verbose: bool = False) -> Self:
         """Place the prototypes by passes over the whole of the data; what was learned before is forgotten.
 
@@ -198,6 +212,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
                 self._engine = engine
         return self
 
+    @_own_advice()
     def fit_batch(self, X, y, verbose: bool = False) -> dict[str, Any]:
         """Learn from one batch; call it for ever. Classes never seen get their prototypes from the batch that brings them.
 
@@ -252,6 +267,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
 
     # ---- answers
 
+    @_own_advice()
     def predict(self, X) -> np.ndarray:
         """The label of the prototype nearest to each row.
 
@@ -270,6 +286,7 @@ class FastKMeansClassifier(ClassifierMixin, BaseEstimator):
         codes = engine._read("centroid_labels", "k", dtype=np.int64)
         return engine._meaning.write(codes[nearest[:, 0]])
 
+    @_own_advice()
     def predict_proba(self, X) -> np.ndarray:
         """The probability of each class: the blended shares of its prototypes among the five nearest. The largest need
         not be that of the class that ``predict`` tells, which asks the nearest prototype alone.

@@ -231,3 +231,14 @@ def test_the_module_is_there_without_an_import_of_its_own():
     code = "import fast_kmeans; print(fast_kmeans.sparse.FastKMeansClassifier.__name__)"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert said == "FastKMeansClassifier\n"
+
+
+def test_what_is_said_of_a_nan_is_possible_here():
+    X, y = np.eye(4, dtype=np.float32), np.arange(4) % 2
+    bad = X.copy()
+    bad[2, 1] = np.nan
+    model = FastKMeansClassifier(k_init=1).fit(X, y)
+    for ask in (model.fit, model.fit_batch, lambda X, y: model.predict(X), lambda X, y: model.predict_proba(X)):
+        with pytest.raises(ValueError, match="NaN") as told:
+            ask(bad, y)
+        assert "row 2" in str(told.value) and "missing=" not in str(told.value)

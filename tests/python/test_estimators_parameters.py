@@ -151,7 +151,7 @@ BAD = {
     "percentile_threshold": [-0.1, 1.1],
     "decay": [0, 1.5],
     "noise": [-1],
-    "n_threads": [-2, 1.5, True],
+    "n_threads": [-2, 0, 1.5, True],
     "init_mode": [None, 3, [[1.0, 2.0]]],
     "feature_weights": [[1, 2], [-1, 1, 1, 1], [0, 0, 0, 0], [1, np.nan, 1, 1]],
 }

@@ -109,7 +109,7 @@ def test_history_of_fine_tuning(tuned):
     np.testing.assert_array_equal(right.get_lines()[0].get_ydata(), scores)
     assert right.get_lines()[1].get_ydata()[0] == max(scores)
     assert (ax.get_title(loc="left"), ax.get_xlabel()) == ("Fine-tuning", "epoch")
-    assert right.get_ylabel() == "accuracy on held-out rows"
+    assert right.get_ylabel() == "accuracy + log-probability / 1000 on held-out rows"
     assert legend_of(ax)[:2] == ["loss", "held-out score"]
 
 
