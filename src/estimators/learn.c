@@ -137,7 +137,7 @@ enum { PHASE1_SCORES = 1 << 17, PHASE1_ROWS = 256 }; /* looked at, of tags; but 
 
 /* Scores of tags as phase 1 leaves them: one alpha at which they tell best which rows have a tag, and beta such that the
  * mean probability of a tag is its share of the rows; gradients learn others. Thresholds, which are scores, stay at
- * the distance they stood for. A tag without beta begins with that of these rows, however little they count. */
+ * the distance they stood for. A tag that is new begins with those of these rows, however little they count. */
 static fkm_status begin_scores(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
                                struct fkmi_state *state)
 {
@@ -153,7 +153,8 @@ static fkm_status begin_scores(const fkm_model *model, const struct fkmi_lesson 
     FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
                              most < PHASE1_SCORES ? PHASE1_SCORES : most, &slope, beta));
     for (int64_t c = 0; c < state->n_classes; c++) {
-        const double old = state->beta[c] == 0 ? 0 : 1 - share;
+        const bool is_new = state->alpha[c] == 1 && state->beta[c] == 0;
+        const double old = is_new ? 0 : 1 - share;
         const double distance = (state->beta[c] - state->threshold[c]) / state->alpha[c];
 
         state->alpha[c] = old * state->alpha[c] + (1 - old) * slope;

@@ -449,6 +449,38 @@ TEST(parameters_change_but_for_what_was_learned)
     data_free(&data);
 }
 
+/* All rows lie on the prototype and half of them have the tag, so that beta is exactly 0, as that of a new tag is. */
+TEST(a_tag_of_half_of_the_rows_is_no_new_one)
+{
+    const float x[] = {1, 1, 1, 1};
+    const int64_t half[] = {0, 1, 2, 2, 2}, most[] = {0, 1, 2, 3, 3};
+    const int32_t tags[] = {0, 0, 0};
+    fkm_params params = FKM_PARAMS_INIT;
+    fkm_batch batch = FKM_BATCH_INIT;
+    fkm_model *model;
+    double scores[3];
+
+    params.task = FKM_TASK_MULTILABEL;
+    params.metric = FKM_METRIC_EUCLIDEAN;
+    params.k_init = 1;
+    batch.n_rows = 4;
+    batch.n_cols = 1;
+    batch.dtype = FKM_DTYPE_F32;
+    batch.x = x;
+    batch.tags = tags;
+    batch.n_tags = 1;
+    batch.tag_indptr = half;
+    model = new_model(params, 1);
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK_OK(fkm_model_tag_scores(model, scores));
+    CHECK_NEAR(0, scores[1], 1e-12);
+    batch.tag_indptr = most;
+    CHECK_OK(fkm_model_fit_batch(model, &batch, NULL));
+    CHECK_OK(fkm_model_tag_scores(model, scores));
+    CHECK_NEAR(log(3) / 2, scores[1], 1e-6); /* the mean of 0 and the logit of 3 / 4 */
+    fkm_model_free(model);
+}
+
 /* More rows than are looked at for strata: each of a few far targets gets prototypes all the same, with that target. */
 TEST(strata_of_many_rows_are_found_from_some)
 {
