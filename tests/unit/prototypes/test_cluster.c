@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#include "base/interrupt.h"
+
 #define SIDE 5 /* SIDE x SIDE clusters on a grid, 30 rows each */
 
 /* A grid of clusters whose starting prototypes all lie in the first of them. */
@@ -145,6 +147,58 @@ TEST(swaps_end_no_worse_than_they_began)
             free(after);
             field_free(&f);
         }
+}
+
+struct user {
+    int64_t asked, stop_at;
+};
+
+static int ask(void *user)
+{
+    struct user *u = user;
+
+    return ++u->asked == u->stop_at;
+}
+
+static fkm_status stop_after(void *user, int64_t pass, const struct fkmi_moved *moved)
+{
+    (void)moved;
+    return pass == *(const int64_t *)user ? fkmi_fail(FKM_EINTERRUPTED, "enough") : FKM_OK;
+}
+
+/* At any question of a fit that tries exchanges and polishes: what stays is what a fit stopped after that pass leaves. */
+TEST(an_interrupted_try_is_undone)
+{
+    int64_t n_stopped = 0, n_passes, ignored;
+
+    for (struct user user = {.stop_at = 1};;
+         user = (struct user){.stop_at = user.stop_at + 7 + user.stop_at / 50}) {
+        struct field f, stopped;
+        fkm_status status;
+
+        make_grid(&f, FKM_METRIC_EUCLIDEAN, FKM_DTYPE_F64, 1);
+        fkmi_interrupt_every(0);
+        fkm_set_interrupt(ask, &user);
+        status = fkmi_lloyd(f.context, &f.params, &f.state, &f.work, &f.rows, f.slot, NULL, 40, 1e-6,
+                            fkmi_random_from(1), NULL, NULL, &n_passes);
+        fkm_set_interrupt(NULL, NULL);
+        fkmi_interrupt_every(-1);
+        make_grid(&stopped, FKM_METRIC_EUCLIDEAN, FKM_DTYPE_F64, 1);
+        if (status == FKM_EINTERRUPTED && n_passes > 0) {
+            n_stopped++;
+            CHECK_STATUS(FKM_EINTERRUPTED,
+                         fkmi_lloyd(stopped.context, &f.params, &stopped.state, &stopped.work, &stopped.rows,
+                                    stopped.slot, NULL, 40, 1e-6, fkmi_random_from(1), stop_after, &n_passes,
+                                    &ignored));
+        }
+        if (status == FKM_EINTERRUPTED)
+            CHECK(field_same_state(&f.state, &stopped.state));
+        field_free(&f);
+        field_free(&stopped);
+        if (status == FKM_OK)
+            break;
+    }
+    CHECK(n_stopped > 50);
 }
 
 TEST(threads_do_not_change_a_bit)
