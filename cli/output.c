@@ -47,14 +47,18 @@ static bool is_special(const char *path)
 int output_possible(const char *path)
 {
     struct stat info;
-    char *folder = folder_of(path);
+    char *target = target_of(path), *folder = folder_of(target);
+    const bool exists = stat(path, &info) == 0;
     int code = EXIT_FINE;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+    if (!exists && lstat(path, &info) == 0)
+        code = fail(EXIT_CANNOT_CREATE, "cannot create %s: the symbolic link leads nowhere", path);
+    else if (exists && !S_ISREG(info.st_mode))
         code = fail(EXIT_CANNOT_CREATE, "cannot create %s: it is %s", path,
                     S_ISDIR(info.st_mode) ? "a folder" : "not a file");
     else if (access(folder, W_OK | X_OK) != 0)
         code = fail(EXIT_CANNOT_CREATE, "cannot create %s: %s: %s", path, folder, strerror(errno));
     free(folder);
+    free(target);
     return code;
 }
 

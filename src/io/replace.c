@@ -53,9 +53,13 @@ static fkm_status find_path(const char *path, char **out)
 {
     struct stat info;
     const bool link = lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
-    char *real = link ? realpath(path, NULL) : NULL; /* NULL: it leads nowhere */
-    const fkm_status status = fkmi_format(out, "%s", real ? real : path);
+    char *real = link ? realpath(path, NULL) : NULL;
+    fkm_status status;
 
+    if (link && !real)
+        return fkmi_fail(FKM_EIO, "cannot write %s: the symbolic link leads nowhere: %s", path,
+                         strerror(errno));
+    status = fkmi_format(out, "%s", real ? real : path);
     free(real);
     return status;
 }

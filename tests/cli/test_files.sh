@@ -30,6 +30,12 @@ ok "a model through a link: the link is one" test -L current.fkm
 ok "answers through a link: the link is one" test -L current.csv
 if cmp -s m.fkm before.fkm; then fail "a model through a link: the model is the old one"; else pass; fi
 
+ln -s nowhere.csv lost.csv
+exits 73 "answers through a link that leads nowhere" "$fkm" predict --model m.fkm --data rows.csv --output lost.csv
+says "answers through a link that leads nowhere" "cannot create lost.csv: the symbolic link leads nowhere"
+exits 73 "a model through a link that leads nowhere" "$fkm" fit --task clusterer --data rows.csv --target colour --model lost.csv
+ok "a link that leads nowhere stays one" test -L lost.csv
+
 # ---- one writer at a time: the second is told so and leaves the first alone
 mkfifo slow
 touch shared.csv

@@ -275,6 +275,10 @@ TEST(what_is_no_file_is_refused_at_once)
     CHECK_SAYS("it is a folder", fkm_last_error());
     CHECK_STATUS(FKM_EIO, fkmi_tensors_save(path_in(folder, "no/such/m"), tensors, 1, NULL, 0));
     CHECK_SAYS("No such file", fkm_last_error());
+    CHECK(symlink("nowhere", path_in(folder, "lost")) == 0);
+    CHECK_STATUS(FKM_EIO, fkmi_tensors_save(path_in(folder, "lost"), tensors, 1, NULL, 0));
+    CHECK_SAYS("the symbolic link leads nowhere", fkm_last_error());
+    CHECK(unlink(path_in(folder, "lost")) == 0); /* the link was not replaced */
     CHECK_STATUS(FKM_EIO, fkmi_tensors_save("/dev/full", tensors, N_TENSORS, NULL, 0));
     CHECK(access("/dev/full", F_OK) == 0 && access("/dev/full.partial", F_OK) != 0);
     remove_folder(folder);
