@@ -13,7 +13,7 @@
  *                              fine-tuning holds what the first has left as well)
  *   used_mb, budget_mb         peak - process, and what it may be: input + 10 % + the caller's answers + 8 K D
  *                              bytes; of load: the file + 16 MiB. Meant for the full shapes.
- * bench_fit [--quick] [--threads N] [--repeats N] [part of a case's name]
+ * bench_fit [--quick] [--threads N] [--repeats N] [part of a case's name]: 3 repeats, X1 once
  * SPDX-License-Identifier: Apache-2.0 */
 #include <malloc.h>
 #include <stdbool.h>
@@ -637,6 +637,14 @@ static bool run_apart(int index, bool quick, int threads, int repeats)
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
+/* Cases of half a minute and more are run once, unless somebody asks for more. */
+static int repeats_of(const struct bench_case *which, bool quick, int asked)
+{
+    if (asked < 1)
+        return quick || which->shape.n >= 500000 ? 1 : 3;
+    return asked < MAX_REPEATS ? asked : MAX_REPEATS;
+}
+
 int main(int argc, char **argv)
 {
     const char *part = "";
@@ -656,9 +664,8 @@ int main(int argc, char **argv)
         else
             part = argv[i];
     }
-    repeats = repeats < 1 ? (quick ? 1 : 3) : repeats > MAX_REPEATS ? MAX_REPEATS : repeats;
     if (only >= 0 && only < N_CASES) {
-        run_case(&cases[only], quick, threads, repeats);
+        run_case(&cases[only], quick, threads, repeats_of(&cases[only], quick, repeats));
         return EXIT_SUCCESS;
     }
     for (int i = 0; i < N_CASES; i++)
