@@ -211,12 +211,15 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
     const int64_t in_groups = SCORES_AT_ONCE / (n + 1) + 1,
                   most_tags = n_classes < in_groups ? n_classes : in_groups;
     struct fkmi_rows sample = *rows;
+    struct fkmi_routing unit = *routing;
     struct fkmi_pack *pack = NULL;
     struct prior_job job = {.n = n, .beta = beta, .slope = 1};
     double *weight = NULL, *share = NULL, *distance = NULL;
     int64_t *order = NULL;
     int32_t *index = NULL;
 
+    if (slope) /* which takes the temperature's place, whatever that is */
+        unit.temperature = 1;
     FKMI_TRY_GOTO(fkmi_alloc(&weight, n, sizeof *weight));
     FKMI_TRY_GOTO(fkmi_alloc(&share, n_classes, sizeof *share));
     FKMI_TRY_GOTO(fkmi_alloc(&order, n, sizeof *order));
@@ -244,13 +247,13 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
     job.share = share;
     for (job.first = 0; job.first < n_classes; job.first += most_tags) {
         job.group = n_classes - job.first < most_tags ? n_classes - job.first : most_tags;
-        FKMI_TRY_GOTO(score_rows(context, pack, state, routing, &sample, at_a_time, index, distance, &job));
+        FKMI_TRY_GOTO(score_rows(context, pack, state, &unit, &sample, at_a_time, index, distance, &job));
         if (slope && job.first == 0)
             FKMI_TRY_GOTO(find_slope(context, &job, &sample, targets));
         FKMI_TRY_GOTO(fkmi_parallel(context->pool, job.group, 8, solve, &job));
     }
     if (slope)
-        *slope = job.slope;
+        *slope = job.slope * routing->temperature;
 done:
     context->backend->pack_free(pack);
     fkmi_free(weight);

@@ -654,6 +654,39 @@ TEST(neighbours_come_nearest_first_and_route_to_one)
 }
 
 /* R2, RMSE, F1 and log loss against their definitions written out. */
+/* The scores of tags begin with a temperature of their own, found from the rows; also where gradients begin with it. */
+TEST(temperature_has_no_effect_on_where_tags_begin)
+{
+    static const double temperatures[] = {1, 1e-40, 1e-9, 30, 1e9};
+    struct data data = data_make(300, 4, 3, 69);
+    const fkm_batch batch = data_batch(&data, FKM_TASK_MULTILABEL, 0, data.n);
+    float first[2][300 * 8], probability[300 * 8];
+
+    for (int at = 0; at < 5; at++) {
+        fkm_params params = data_params(FKM_TASK_MULTILABEL);
+        const size_t n = (size_t)data.n;
+
+        params.temperature = temperatures[at];
+        fkm_model *model = new_model(params, 1);
+        CHECK_OK(fkm_model_fit(model, &batch, NULL));
+        for (int tuned = 0; tuned < 2; tuned++) {
+            const int64_t n_tags = info_of(model).n_classes;
+
+            CHECK(n_tags > 1 && n_tags <= 8);
+            if (tuned)
+                CHECK_OK(fkm_model_gradient_step(model, &batch, NULL));
+            CHECK_OK(fkm_model_predict_proba(model, &batch, probability));
+            for (size_t i = 0; i < n * (size_t)n_tags; i++)
+                if (at > 0)
+                    CHECK_NEAR(first[tuned][i], probability[i], 1e-3);
+                else
+                    first[tuned][i] = probability[i];
+        }
+        fkm_model_free(model);
+    }
+    data_free(&data);
+}
+
 TEST(scores_are_what_their_definitions_say)
 {
     struct data data = data_make(200, 4, 3, 22);
