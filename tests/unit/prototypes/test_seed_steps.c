@@ -302,6 +302,8 @@ TEST(many_rows_give_the_seeds_of_measuring_everything)
 
 /* ---- rows drawn ahead */
 
+enum { AHEAD = 6000 }; /* one row in 64 is drawn ahead at most: so many are for 15 steps of 6 candidates */
+
 /* Nine clusters pull almost alike and one a little more, all beside a large one where the first seed lies. That one is the
  * second seed whenever it is among the 2 + floor(ln 3) candidates, of which each is a tenth of the time. */
 TEST(the_second_seed_is_the_best_of_as_many_candidates_as_a_step_has)
@@ -352,7 +354,7 @@ static int64_t draw(const double *pull, int64_t n, struct naive_random *random)
 /* The potential that greedy k-means++ leaves, step by step, each candidate drawn from what the step before left. */
 static double naive_greedy(const struct field *f, int64_t k, struct naive_random *random)
 {
-    enum { N = 300 };
+    enum { N = AHEAD };
     const int n_candidates = 2 + (int)log((double)k), dim = f->wish.dim;
     double held[N], total = 0;
     int64_t best = naive_below(random, N);
@@ -386,7 +388,7 @@ static double naive_greedy(const struct field *f, int64_t k, struct naive_random
 /* Drawing ahead changes no probability: means over many runs, against steps one by one. */
 TEST(rows_drawn_ahead_are_as_good_as_rows_drawn_in_time)
 {
-    enum { RUNS = 250, K = 60, N = 300, DIM = 4 };
+    enum { RUNS = 40, K = 60, N = AHEAD, DIM = 4 };
     struct field f;
     struct naive_random random = {77};
     double points[K * DIM], sum[2] = {0}, square[2] = {0}, spread;
@@ -413,6 +415,36 @@ TEST(rows_drawn_ahead_are_as_good_as_rows_drawn_in_time)
     spread = sqrt((square[0] - sum[0] * sum[0] + square[1] - sum[1] * sum[1]) / RUNS);
     CHECK(spread < 0.02 * sum[1]); /* or it would show nothing */
     CHECK_NEAR(sum[1], sum[0], 4 * spread);
+    field_free(&f);
+}
+
+/* As many seeds as there are far, tight clusters find each of them, unless rows count that were drawn when their cluster had
+ * no seed yet. */
+TEST(rows_drawn_before_their_cluster_had_a_seed_count_no_more)
+{
+    enum { RUNS = 40, K = 16, N = AHEAD, DIM = 4 };
+    struct naive_random random = {78};
+    double points[K * DIM];
+    struct field f;
+    int64_t found;
+
+    field_make(&f, (struct field_wish){FIELD_WISH, .n = N, .dim = DIM});
+    for (int64_t i = 0; i < N; i++)
+        for (int d = 0; d < DIM; d++)
+            naive_set(f.stored, FKM_DTYPE_F64, i * DIM + d,
+                      (i % DIM == d ? 100 * (double)(1 + i % K / DIM) : 0) + 1e-3 * naive_normal(&random));
+    for (uint64_t run = 0; run < RUNS; run++) {
+        bool served[K] = {false};
+
+        CHECK_OK(seed(&f, K, run, FKMI_SCREEN_IF_WORTH, points, &found));
+        CHECK_INT(K, found);
+        for (int64_t j = 0; j < K; j++)
+            for (int d = 0; d < DIM; d++)
+                if (points[j * DIM + d] > 50)
+                    served[d + DIM * ((int)(points[j * DIM + d] / 100 + 0.5) - 1)] = true;
+        for (int c = 0; c < K; c++)
+            CHECK(served[c]);
+    }
     field_free(&f);
 }
 
