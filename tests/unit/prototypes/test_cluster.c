@@ -6,16 +6,17 @@
 
 #include "base/interrupt.h"
 
-#define SIDE 5 /* SIDE x SIDE clusters on a grid, 30 rows each */
+#define SIDE 5 /* SIDE x SIDE clusters on a grid */
 
 /* A grid of clusters whose starting prototypes all lie in the first of them. */
-static void make_grid(struct field *f, fkm_metric metric, fkm_dtype dtype, int threads)
+static void make_grid_of(struct field *f, int rows_of_cluster, fkm_metric metric, fkm_dtype dtype,
+                         int threads)
 {
     struct naive_random random = {5};
 
-    field_make(f, (struct field_wish){FIELD_WISH, .metric = metric, .dtype = dtype, .n = 30 * SIDE * SIDE,
-                                      .dim = 2, .classes = 1, .k = SIDE * SIDE, .threads = threads,
-                                      .weight = true});
+    field_make(f, (struct field_wish){FIELD_WISH, .metric = metric, .dtype = dtype,
+                                      .n = rows_of_cluster * SIDE * SIDE, .dim = 2, .classes = 1,
+                                      .k = SIDE * SIDE, .threads = threads, .weight = true});
     f->params.task = FKM_TASK_CLUSTER;
     for (int i = 0; i < f->wish.n; i++) {
         const int cell = i % (SIDE * SIDE);
@@ -27,6 +28,11 @@ static void make_grid(struct field *f, fkm_metric metric, fkm_dtype dtype, int t
         f->loaded[i] = f->x[i] = naive_get(f->stored, dtype, i);
     for (int i = 0; i < 2 * SIDE * SIDE; i++)
         naive_set(f->state.points, dtype, i, naive_uniform(&random));
+}
+
+static void make_grid(struct field *f, fkm_metric metric, fkm_dtype dtype, int threads)
+{
+    make_grid_of(f, 30, metric, dtype, threads);
 }
 
 static double sum_of_distances(const struct field *f, const double *points, int64_t k)
@@ -76,6 +82,24 @@ TEST(prototypes_find_every_cluster_from_a_bad_start)
             free(points);
             field_free(&f);
         }
+}
+
+/* So many rows that a look takes a part of them. */
+TEST(a_part_of_the_rows_tells_what_to_exchange)
+{
+    struct field f, other;
+    double *points;
+
+    make_grid_of(&f, 2800, FKM_METRIC_EUCLIDEAN, FKM_DTYPE_F32, 1);
+    make_grid_of(&other, 2800, FKM_METRIC_EUCLIDEAN, FKM_DTYPE_F32, 3);
+    CHECK_OK(field_lloyd(&f, 100, 1e-6));
+    CHECK_OK(field_lloyd(&other, 100, 1e-6));
+    CHECK(field_same_state(&f.state, &other.state));
+    points = field_points(&f.state);
+    CHECK(sum_of_distances(&f, points, f.state.k) < 1.001 * best_sum(&f));
+    free(points);
+    field_free(&f);
+    field_free(&other);
 }
 
 /* Without the clusterer's help the same start stays in a much worse optimum: the test above could fail. */
