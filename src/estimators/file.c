@@ -542,9 +542,10 @@ fkm_status fkm_model_load(fkm_context *context, const char *path, fkm_model **ou
     fkm_status status = FKM_OK;
     struct fkmi_tensor_file *file = NULL;
 
+    if (out)
+        *out = NULL;
     if (!context || !path || !out)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", !context ? "context" : !path ? "path" : "out");
-    *out = NULL;
     FKMI_TRY_GOTO(fkmi_tensors_open(path, &file));
     FKMI_TRY_GOTO(read_model(context, file, out));
 done:
@@ -557,9 +558,10 @@ fkm_status fkm_model_from_bytes(fkm_context *context, const void *bytes, size_t 
     fkm_status status = FKM_OK;
     struct fkmi_tensor_file *file = NULL;
 
+    if (out)
+        *out = NULL;
     if (!context || !bytes || !out)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", !context ? "context" : !bytes ? "bytes" : "out");
-    *out = NULL;
     FKMI_TRY_GOTO(fkmi_tensors_open_bytes(bytes, size, &file));
     FKMI_TRY_GOTO(read_model(context, file, out));
 done:

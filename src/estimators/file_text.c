@@ -26,6 +26,8 @@ fkm_status fkm_model_set_vectorizer(fkm_model *model, const fkm_vectorizer *vect
 
 fkm_status fkm_model_vectorizer(const fkm_model *model, fkm_vectorizer **out)
 {
+    if (out)
+        *out = NULL;
     if (!model || !out)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", model ? "out" : "model");
     *out = model->vectorizer ? fkmi_vectorizer_share(model->vectorizer) : NULL;

@@ -123,9 +123,10 @@ fkm_status fkm_model_copy(const fkm_model *model, fkm_model **out)
     fkm_status status = FKM_OK;
     fkm_model *copy = NULL;
 
+    if (out)
+        *out = NULL;
     if (!model || !out)
         return fkmi_fail(FKM_EINVAL, "%s is NULL", model ? "out" : "model");
-    *out = NULL;
     FKMI_TRY_GOTO(fkmi_model_new(model->context, &model->params, &copy));
     FKMI_TRY_GOTO(fkmi_learned_copy(&copy->learned, &model->learned));
     FKMI_TRY_GOTO(fkmi_trainer_copy(&copy->trainer, &model->trainer));

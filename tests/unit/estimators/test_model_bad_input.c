@@ -320,6 +320,39 @@ static void expect_learning(fkm_task task, const fkm_batch *batch, int64_t k_at_
     }
 }
 
+/* Whoever frees what a call has given may do so whatever it said. */
+TEST(a_call_that_fails_gives_nothing)
+{
+    static char other;
+    fkm_context *const context = context_of(1);
+    fkm_model *model;
+    fkm_evaluation *evaluation;
+    fkm_vectorizer *vectorizer;
+    fkm_text_rows *rows;
+    fkm_source *source;
+
+#define CHECK_GIVES_NOTHING(call, out)                                                                       \
+    do {                                                                                                     \
+        (out) = (void *)&other;                                                                              \
+        CHECK((call) != FKM_OK);                                                                             \
+        CHECK((out) == NULL);                                                                                \
+    } while (0)
+    CHECK_GIVES_NOTHING(fkm_model_create(NULL, NULL, &model), model);
+    CHECK_GIVES_NOTHING(fkm_model_copy(NULL, &model), model);
+    CHECK_GIVES_NOTHING(fkm_model_load(NULL, "m", &model), model);
+    CHECK_GIVES_NOTHING(fkm_model_load(context, NULL, &model), model);
+    CHECK_GIVES_NOTHING(fkm_model_load(context, "/no/such/file", &model), model);
+    CHECK_GIVES_NOTHING(fkm_model_from_bytes(context, NULL, 1, &model), model);
+    CHECK_GIVES_NOTHING(fkm_model_from_bytes(context, "?", 1, &model), model);
+    CHECK_GIVES_NOTHING(fkm_evaluation_create(NULL, FKM_STRATEGY_GAP, 1, &evaluation), evaluation);
+    CHECK_GIVES_NOTHING(fkm_model_vectorizer(NULL, &vectorizer), vectorizer);
+    CHECK_GIVES_NOTHING(fkm_text_rows_create(NULL, &rows), rows);
+    CHECK_GIVES_NOTHING(fkm_source_create(NULL, NULL, &source), source);
+    CHECK_GIVES_NOTHING(fkm_source_open(NULL, NULL, &source), source);
+    CHECK_GIVES_NOTHING(fkm_source_from_arrow(NULL, NULL, &source), source);
+#undef CHECK_GIVES_NOTHING
+}
+
 TEST(one_row_is_enough)
 {
     struct data data = data_make(N, DIM, 3, 46);
