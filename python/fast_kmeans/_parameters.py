@@ -90,6 +90,8 @@ def need_kinds(**given: Any) -> None:
         is_real = name in ("tol", "eval_fraction", "lr")
         if isinstance(value, bool) or not isinstance(value, numbers.Real if is_real else numbers.Integral):
             raise TypeError(f"{name} is {value!r}; it must be {'a number' if is_real else 'an integer'}")
+        if not is_real and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name} is {value}; at most {2**63 - 1} is possible")
 
 
 def seed_of(random_state) -> int:

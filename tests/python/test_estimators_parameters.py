@@ -421,6 +421,14 @@ def test_arguments_of_fit_of_the_wrong_kind_are_named(name, value, words):
         unfitted("classifier").fit(X, CLASS, **{name: value})
 
 
+@pytest.mark.parametrize("name", ["max_iters", "epochs"])
+def test_numbers_of_passes_have_a_range(name):
+    model = fitted("classifier", soft_type="softmax_scaled")
+    learn = model.fit if name == "max_iters" else model.finetune
+    with pytest.raises(ValueError, match=f"{name} is {2**63}; at most {2**63 - 1} is possible"):
+        learn(X, CLASS, **{name: 2**63})
+
+
 @pytest.mark.parametrize("name", ["epochs", "early_stopping_rounds"])
 @pytest.mark.parametrize("value", ["3", 2.5, True])
 def test_arguments_of_finetune_of_the_wrong_kind_are_named(name, value):
