@@ -127,7 +127,8 @@ fkm_status fkmi_panels_create(struct fkmi_panels **out);
 void fkmi_panels_free(struct fkmi_panels *panels); /* NULL is fine */
 /* The pack holds other prototypes from now on; no scan is under way. */
 void fkmi_panels_renew(struct fkmi_panels *panels);
-void fkmi_panels_trim(struct fkmi_panels *panels); /* the next scan that needs them makes them */
+/* Frees them, no scan being under way; the next one that needs them makes them. */
+void fkmi_panels_trim(struct fkmi_panels *panels);
 /* Makes them, unless they are there. Scans on any threads may ask. */
 fkm_status fkmi_panels_ready(struct fkm_context *context, const struct fkmi_pack *pack);
 /* In halves, as the prototypes are. */
