@@ -135,35 +135,66 @@ static fkm_status run_passes(fkm_model *model, struct fkmi_learned *fresh, struc
 
 enum { PHASE1_SCORES = 1 << 17, PHASE1_ROWS = 256 }; /* looked at, of tags; but so many rows */
 
+static bool tag_is_new(const struct fkmi_state *state, int64_t c)
+{
+    return state->alpha[c] == 1 && state->beta[c] == 0;
+}
+
+/* alpha of the tags, over temperature; 0 while all are new. */
+static double slope_of(const struct fkmi_state *state)
+{
+    for (int64_t c = 0; c < state->n_classes; c++)
+        if (!tag_is_new(state, c))
+            return state->alpha[c];
+    return 0;
+}
+
+static void move_score(struct fkmi_state *state, int64_t c, double alpha, double beta)
+{
+    const double distance = (state->beta[c] - state->threshold[c]) / state->alpha[c];
+
+    state->alpha[c] = alpha;
+    state->beta[c] = beta;
+    if (state->threshold[c] != 0) /* stays at the distance it stood for */
+        state->threshold[c] = beta - alpha * distance;
+}
+
 /* Scores of tags as phase 1 leaves them: one alpha at which they tell best which rows have a tag, and beta such that the
- * mean probability of a tag is its share of the rows; gradients learn others. Thresholds, which are scores, stay at
- * the distance they stood for. A tag that is new begins with those of these rows, however little they count. */
+ * mean probability of a tag is its share of the rows; gradients learn others. In a stream alpha is found anew in
+ * batches 1, 2, 4, 8, ..., since that reads every score some hundred times, and each beta goes with it; every batch moves
+ * beta by its share towards its own rows. A tag that is new begins with what these rows say, however little they count. */
 static fkm_status begin_scores(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
                                struct fkmi_state *state)
 {
     fkm_status status = FKM_OK;
     const struct fkmi_space space = fkmi_state_space(state, model->params.metric);
     const struct fkmi_routing routing = fkmi_routing_of(&model->params, state);
-    const int64_t most = (int64_t)PHASE1_ROWS * state->n_classes;
-    double *beta = NULL, slope;
+    const int64_t least = (int64_t)PHASE1_ROWS * state->n_classes, batch = llround(1 / share);
+    const int64_t most = least < PHASE1_SCORES ? PHASE1_SCORES : least;
+    double *beta = NULL, *anew = NULL, old = slope_of(state), slope = 0;
+    const bool finds = old == 0 || (batch & (batch - 1)) == 0;
 
     if (model->params.task != FKM_TASK_MULTILABEL || state->theta[0] != FKMI_THETA_PHASE1)
         return FKM_OK;
     FKMI_TRY_GOTO(fkmi_alloc(&beta, state->n_classes, sizeof *beta));
-    FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
-                             most < PHASE1_SCORES ? PHASE1_SCORES : most, &slope, beta));
-    for (int64_t c = 0; c < state->n_classes; c++) {
-        const bool is_new = state->alpha[c] == 1 && state->beta[c] == 0;
-        const double old = is_new ? 0 : 1 - share;
-        const double distance = (state->beta[c] - state->threshold[c]) / state->alpha[c];
-
-        state->alpha[c] = old * state->alpha[c] + (1 - old) * slope;
-        state->beta[c] = old * state->beta[c] + (1 - old) * beta[c];
-        if (state->threshold[c] != 0)
-            state->threshold[c] = state->beta[c] - state->alpha[c] * distance;
-    }
+    FKMI_TRY_GOTO(fkmi_alloc(&anew, state->n_classes, sizeof *anew));
+    for (int64_t c = 0; c < state->n_classes; c++)
+        beta[c] = tag_is_new(state, c) || finds ? NAN : state->beta[c];
+    if (old != 0 && share < 1)
+        FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
+                                 most, &old, beta));
+    if (finds)
+        FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
+                                 most, &slope, anew));
+    for (int64_t c = 0; c < state->n_classes; c++)
+        if (tag_is_new(state, c) || share == 1)
+            move_score(state, c, finds ? slope : old, finds ? anew[c] : beta[c]);
+        else
+            move_score(state, c, finds ? slope : old,
+                       state->beta[c] + share * (beta[c] - state->beta[c]) + (finds ? anew[c] - beta[c] : 0));
 done:
     fkmi_free(beta);
+    fkmi_free(anew);
     return status;
 }
 

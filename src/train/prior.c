@@ -27,8 +27,11 @@ struct prior_job {
     const double *share;  /* by tag */
     double total, *beta;
     double slope;
+    bool steps; /* betas that are numbers go a step */
     struct column *column;
 };
+
+static double logit(double p) { return log(p / (1 - p)); }
 
 /* Mean of sigmoid(slope score + beta) over the rows; *slope is its derivative by beta. */
 static double mean_of(const struct prior_job *job, int64_t column, double beta, double *slope)
@@ -49,7 +52,6 @@ static double mean_of(const struct prior_job *job, int64_t column, double beta, 
 /* The beta at which that mean is the share; Newton's method begins at start where that can be. */
 static double solve_column(const struct prior_job *job, int64_t column, double share, double start)
 {
-    const double logit = log(share / (1 - share));
     double least = INFINITY, most = -INFINITY, low, high, beta;
 
     for (int64_t i = 0; i < job->n; i++) {
@@ -58,8 +60,8 @@ static double solve_column(const struct prior_job *job, int64_t column, double s
         least = z < least ? z : least;
         most = z > most ? z : most;
     }
-    low = logit - most; /* every p is at most the share; and the other way round */
-    high = logit - least;
+    low = logit(share) - most; /* every p is at most the share; and the other way round */
+    high = logit(share) - least;
     beta = start > low && start < high ? start : low;
     for (int step = 0; step < MOST_STEPS && high - low > 1e-9 * (1 + fabs(low)); step++) {
         double slope, error = mean_of(job, column, beta, &slope) - share, next;
@@ -76,14 +78,28 @@ static double solve_column(const struct prior_job *job, int64_t column, double s
     return beta;
 }
 
+/* From a beta that stands for other rows towards these: exact for scores that are all equal, and it never runs away. */
+static double step_column(const struct prior_job *job, int64_t column, double share, double beta)
+{
+    double slope;
+    const double mean = mean_of(job, column, beta, &slope);
+
+    return mean > 0 && mean < 1 ? beta + logit(share) - logit(mean)
+                                : solve_column(job, column, share, -INFINITY);
+}
+
 static fkm_status solve(void *argument, int64_t begin, int64_t end, int thread)
 {
     const struct prior_job *job = argument;
 
     (void)thread;
-    for (int64_t column = begin; column < end; column++)
-        job->beta[job->first + column] =
-            solve_column(job, column, job->share[job->first + column], -INFINITY);
+    for (int64_t column = begin; column < end; column++) {
+        double *beta = &job->beta[job->first + column];
+        const double share = job->share[job->first + column];
+
+        *beta = job->steps && !isnan(*beta) ? step_column(job, column, share, *beta)
+                                            : solve_column(job, column, share, -INFINITY);
+    }
     return FKM_OK;
 }
 
@@ -218,8 +234,11 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
     int64_t *order = NULL;
     int32_t *index = NULL;
 
-    if (slope) /* which takes the temperature's place, whatever that is */
+    if (slope) { /* which takes the temperature's place, whatever that is */
         unit.temperature = 1;
+        job.steps = *slope != 0;
+        job.slope = *slope / routing->temperature;
+    }
     FKMI_TRY_GOTO(fkmi_alloc(&weight, n, sizeof *weight));
     FKMI_TRY_GOTO(fkmi_alloc(&share, n_classes, sizeof *share));
     FKMI_TRY_GOTO(fkmi_alloc(&order, n, sizeof *order));
@@ -248,7 +267,7 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
     for (job.first = 0; job.first < n_classes; job.first += most_tags) {
         job.group = n_classes - job.first < most_tags ? n_classes - job.first : most_tags;
         FKMI_TRY_GOTO(score_rows(context, pack, state, &unit, &sample, at_a_time, index, distance, &job));
-        if (slope && job.first == 0)
+        if (slope && *slope == 0 && job.first == 0)
             FKMI_TRY_GOTO(find_slope(context, &job, &sample, targets));
         FKMI_TRY_GOTO(fkmi_parallel(context->pool, job.group, 8, solve, &job));
     }

@@ -65,9 +65,10 @@ fkm_status fkmi_trainer_grow(struct fkmi_trainer *trainer, const struct fkmi_sta
 /* Forgets them again. */
 void fkmi_trainer_truncate(struct fkmi_trainer *trainer, int64_t k, int64_t n_classes);
 
-/* ---- prior.c: beta of each tag so that its mean probability over the rows is its share of them, and unless slope is
- * NULL, what the scores of all tags are multiplied by to tell best which rows have them. About most_scores scores are
- * looked at: rows are thinned out evenly. */
+/* ---- prior.c: beta of each tag so that its mean probability over the rows is its share of them. About most_scores
+ * scores are looked at: rows are thinned out evenly. slope, unless it is NULL, is what the scores of all tags are
+ * multiplied by: 0 is replaced by the one that tells best which rows have them. With another one a beta that is not
+ * NaN goes a step from where it stands, which reads a score once: +logit(share) - logit(mean probability). */
 enum { FKMI_PRIOR_SCORES = 1 << 21 };
 fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *state,
                       const struct fkmi_space *space, const struct fkmi_routing *routing,

@@ -299,6 +299,7 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
     FKMI_TRY_GOTO(begin_theta(state, &theta, &is_fresh));
     if (tags) {
         routing.theta = theta;
+        slope = is_fresh ? 0 : 1;
         FKMI_TRY_GOTO(fkmi_alloc(&beta, state->n_classes, sizeof *beta));
         FKMI_TRY_GOTO(fkmi_prior(context, state, &space, &routing, rows, targets, FKMI_PRIOR_SCORES,
                                  is_fresh ? &slope : NULL, beta));
