@@ -479,7 +479,7 @@ int main(int argc, char **argv)
     fkm_context_options options = FKM_CONTEXT_OPTIONS_INIT;
     const char *part = "";
     bool quick = false;
-    int moments = 20;
+    int moments = 5;
     fkm_context *context;
 
     for (int i = 1; i < argc; i++) {
