@@ -19,7 +19,8 @@
 #define WORK_OF_DISTANCE(dim) (20 + (dim) / 16)
 #define WORK_TO_SAVE(k, dim)  ((k) * (dim) / 80)
 #define BYTES_PER_BLOCK       ((int64_t)1 << 19)
-#define ROWS_AHEAD            6    /* asked for while rows come from here and there */
+#define CROWD                 16 /* one row and panel in so many has something to look at: blocks pay again */
+#define ROWS_AHEAD            6  /* asked for while rows come from here and there */
 #define BYTES_AHEAD           4096 /* the processor finds the rest of a long row itself */
 #define PACKS_TO_SKIP         15   /* after prototypes for which the screen did not pay */
 #define MOST_PASSED           4    /* heads pay when they rule out one tile in so many */
@@ -299,7 +300,8 @@ static void forget_class(const struct fkmi_screen_cell *cell, const struct fkmi_
 
 /* ---- one panel at a time, where most are ruled out */
 
-static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel)
+/* How many rows of the tile had something to look at. */
+static int screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t, int64_t panel)
 {
     const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
     const struct fkmi_screen *screen = cell->screen;
@@ -308,6 +310,7 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
     uint32_t lanes[32];
     uint32_t hit = tile->screen(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[panel],
                                 screen->n_quads, &rows, cell->scores, lanes);
+    const int n_hit = __builtin_popcount(hit);
 
     for (; hit; hit &= hit - 1) {
         const int r = __builtin_ctz(hit);
@@ -318,6 +321,7 @@ static void screen_tile(struct fkmi_screen_cell *cell, const struct fkmi_pack *p
         cell->work += WORK_OF_ROW;
         offer_row(cell, pack, place_of(pack, t, r), scores, 0, panel, 1);
     }
+    return n_hit;
 }
 
 static fkm_status screen_tiles(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles,
@@ -358,34 +362,49 @@ static fkm_status meet_homes(struct fkmi_screen_cell *cell, const struct fkmi_pa
 /* ---- a block of panels at a time
  *
  * Thresholds that rise from panel to panel let many prototypes pass that are ruled out later. So the scores of a block are
- * kept: what they are at least, lane by lane, comes first. */
+ * kept: what they are at least, lane by lane, comes first. Once a block has set thresholds, most panels are ruled out as a
+ * whole, and go by one at a time for as long as that is so: it is not with heavy tails. */
+
+static void screen_block(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t t,
+                         int64_t begin, int64_t n)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const struct fkmi_screen *screen = cell->screen;
+    const int64_t stride = (int64_t)tile->rows * tile->cols;
+
+    for (int64_t p = 0; p < n; p++)
+        tile->scores(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[begin + p],
+                     screen->n_quads, cell->scale + t * tile->stride, cell->scores + p * stride);
+    for (int64_t r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++) {
+        const struct place place = place_of(pack, t, r);
+        float *scores = cell->scores + r * tile->cols;
+
+        if (cell->screened[place.i].left)
+            continue;
+        if (cell->class_begin)
+            forget_class(cell, pack, place, scores, stride, begin, n);
+        offer_row(cell, pack, place, scores, stride, begin, n);
+    }
+}
 
 static fkm_status screen_blocks(struct fkmi_screen_cell *cell, const struct fkmi_pack *pack, int64_t n_tiles,
                                 int64_t n_panels, int64_t most_work)
 {
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_screen *screen = cell->screen;
-    const int64_t per_block = panels_per_block(pack), stride = (int64_t)tile->rows * tile->cols;
+    const int64_t per_block = panels_per_block(pack);
+    bool crowded = n_panels <= 2 * per_block;
 
     for (int64_t begin = 0; begin < n_panels; begin += per_block) {
         const int64_t n = begin + per_block < n_panels ? per_block : n_panels - begin;
+        int64_t n_hit = 0;
 
         FKMI_TRY(fkmi_check_interrupt());
-        for (int64_t t = 0; t < n_tiles && cell->work <= most_work; t++) {
-            for (int64_t p = 0; p < n; p++)
-                tile->scores(cell->x + t * tile->rows * screen->n_quads * 4, &screen->panels[begin + p],
-                             screen->n_quads, cell->scale + t * tile->stride, cell->scores + p * stride);
-            for (int64_t r = 0; r < tile->rows && t * tile->rows + r < cell->n; r++) {
-                const struct place place = place_of(pack, t, r);
-                float *scores = cell->scores + r * tile->cols;
-
-                if (cell->screened[place.i].left)
-                    continue;
-                if (cell->class_begin)
-                    forget_class(cell, pack, place, scores, stride, begin, n);
-                offer_row(cell, pack, place, scores, stride, begin, n);
-            }
-        }
+        for (int64_t t = 0; t < n_tiles && cell->work <= most_work; t++)
+            if (begin == 0 || crowded)
+                screen_block(cell, pack, t, begin, n);
+            else
+                for (int64_t p = 0; p < n; p++)
+                    n_hit += screen_tile(cell, pack, t, begin + p);
+        crowded = crowded || n_hit > cell->n * n / CROWD;
     }
     return FKM_OK;
 }
