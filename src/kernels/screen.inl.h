@@ -20,6 +20,18 @@ FKMI_INLINE void FKMI_PASTE(add_bytes, _, ISA, )(v8 sum[V32_ROWS][2], const uint
     }
 }
 
+/* All that its integers add up to. */
+FKMI_INLINE void FKMI_PASTE(sum_bytes, _, ISA, )(v8 sum[V32_ROWS][2], const uint8_t *x,
+                                                 const struct fkmi_byte_panel *panel, int64_t n_quads)
+{
+    _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
+    {
+        sum[r][0] = v8_load(panel->start);
+        sum[r][1] = v8_load(panel->start + V32_LANES);
+    }
+    FKMI_PASTE(add_bytes, _, ISA, )(sum, x, panel->bytes, n_quads);
+}
+
 static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x, const struct fkmi_byte_panel *panel,
                                              int64_t n_quads, const struct fkmi_byte_rows *rows,
                                              float *restrict scores, uint32_t *restrict lanes)
@@ -35,12 +47,7 @@ static uint32_t FKMI_PASTE(screen, _, ISA, )(const void *x, const struct fkmi_by
         t = v32_fnma(v32_load(rows->reach + r), v32_set1(panel->rest), t);
         v32_store(least + r, v32_fnma(v32_load(rows->rest + r), v32_set1(panel->size), t));
     }
-    _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
-    {
-        sum[r][0] = v8_load(panel->start);
-        sum[r][1] = v8_load(panel->start + V32_LANES);
-    }
-    FKMI_PASTE(add_bytes, _, ISA, )(sum, x, panel->bytes, n_quads);
+    FKMI_PASTE(sum_bytes, _, ISA, )(sum, x, panel, n_quads);
     scale0 = v32_load(panel->scale);
     scale1 = v32_load(panel->scale + V32_LANES);
     bias0 = v32_load(panel->bias);

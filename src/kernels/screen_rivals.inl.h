@@ -8,12 +8,7 @@ static void FKMI_PASTE(byte_scores, _, ISA, )(const void *x, const struct fkmi_b
     v8 sum[V32_ROWS][2];
     v32 scale0, scale1, bias0, bias1;
 
-    _Pragma("GCC unroll 16") for (int r = 0; r < V32_ROWS; r++)
-    {
-        sum[r][0] = v8_load(panel->start);
-        sum[r][1] = v8_load(panel->start + V32_LANES);
-    }
-    FKMI_PASTE(add_bytes, _, ISA, )(sum, x, panel->bytes, n_quads);
+    FKMI_PASTE(sum_bytes, _, ISA, )(sum, x, panel, n_quads);
     scale0 = v32_load(panel->scale);
     scale1 = v32_load(panel->scale + V32_LANES);
     bias0 = v32_load(panel->bias);

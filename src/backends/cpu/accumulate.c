@@ -39,18 +39,7 @@ static double weight_of(const struct accumulate_job *job, int64_t i)
 
 static const char *dense_row(const struct fkmi_rows *rows, int64_t i, int64_t column)
 {
-    return (const char *)rows->x +
-           (size_t)(fkmi_row(rows, i) * rows->stride + column) * fkmi_dtype_size(rows->dtype);
-}
-
-/* Rows lie anywhere, so the processor cannot guess the next one. */
-FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i, int64_t column, int64_t n)
-{
-    const char *at = dense_row(rows, i, column), *end = at + (size_t)n * fkmi_dtype_size(rows->dtype);
-
-    for (; at < end; at += 64)
-        __builtin_prefetch(at);
-    __builtin_prefetch(end - 1); /* rows need not begin where a line of the cache does */
+    return fkmi_dense_row(rows, i) + (size_t)column * fkmi_dtype_size(rows->dtype);
 }
 
 /* Rows job->row[first .. last) to sum j; first lies whole groups of ROWS_TOGETHER behind begin[j]. */
@@ -75,7 +64,8 @@ static void add_dense(const struct accumulate_job *job, int64_t j, int64_t first
             const int64_t i = job->row[at];
 
             if (at + ahead < last)
-                fetch_row(rows, job->row[at + ahead], column, n);
+                fkmi_fetch(dense_row(rows, job->row[at + ahead], column),
+                           (size_t)n * fkmi_dtype_size(rows->dtype));
             x[n_rows] = dense_row(rows, i, column);
             scale[n_rows] = weight_of(job, i) * (job->scale ? job->scale[at] : 1.0);
             if (!in_place) {

@@ -185,11 +185,6 @@ static void load_sparse_row(struct fkmi_block *block, const struct fkmi_pack *pa
 
 /* ---- dense rows */
 
-static const void *dense_row(const struct fkmi_rows *rows, int64_t i)
-{
-    return (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
-}
-
 static void load_masked_row(const struct fkmi_pack *pack, const struct fkmi_rows *rows, int64_t i,
                             char *staged, char *mask, struct fkmi_row_facts *facts)
 {
@@ -225,7 +220,7 @@ static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pa
         const int64_t i = picked ? picked[begin + r] : first + begin + r;
         char *staged = block->staging ? block->staging + (size_t)r * row_size : NULL;
 
-        x[r] = staged ? staged : dense_row(rows, i);
+        x[r] = staged ? staged : fkmi_dense_row(rows, i);
         if (block->masked) {
             m[r] = block->staging_m + (size_t)r * row_size;
             load_masked_row(pack, rows, i, staged, block->staging_m + (size_t)r * row_size,
@@ -233,7 +228,7 @@ static void load_dense_tile(struct fkmi_block *block, const struct fkmi_pack *pa
             continue;
         }
         if (staged) {
-            const void *from = dense_row(rows, i);
+            const void *from = fkmi_dense_row(rows, i);
 
             if (rows->dtype != dtype_of(pack->space.real)) {
                 vector->load[rows->dtype](staged, from, pack->dim);
@@ -278,9 +273,10 @@ void fkmi_block_expect(struct fkmi_block *block, const struct fkmi_rows *rows, i
     block->next_step = (n - 1) / n_turns + 1;
 }
 
+/* Into L2: tiles are computed meanwhile, in L1. */
 FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i)
 {
-    const char *row = dense_row(rows, i);
+    const char *row = fkmi_dense_row(rows, i);
     const int64_t size = rows->dim * (int64_t)fkmi_dtype_size(rows->dtype);
 
     for (int64_t at = 0; at < size; at += 64)

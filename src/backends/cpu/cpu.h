@@ -104,6 +104,30 @@ static inline void *fkmi_carve(struct fkmi_carve *carve, int64_t count, size_t s
 /* Of functions that do no more than ask for memory ahead: compilers take those that they have not inlined for functions
  * that do nothing, and leave them out. */
 #define FKMI_FETCH static inline __attribute__((always_inline))
+enum { FKMI_LONG_ROW = 1024 }; /* bytes: the processor finds the rest of a longer one itself */
+
+/* Memory that will be needed soon, and lies where nobody but us can foresee. */
+FKMI_FETCH void fkmi_fetch(const void *memory, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch((const char *)memory + at);
+    __builtin_prefetch((const char *)memory + bytes -
+                       1); /* it need not begin where a line of the cache does */
+}
+
+/* Row i of a dense view, in its own type. */
+static inline const char *fkmi_dense_row(const struct fkmi_rows *rows, int64_t i)
+{
+    return (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+}
+
+/* Its first `most` bytes. */
+FKMI_FETCH void fkmi_fetch_row(const struct fkmi_rows *rows, int64_t i, size_t most)
+{
+    const size_t bytes = (size_t)rows->dim * fkmi_dtype_size(rows->dtype);
+
+    fkmi_fetch(fkmi_dense_row(rows, i), bytes < most ? bytes : most);
+}
 
 /* Memory of a pack that was too small for its prototypes: more of them may keep coming. */
 static inline size_t fkmi_larger_capacity(size_t capacity, size_t needed)

@@ -93,8 +93,7 @@ void fkmi_direct_row(struct fkmi_direct *direct, int64_t i)
         direct->a = direct->a_memory;
         direct->x = direct->x_memory;
     } else {
-        direct->x =
-            (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+        direct->x = fkmi_dense_row(rows, i);
         direct->a = pack->weights;
         direct->factor = pack->factor;
         if (!same) {
@@ -111,17 +110,12 @@ void fkmi_direct_fetch(const struct fkmi_direct *direct, int64_t i, int64_t j)
 {
     const struct fkmi_pack *pack = direct->pack;
     const struct fkmi_rows *rows = direct->rows;
-    const size_t c_size = (size_t)pack->dim * fkmi_dtype_size(pack->dtype);
-    const size_t x_size = (size_t)pack->dim * fkmi_dtype_size(rows->dtype);
+    const size_t size = (size_t)pack->dim * fkmi_dtype_size(pack->dtype);
 
     if (fkmi_rows_sparse(rows))
         return;
-    for (size_t at = 0; at < c_size && at < 1024;
-         at += 64) /* the processor finds the rest of a long row itself */
-        __builtin_prefetch((const char *)pack->points + (size_t)j * c_size + at);
-    for (size_t at = 0; at < x_size && at < 1024; at += 64)
-        __builtin_prefetch((const char *)rows->x +
-                           (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype) + at);
+    fkmi_fetch((const char *)pack->points + (size_t)j * size, size < FKMI_LONG_ROW ? size : FKMI_LONG_ROW);
+    fkmi_fetch_row(rows, i, FKMI_LONG_ROW);
 }
 
 /* The size of prototype j outside the row's entries, added up: of a point, and with the same bits of a list. */

@@ -18,7 +18,7 @@ static void compress(const struct fkmi_rows *rows, struct csr *csr)
 
     csr->indptr[0] = 0;
     for (int64_t i = 0; i < rows->n; i++) {
-        const char *x = (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * size;
+        const char *x = fkmi_dense_row(rows, i);
         int64_t at = csr->indptr[i];
 
         for (int64_t d = 0; d < rows->dim; d++) {

@@ -288,16 +288,6 @@ static int64_t measure_row(const struct minima_job *job, struct block_scratch *s
     return n;
 }
 
-/* Asks for the memory of a dense row that will be needed soon; the processor finds the rest of a long one itself. */
-static void fetch_row(const struct fkmi_rows *rows, int64_t i)
-{
-    const size_t size = fkmi_dtype_size(rows->dtype), length = (size_t)rows->dim * size;
-    const char *x = (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * size;
-
-    for (size_t at = 0; at < length && at < 1024; at += 64)
-        __builtin_prefetch(x + at);
-}
-
 static fkm_status look_at_block(const struct minima_job *job, struct block_scratch *scratch, int64_t block,
                                 struct gathered *gathered, int64_t *n_left)
 {
@@ -307,7 +297,7 @@ static fkm_status look_at_block(const struct minima_job *job, struct block_scrat
     const int64_t before = block % minima->work->part_blocks * BLOCK; /* rows of the part */
 
     for (int64_t at = 0; !sparse && at < n_listed && at < ROWS_AHEAD; at++)
-        fetch_row(&minima->rows, first + scratch->listed[at]);
+        fkmi_fetch_row(&minima->rows, first + scratch->listed[at], FKMI_LONG_ROW);
     for (int64_t at = 0; at < n_listed; at++) {
         const int64_t i = scratch->listed[at];
         const double held = minima->distance[first + i];
@@ -316,7 +306,7 @@ static fkm_status look_at_block(const struct minima_job *job, struct block_scrat
         FKMI_TRY(fkmi_check_every(ROWS_PER_CHECK, at));
         FKMI_TRY(make_room(minima->work, gathered, job->k));
         if (!sparse && at + ROWS_AHEAD < n_listed)
-            fetch_row(&minima->rows, first + scratch->listed[at + ROWS_AHEAD]);
+            fkmi_fetch_row(&minima->rows, first + scratch->listed[at + ROWS_AHEAD], FKMI_LONG_ROW);
         n = measure_row(job, scratch, block, i);
         for (int64_t p = 0; p < n; p++) {
             if (!(scratch->distance[p] < held))

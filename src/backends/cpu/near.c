@@ -123,6 +123,65 @@ void fkmi_near_tile(struct fkmi_near *near, const struct fkmi_pack *pack, const 
     pack->kernels->tile[FKM_DTYPE_F32].pack(row, n, n_quads, tile->rows, near->x);
 }
 
+/* Of the lanes of a panel, in row r of the tile. */
+static void hear_lanes(const struct fkmi_near *near, int cols, int r, int first, uint32_t lanes,
+                       double square, fkmi_near_hear_fn *hear, void *argument)
+{
+    const struct fkmi_near_list *list = &near->list;
+
+    for (; lanes; lanes &= lanes - 1) {
+        const int lane = __builtin_ctz(lanes), l = first + lane;
+        double error;
+
+        if (l >= list->n)
+            break;
+        error = (double)near->tile_reach[r] * (double)list->rest[l] +
+                (double)near->tile_rest[r] * (double)list->size[l] + (double)list->slack[l];
+        hear(argument, r, l, square - 2 * ((double)near->scores[r * cols + lane] + error));
+    }
+}
+
+void fkmi_near_meet(struct fkmi_near *near, const struct fkmi_pack *pack, const int32_t *place, int n,
+                    fkmi_near_hear_fn *hear, void *argument)
+{
+    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
+    const struct fkmi_near_list *list = &near->list;
+    const double shrink = 1 - 2 * fkmi_screen_rounding(pack);
+    const struct fkmi_byte_rows rows = {near->tile_scale, near->tile_threshold, near->tile_reach,
+                                        near->tile_rest};
+    double square[32], reach = 0;
+    uint32_t lanes[32];
+
+    for (int r = 0; r < n; r++) {
+        const int32_t i = place[r];
+        const double within = near->reach[i] - near->up[i];
+        double threshold;
+
+        reach = near->reach[i] > reach ? near->reach[i] : reach;
+        square[r] = near->size[i] * shrink;
+        threshold = (square[r] - within * within) / 2;
+        near->tile_threshold[r] = (float)(threshold - 0x1p-20 * (fabs(threshold) + square[r]) - 0x1p-100);
+        if (!(near->size[i] >= FKMI_LEAST_SQUARE && near->size[i] < FKMI_MOST_SQUARE)) {
+            near->tile_threshold[r] = INFINITY; /* bytes know nothing of it */
+            for (int l = 0; l < list->n; l++)
+                if (list->gap[l] <= near->reach[i])
+                    hear(argument, r, l, -INFINITY);
+        }
+    }
+    fkmi_near_tile(near, pack, place, n);
+    for (int first = 0; first < list->n && list->beyond[first / tile->cols] <= reach; first += tile->cols) {
+        uint32_t hit = tile->screen(near->x, &list->panels[first / tile->cols], fkmi_near_quads(pack), &rows,
+                                    near->scores, lanes);
+
+        for (; hit; hit &= hit - 1)
+            if (__builtin_ctz(hit) < n) {
+                const int r = __builtin_ctz(hit);
+
+                hear_lanes(near, tile->cols, r, first, lanes[r], square[r], hear, argument);
+            }
+    }
+}
+
 /* ---- how far prototypes are from each other */
 
 static void find_class(struct fkmi_near_cell *cell, const struct fkmi_near_pass *pass, int32_t j)

@@ -24,7 +24,6 @@ struct fkmi_near_pass {
     int64_t n_classes;
     bool totals;
     const double *drift;           /* k: how far each prototype has moved since the last pass, at most */
-    int64_t value_size;            /* bytes of a value of the rows */
     struct fkmi_near_bound *bound; /* by row, and: */
     int32_t *index;
 };
@@ -61,9 +60,12 @@ struct fkmi_near { /* room of one thread */
     int32_t *within;                   /* k: prototypes, see fkmi_near_within */
     /* by place: rows for which bounds were not enough, */
     int32_t *row;
-    double *own;    /* distance to the cell's own prototype, */
-    double *square; /* its mapped square, and the root of that, at most */
-    double *up;
+    double *own; /* distance to the cell's own prototype, */
+    union {
+        double *square; /* its mapped square, at most */
+        double *first;  /* of near_pairs.c: the distance to the first of the list */
+    };
+    double *up;     /* the root of that square */
     double *reach;  /* how far a prototype may be that must be met */
     uint8_t *bytes; /* x n_quads x 4: less the cell's prototype, as tiles want them */
     double *size;   /* the square that is in them, by floats; and what screens ask about them */

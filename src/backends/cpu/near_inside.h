@@ -35,15 +35,10 @@ static inline double fkmi_near_at_most(const struct fkmi_pack *pack, double dist
     return distance / pack->factor * (1 + 4 * fkmi_screen_rounding(pack));
 }
 
-/* Asks for a row, which lies anywhere. */
-FKMI_FETCH void fkmi_near_fetch(const struct fkmi_near_pass *pass, int64_t i, int64_t row_bytes)
+/* Of rows, which lie anywhere: so many ahead are asked for. */
+static inline int64_t fkmi_near_ahead(const struct fkmi_rows *rows)
 {
-    const char *x =
-        (const char *)pass->rows->x + fkmi_row(pass->rows, i) * pass->rows->stride * pass->value_size;
-
-    for (int64_t at = 0; at < row_bytes; at += 64)
-        __builtin_prefetch(x + at);
-    __builtin_prefetch(x + row_bytes - 1); /* rows need not begin where a line of the cache does */
+    return FKMI_NEAR_BYTES_AHEAD / (rows->dim * (int64_t)fkmi_dtype_size(rows->dtype)) + 1;
 }
 
 /* At least |x - scale q|, and at least |x|. */
@@ -64,8 +59,13 @@ void fkmi_near_list_pack(struct fkmi_near *near, const struct fkmi_pack *pack, d
 
 /* near.c: near->staged becomes bytes, in a place of near->bytes; returns its square. */
 double fkmi_near_quantise(struct fkmi_near *near, const struct fkmi_pack *pack, int64_t place);
-/* What is in n places (at most as many as a tile has rows) becomes a tile. */
+/* What is in n places (at most as many as a tile has rows), with thresholds, becomes a tile. */
 void fkmi_near_tile(struct fkmi_near *near, const struct fkmi_pack *pack, const int32_t *place, int n);
+/* The rows in n places, with near->up and near->reach, meet the list's prototypes within reach that their bytes do not rule
+ * out: each hears of prototype l of the list, whose mapped square is at least `away` from that of place[r]. */
+typedef void fkmi_near_hear_fn(void *argument, int r, int l, double away);
+void fkmi_near_meet(struct fkmi_near *near, const struct fkmi_pack *pack, const int32_t *place, int n,
+                    fkmi_near_hear_fn *hear, void *argument);
 void fkmi_near_load(const struct fkmi_pack *pack, int64_t j, float *to); /* prototype j */
 
 #endif

@@ -41,14 +41,14 @@ static double measure_own(struct fkmi_near *near, const struct fkmi_near_pass *p
                           const int32_t *row, int64_t n)
 {
     const struct fkmi_pack *pack = pass->pack;
-    const int64_t row_bytes = pack->dim * pass->value_size, ahead = FKMI_NEAR_BYTES_AHEAD / row_bytes + 1;
+    const int64_t ahead = fkmi_near_ahead(pass->rows);
     double most = 0;
 
     for (int64_t i = 0; i < ahead && i < n; i++)
-        fkmi_near_fetch(pass, row[i], row_bytes);
+        fkmi_fetch_row(pass->rows, row[i], SIZE_MAX);
     for (int64_t i = 0; i < n; i++) {
         if (i + ahead < n)
-            fkmi_near_fetch(pass, row[i + ahead], row_bytes);
+            fkmi_fetch_row(pass->rows, row[i + ahead], SIZE_MAX);
         fkmi_direct_row(&near->direct, row[i]);
         near->own[i] = fkmi_direct_distance(&near->direct, own);
         near->up[i] = sqrt(fkmi_near_at_most(pack, near->own[i])) * FKMI_NEAR_UP;
@@ -59,67 +59,23 @@ static double measure_own(struct fkmi_near *near, const struct fkmi_near_pass *p
     return most;
 }
 
-/* The first lane of the list has been met. */
-static void meet_lanes(struct fkmi_near *near, const struct fkmi_pack *pack, int64_t row, int r, int first,
-                       uint32_t lanes, double square, struct two *two)
+/* Rows of a tile and what is known of them. */
+struct meeting {
+    struct fkmi_near *near;
+    const struct fkmi_pack *pack;
+    const int32_t *row, *place;
+    double shrink;
+    struct two two[32];
+};
+
+static void hear(void *argument, int r, int l, double away)
 {
-    const struct fkmi_near_list *list = &near->list;
-    const int cols = fkmi_screen_tile(pack)->cols;
-    const double shrink = 1 - 4 * fkmi_screen_rounding(pack);
+    struct meeting *meeting = argument;
+    struct two *two = &meeting->two[r];
 
-    for (lanes &= first == 0 ? ~1u : ~0u; lanes; lanes &= lanes - 1) {
-        const int lane = __builtin_ctz(lanes), l = first + lane;
-        double error;
-
-        if (l >= list->n)
-            break;
-        error = (double)near->tile_reach[r] * (double)list->rest[l] +
-                (double)near->tile_rest[r] * (double)list->size[l] + (double)list->slack[l];
-        if ((square - 2 * ((double)near->scores[r * cols + lane] + error)) * shrink <= two->square)
-            measure(near, pack, row, list->index[l], two);
-    }
-}
-
-/* Rows in n places, which must meet what is within their reach. */
-static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass, const int32_t *place, int n,
-                      const int32_t *row, struct two *two)
-{
-    const struct fkmi_pack *pack = pass->pack;
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_near_list *list = &near->list;
-    const double shrink = 1 - 2 * fkmi_screen_rounding(pack);
-    const struct fkmi_byte_rows rows = {near->tile_scale, near->tile_threshold, near->tile_reach,
-                                        near->tile_rest};
-    double square[32], reach = 0;
-    uint32_t lanes[32];
-
-    for (int r = 0; r < n; r++) {
-        const int32_t i = place[r];
-        const double v = near->reach[i] - near->up[i];
-        double threshold;
-
-        reach = near->reach[i] > reach ? near->reach[i] : reach;
-        square[r] = near->size[i] * shrink;
-        threshold = (square[r] - v * v) / 2;
-        near->tile_threshold[r] = (float)(threshold - 0x1p-20 * (fabs(threshold) + square[r]) - 0x1p-100);
-        if (!(near->size[i] >= FKMI_LEAST_SQUARE && near->size[i] < FKMI_MOST_SQUARE)) {
-            for (int l = 1; l < list->n; l++)
-                measure(near, pack, row[i], list->index[l], &two[r]);
-            near->tile_threshold[r] = INFINITY;
-        }
-    }
-    fkmi_near_tile(near, pack, place, n);
-    for (int first = 0; first < list->n && list->beyond[first / tile->cols] <= reach; first += tile->cols) {
-        uint32_t hit = tile->screen(near->x, &list->panels[first / tile->cols], fkmi_near_quads(pack), &rows,
-                                    near->scores, lanes);
-
-        for (; hit; hit &= hit - 1) {
-            const int r = __builtin_ctz(hit);
-
-            if (r < n)
-                meet_lanes(near, pack, row[place[r]], r, first, lanes[r], square[r], &two[r]);
-        }
-    }
+    if (l > 0 && away * meeting->shrink <= two->square) /* the first of the list has been met */
+        measure(meeting->near, meeting->pack, meeting->row[meeting->place[r]], meeting->near->list.index[l],
+                two);
 }
 
 /* Those of n places that the list suffices for stay in near->open, with the distance that they may reach; returns how
@@ -137,8 +93,8 @@ static int64_t find_reach(struct fkmi_near *near, const struct fkmi_near_pass *p
         if (list->n == 0)
             continue;
         fkmi_direct_row(&near->direct, row[i]);
-        near->square[i] = fkmi_direct_distance(&near->direct, list->index[0]);
-        other = sqrt(fkmi_near_at_most(pass->pack, near->square[i])) * FKMI_NEAR_UP;
+        near->first[i] = fkmi_direct_distance(&near->direct, list->index[0]);
+        other = sqrt(fkmi_near_at_most(pass->pack, near->first[i])) * FKMI_NEAR_UP;
         near->reach[i] = near->up[i] + (other > near->up[i] ? other : near->up[i]);
         if (near->reach[i] <= list->radius)
             near->open[n_open++] = (int32_t)i;
@@ -163,13 +119,15 @@ void fkmi_near_pairs(struct fkmi_near *near, const struct fkmi_near_pass *pass, 
     for (int64_t first = 0; first < n_open; first += rows) {
         const int32_t *place = near->open + first;
         const int held = (int)(n_open - first < rows ? n_open - first : rows);
-        struct two two[32];
+        struct meeting meeting = {near,           pack, row, place, 1 - 4 * fkmi_screen_rounding(pack),
+                                  {{{0}, {0}, 0}}};
+        struct two *two = meeting.two;
 
         for (int r = 0; r < held; r++) {
             two[r] = (struct two){{own, INT32_MAX}, {near->own[place[r]], INFINITY}, INFINITY};
-            meet(pack, near->list.index[0], near->square[place[r]], &two[r]);
+            meet(pack, near->list.index[0], near->first[place[r]], &two[r]);
         }
-        meet_tile(near, pass, place, held, row, two);
+        fkmi_near_meet(near, pack, place, held, hear, &meeting);
         for (int r = 0; r < held; r++)
             for (int at = 0; at < 2; at++) {
                 index[2 * row[place[r]] + at] = two[r].index[at];

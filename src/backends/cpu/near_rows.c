@@ -67,9 +67,9 @@ static void keep(struct fkmi_near *near, const struct fkmi_near_pass *pass, int6
 }
 
 /* Asks for what will be needed of a row, all of which lies anywhere. */
-FKMI_FETCH void fetch_row(const struct fkmi_near_pass *pass, int64_t i, int64_t row_bytes)
+FKMI_FETCH void fetch_row(const struct fkmi_near_pass *pass, int64_t i)
 {
-    fkmi_near_fetch(pass, i, row_bytes);
+    fkmi_fetch_row(pass->rows, i, SIZE_MAX);
     __builtin_prefetch(&pass->bound[i], 1);
     __builtin_prefetch(&pass->index[i], 1);
 }
@@ -83,18 +83,18 @@ static int64_t measure_own(struct fkmi_near *near, const struct fkmi_near_pass *
     const struct fkmi_vector *vector = fkmi_pack_vector(pack);
     const double most_of = fkmi_near_at_most(pack, 1) * (1 + 0x1p-50),
                  shrink = 1 - 4 * fkmi_screen_rounding(pack);
-    const int64_t row_bytes = pack->dim * pass->value_size, ahead = FKMI_NEAR_BYTES_AHEAD / row_bytes + 1;
+    const int64_t ahead = fkmi_near_ahead(pass->rows);
     int64_t n_open = 0;
 
     *most = 0;
     for (int64_t i = 0; i < ahead && i < n; i++)
-        fetch_row(pass, row[i], row_bytes);
+        fetch_row(pass, row[i]);
     for (int64_t i = 0; i < n; i++) {
         const double low = -(double)pass->bound[row[i]].low;
         double distance, square;
 
         if (i + ahead < n)
-            fetch_row(pass, row[i + ahead], row_bytes);
+            fetch_row(pass, row[i + ahead]);
         fkmi_direct_row(&near->direct, row[i]);
         distance = fkmi_direct_distance(&near->direct, own);
         square = distance * most_of;
@@ -177,24 +177,17 @@ static int64_t leave_far(struct fkmi_near *near, const struct fkmi_near_pass *pa
     return n;
 }
 
-/* Every prototype of the list within reach is measured. */
-static void measure_list(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t place,
-                         struct found *found)
+static void meet_few(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t own, int64_t n_open)
 {
     const struct fkmi_near_list *list = &near->list;
 
-    for (int l = 0; l < list->n; l++)
-        if (list->gap[l] <= near->reach[place])
-            measure_one(near, pass->pack, near->row[place], list->index[l], found);
-}
-
-static void meet_few(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t own, int64_t n_open)
-{
     for (int64_t o = 0; o < n_open; o++) {
         const int32_t i = near->open[o];
         struct found found = {own, near->own[i], near->square[i], INFINITY};
 
-        measure_list(near, pass, i, &found);
+        for (int l = 0; l < list->n; l++)
+            if (list->gap[l] <= near->reach[i])
+                measure_one(near, pass->pack, near->row[i], list->index[l], &found);
         keep(near, pass, near->row[i], &found, near->reach[i] - near->up[i]);
     }
 }
@@ -219,72 +212,37 @@ static void sort_open(struct fkmi_near *near, int64_t n_open, double most_reach)
             near->open[o];
 }
 
-/* Row r of the tile meets the lanes of a panel that its bytes do not rule out. */
-static void meet_lanes(struct fkmi_near *near, const struct fkmi_near_pass *pass, int64_t row, int r,
-                       int first, uint32_t lanes, double square, struct found *found)
+/* Rows of a tile and what is known of them. */
+struct meeting {
+    struct fkmi_near *near;
+    const struct fkmi_pack *pack;
+    const int32_t *place;
+    double shrink;
+    struct found found[32];
+};
+
+static void hear(void *argument, int r, int l, double away)
 {
-    const struct fkmi_near_list *list = &near->list;
-    const int cols = fkmi_screen_tile(pass->pack)->cols;
-    const double rounding = fkmi_screen_rounding(pass->pack);
+    struct meeting *meeting = argument;
+    struct fkmi_near *near = meeting->near;
+    struct found *found = &meeting->found[r];
 
-    for (; lanes; lanes &= lanes - 1) {
-        const int lane = __builtin_ctz(lanes), l = first + lane;
-        double error, away;
-
-        if (l >= list->n)
-            break;
-        error = (double)near->tile_reach[r] * (double)list->rest[l] +
-                (double)near->tile_rest[r] * (double)list->size[l] + (double)list->slack[l];
-        away = square - 2 * ((double)near->scores[r * cols + lane] + error);
-        if (away * (1 - 4 * rounding) > found->square)
-            hear_of(found, away);
-        else
-            measure_one(near, pass->pack, row, list->index[l], found);
-    }
+    if (away * meeting->shrink > found->square)
+        hear_of(found, away);
+    else
+        measure_one(near, meeting->pack, near->row[meeting->place[r]], near->list.index[l], found);
 }
 
 static void meet_tile(struct fkmi_near *near, const struct fkmi_near_pass *pass, int32_t own,
                       const int32_t *open, int n)
 {
-    const struct fkmi_pack *pack = pass->pack;
-    const struct fkmi_byte_tile *tile = fkmi_screen_tile(pack);
-    const struct fkmi_near_list *list = &near->list;
-    const double shrink = 1 - 2 * fkmi_screen_rounding(pack);
-    const struct fkmi_byte_rows rows = {near->tile_scale, near->tile_threshold, near->tile_reach,
-                                        near->tile_rest};
-    struct found found[32];
-    double square[32], reach = 0;
-    uint32_t lanes[32];
+    struct meeting meeting = {near, pass->pack, open, 1 - 4 * fkmi_screen_rounding(pass->pack), {{0}}};
 
-    for (int r = 0; r < n; r++) {
-        const int32_t i = open[r];
-        const double within = near->reach[i] - near->up[i];
-        double threshold;
-
-        found[r] = (struct found){own, near->own[i], near->square[i], INFINITY};
-        reach = near->reach[i] > reach ? near->reach[i] : reach;
-        square[r] = near->size[i] * shrink;
-        threshold = (square[r] - within * within) / 2;
-        near->tile_threshold[r] = (float)(threshold - 0x1p-20 * (fabs(threshold) + square[r]) - 0x1p-100);
-        if (!(near->size[i] >= FKMI_LEAST_SQUARE && near->size[i] < FKMI_MOST_SQUARE)) {
-            measure_list(near, pass, i, &found[r]);
-            near->tile_threshold[r] = INFINITY;
-        }
-    }
-    fkmi_near_tile(near, pack, open, n);
-    for (int first = 0; first < list->n && list->beyond[first / tile->cols] <= reach; first += tile->cols) {
-        uint32_t hit = tile->screen(near->x, &list->panels[first / tile->cols], fkmi_near_quads(pack), &rows,
-                                    near->scores, lanes);
-
-        for (; hit; hit &= hit - 1) {
-            const int r = __builtin_ctz(hit);
-
-            if (r < n)
-                meet_lanes(near, pass, near->row[open[r]], r, first, lanes[r], square[r], &found[r]);
-        }
-    }
     for (int r = 0; r < n; r++)
-        keep(near, pass, near->row[open[r]], &found[r], near->reach[open[r]] - near->up[open[r]]);
+        meeting.found[r] = (struct found){own, near->own[open[r]], near->square[open[r]], INFINITY};
+    fkmi_near_meet(near, pass->pack, open, n, hear, &meeting);
+    for (int r = 0; r < n; r++)
+        keep(near, pass, near->row[open[r]], &meeting.found[r], near->reach[open[r]] - near->up[open[r]]);
 }
 
 struct fkmi_near_bound fkmi_near_bound_at(const struct fkmi_pack *pack, double distance)

@@ -284,12 +284,7 @@ done:
 static fkm_status meet_all(struct fkm_context *context, struct fkmi_passes *passes,
                            const struct fkmi_rows *rows, const struct fkmi_pass *pass)
 {
-    const struct fkmi_scan scan = {.kind = pass->kind,
-                                   .slot = pass->slot,
-                                   .class_begin = pass->class_begin,
-                                   .n_classes = pass->n_classes,
-                                   .index = pass->index,
-                                   .distance = pass->distance};
+    const struct fkmi_scan scan = fkmi_pass_scan(pass);
     double total;
 
     passes->bounded = passes->summed = false;
@@ -326,7 +321,6 @@ static fkm_status meet_near(struct fkm_context *context, struct fkmi_passes *pas
                                        .n_classes = pass->n_classes,
                                        .totals = !passes->known,
                                        .drift = passes->drift,
-                                       .value_size = (int64_t)fkmi_dtype_size(rows->dtype),
                                        .bound = job.bound,
                                        .index = pass->index};
     FKMI_TRY_GOTO(take_rows(context, passes));

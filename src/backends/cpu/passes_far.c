@@ -23,18 +23,16 @@ static void carve_rows(struct far_rows *far, struct fkmi_carve *carve, int64_t m
 static fkm_status scan_rows(struct fkm_context *context, struct fkmi_pass_job *job, struct far_rows *far)
 {
     const struct fkmi_pass *pass = job->pass;
-    const struct fkmi_scan scan = {.kind = pass->kind,
-                                   .slot = far->slot,
-                                   .class_begin = pass->class_begin,
-                                   .n_classes = pass->n_classes,
-                                   .index = far->index,
-                                   .distance = far->distance};
+    struct fkmi_scan scan = fkmi_pass_scan(pass);
     struct fkmi_rows base = *job->rows, view;
 
     for (int64_t i = 0; i < far->n; i++) {
         far->order[i] = fkmi_row(job->rows, far->row[i]);
         far->slot[i] = pass->slot ? pass->slot[far->row[i]] : 0;
     }
+    scan.slot = far->slot;
+    scan.index = far->index;
+    scan.distance = far->distance;
     base.order = NULL;
     view = fkmi_rows_pick(&base, far->order, far->n);
     FKMI_TRY(fkmi_cpu_scan(context, &view, pass->pack, &scan));

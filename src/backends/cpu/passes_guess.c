@@ -124,12 +124,7 @@ static fkm_status try_sample(struct fkm_context *context, const struct fkmi_rows
 fkm_status fkmi_pass_guess(struct fkm_context *context, const struct fkmi_passes *passes,
                            const struct fkmi_rows *rows, const struct fkmi_pass *pass, bool *guessed)
 {
-    const struct fkmi_scan scan = {.kind = pass->kind,
-                                   .slot = pass->slot,
-                                   .class_begin = pass->class_begin,
-                                   .n_classes = pass->n_classes,
-                                   .index = pass->index,
-                                   .distance = pass->distance};
+    const struct fkmi_scan scan = fkmi_pass_scan(pass);
     const int64_t dim = pass->pack->dim, share = dim / SHARE / LEAST_SHARE * LEAST_SHARE;
     struct guess guess = {.n = share > LEAST_SHARE ? share : LEAST_SHARE};
     fkm_status status = FKM_OK;

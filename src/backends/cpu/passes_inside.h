@@ -56,6 +56,17 @@ struct fkmi_pass_job {
     size_t scratch_per_thread;
 };
 
+/* A scan of all prototypes that answers what the pass asks. */
+static inline struct fkmi_scan fkmi_pass_scan(const struct fkmi_pass *pass)
+{
+    return (struct fkmi_scan){.kind = pass->kind,
+                              .slot = pass->slot,
+                              .class_begin = pass->class_begin,
+                              .n_classes = pass->n_classes,
+                              .index = pass->index,
+                              .distance = pass->distance};
+}
+
 /* passes_bounds.c: how far the pack's prototypes have moved since the last pass. */
 fkm_status fkmi_pass_drift(struct fkm_context *context, struct fkmi_passes *passes,
                            const struct fkmi_pack *pack);

@@ -107,14 +107,10 @@ fkm_status fkmi_passes_pairs(struct fkm_context *context, struct fkmi_passes *pa
                              const struct fkmi_pack *pack, const struct fkmi_rows *rows, const int32_t *label,
                              int32_t *index, double *distance)
 {
-    struct pairs_job job = {.near = {.context = context,
-                                     .rows = rows,
-                                     .pack = pack,
-                                     .n_classes = 1,
-                                     .drift = passes->drift,
-                                     .value_size = (int64_t)fkmi_dtype_size(rows->dtype)},
-                            .index = index,
-                            .distance = distance};
+    struct pairs_job job = {
+        .near = {.context = context, .rows = rows, .pack = pack, .n_classes = 1, .drift = passes->drift},
+        .index = index,
+        .distance = distance};
     const struct fkmi_scan scan = {.kind = FKMI_SCAN_TOP_K, .top_k = 2, .index = index, .distance = distance};
     struct fkmi_carve carve = {NULL, 0};
     struct fkmi_screen *screen = NULL;

@@ -22,11 +22,6 @@
 #define MEASURED_ROWS  1024
 #define CELLS_TOGETHER 16
 
-static const char *row_at(const struct fkmi_rows *rows, int64_t i)
-{
-    return (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
-}
-
 /* ---- all rows */
 
 static void find_mean(struct fkmi_passes *passes, const struct fkmi_pass *pass)
@@ -67,16 +62,6 @@ fkm_status fkmi_pass_add_all(struct fkm_context *context, struct fkmi_passes *pa
 
 /* ---- rows that change sides */
 
-/* The processor finds the rest of a long row itself. */
-FKMI_FETCH void fetch_row(const struct fkmi_rows *rows, int64_t i)
-{
-    const char *x = row_at(rows, i);
-    const size_t bytes = (size_t)rows->dim * fkmi_dtype_size(rows->dtype);
-
-    for (size_t at = 0; at < bytes && at < 1024; at += 64)
-        __builtin_prefetch(x + at);
-}
-
 /* sum += sign u x and mass += sign u, row after row; returns the sum of weights times lengths. */
 static double add_rows(const struct fkmi_pass_job *job, const int32_t *row, int64_t n, double sign,
                        double *sum, double *mass, char *reals)
@@ -94,8 +79,8 @@ static double add_rows(const struct fkmi_pass_job *job, const int32_t *row, int6
             const double u = fkmi_row_weight(rows, row[i]);
 
             if (i + ROWS_AHEAD < n)
-                fetch_row(rows, row[i + ROWS_AHEAD]);
-            x[held] = row_at(rows, row[i]);
+                fkmi_fetch_row(rows, row[i + ROWS_AHEAD], FKMI_LONG_ROW);
+            x[held] = fkmi_dense_row(rows, row[i]);
             if (rows->dtype != FKM_DTYPE_F32) {
                 char *loaded = reals + (size_t)(held * rows->dim) * sizeof(float);
 

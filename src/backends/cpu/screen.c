@@ -99,16 +99,9 @@ void fkmi_screen_carve(struct fkmi_screen_cell *cell, struct fkmi_carve *carve, 
 
 FKMI_FETCH void fetch_row(const struct fkmi_screen_cell *cell, int64_t i)
 {
-    const struct fkmi_rows *rows = cell->rows;
-    const size_t size = fkmi_dtype_size(rows->dtype), bytes = (size_t)rows->dim * size;
-    const char *x;
-
-    if ((!cell->picked && !rows->order) ||
-        i >= cell->n) /* rows in memory's order come without being asked for */
-        return;
-    x = (const char *)rows->x + (size_t)(fkmi_row(rows, fkmi_screen_row(cell, i)) * rows->stride) * size;
-    for (size_t at = 0; at < bytes && at < BYTES_AHEAD; at += 64)
-        __builtin_prefetch(x + at);
+    if ((cell->picked || cell->rows->order) &&
+        i < cell->n) /* rows in memory's order come without being asked for */
+        fkmi_fetch_row(cell->rows, fkmi_screen_row(cell, i), BYTES_AHEAD);
 }
 
 /* Row r of tile t. */

@@ -145,8 +145,7 @@ bool fkmi_screen_stage(const struct fkmi_screen *screen, const struct fkmi_pack 
 {
     const struct fkmi_vector *vector = floats_of(pack);
     const double rounding = fkmi_screen_rounding(pack);
-    const void *x =
-        (const char *)rows->x + (size_t)(fkmi_row(rows, i) * rows->stride) * fkmi_dtype_size(rows->dtype);
+    const void *x = fkmi_dense_row(rows, i);
     double square, product;
 
     if (!fkmi_screen_cosine(pack) && is_wide(pack)) {
