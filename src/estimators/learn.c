@@ -163,11 +163,10 @@ static void move_score(struct fkmi_state *state, int64_t c, double alpha, double
  * mean probability of a tag is its share of the rows; gradients learn others. In a stream alpha is found anew in
  * batches 1, 2, 4, 8, ..., since that reads every score some hundred times, and each beta goes with it; every batch moves
  * beta by its share towards its own rows. A tag that is new begins with what these rows say, however little they count. */
-static fkm_status begin_scores(const fkm_model *model, const struct fkmi_lesson *lesson, double share,
-                               struct fkmi_state *state)
+static fkm_status begin_scores(const fkm_model *model, const struct fkmi_pack *pack,
+                               const struct fkmi_lesson *lesson, double share, struct fkmi_state *state)
 {
     fkm_status status = FKM_OK;
-    const struct fkmi_space space = fkmi_state_space(state, model->params.metric);
     const struct fkmi_routing routing = fkmi_routing_of(&model->params, state);
     const int64_t least = (int64_t)PHASE1_ROWS * state->n_classes, batch = llround(1 / share);
     const int64_t most = least < PHASE1_SCORES ? PHASE1_SCORES : least;
@@ -181,11 +180,11 @@ static fkm_status begin_scores(const fkm_model *model, const struct fkmi_lesson 
     for (int64_t c = 0; c < state->n_classes; c++)
         beta[c] = tag_is_new(state, c) || finds ? NAN : state->beta[c];
     if (old != 0 && share < 1)
-        FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
-                                 most, &old, beta));
+        FKMI_TRY_GOTO(fkmi_prior(model->context, state, pack, &routing, &lesson->rows, &lesson->targets, most,
+                                 &old, beta));
     if (finds)
-        FKMI_TRY_GOTO(fkmi_prior(model->context, state, &space, &routing, &lesson->rows, &lesson->targets,
-                                 most, &slope, anew));
+        FKMI_TRY_GOTO(fkmi_prior(model->context, state, pack, &routing, &lesson->rows, &lesson->targets, most,
+                                 &slope, anew));
     for (int64_t c = 0; c < state->n_classes; c++)
         if (tag_is_new(state, c) || share == 1)
             move_score(state, c, finds ? slope : old, finds ? anew[c] : beta[c]);
@@ -207,9 +206,9 @@ fkm_status fkmi_model_calibrate(const fkm_model *model, const struct fkmi_lesson
 
     if (!model->estimator->calibrate)
         return FKM_OK;
-    FKMI_TRY_GOTO(begin_scores(model, lesson, share, state));
     FKMI_TRY_GOTO(
         fkmi_oracle_on(model->context, &model->params, state, lesson->rows.mask != NULL, &pack, &oracle));
+    FKMI_TRY_GOTO(begin_scores(model, pack, lesson, share, state));
     FKMI_TRY_GOTO(model->estimator->calibrate(&oracle, lesson, share, state));
 done:
     model->context->backend->pack_free(pack);

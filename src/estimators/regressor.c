@@ -90,7 +90,6 @@ static fkm_status strata_by_quantile(const double *y, int64_t n, int64_t k, int3
 static fkm_status pick_some(const struct fkmi_rows *all, int64_t k, int64_t **order, struct fkmi_rows *some)
 {
     const int64_t wanted = k * ROWS_OF_STRATUM > LEAST_ROWS ? k * ROWS_OF_STRATUM : LEAST_ROWS;
-
     struct fkmi_random random = fkmi_random_from((uint64_t)all->n);
 
     *some = *all;

@@ -13,8 +13,8 @@ struct fkmi_replacement { /* zeroed: nothing is open */
     char *path, *partial;
     bool open;
 };
-/* Opens path.partial, or that of the file a symbolic link leads to. A second writer of the same path, in any process, waits here. FKM_EIO when path is
- * something other than a regular file. */
+/* Opens path.partial, or that of the file a symbolic link leads to. A second writer of the same path, in any process,
+ * waits here. FKM_EIO when path is something other than a regular file. */
 fkm_status fkmi_replace_begin(struct fkmi_replacement *file, const char *path);
 /* All bytes or FKM_EIO. A file size limit is an error like a full disk: its signal does not get out. */
 fkm_status fkmi_replace_write(struct fkmi_replacement *file, const void *bytes, size_t size);

@@ -216,7 +216,7 @@ static fkm_status score_rows(struct fkm_context *context, const struct fkmi_pack
 }
 
 fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *state,
-                      const struct fkmi_space *space, const struct fkmi_routing *routing,
+                      const struct fkmi_pack *pack, const struct fkmi_routing *routing,
                       const struct fkmi_rows *rows, const struct fkmi_targets *targets, int64_t most_scores,
                       double *slope, double *beta)
 {
@@ -228,7 +228,6 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
                   most_tags = n_classes < in_groups ? n_classes : in_groups;
     struct fkmi_rows sample = *rows;
     struct fkmi_routing unit = *routing;
-    struct fkmi_pack *pack = NULL;
     struct prior_job job = {.n = n, .beta = beta, .slope = 1};
     double *weight = NULL, *share = NULL, *distance = NULL;
     int64_t *order = NULL;
@@ -260,7 +259,6 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
             weight[i] = 1;
         job.total = (double)n;
     }
-    FKMI_TRY_GOTO(fkmi_state_pack_in(context, space, state, rows->mask != NULL, &pack));
     shares(rows, targets, n_classes, share);
     job.weight = weight;
     job.share = share;
@@ -274,7 +272,6 @@ fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *stat
     if (slope)
         *slope = job.slope * routing->temperature;
 done:
-    context->backend->pack_free(pack);
     fkmi_free(weight);
     fkmi_free(share);
     fkmi_free(order);

@@ -68,10 +68,11 @@ void fkmi_trainer_truncate(struct fkmi_trainer *trainer, int64_t k, int64_t n_cl
 /* ---- prior.c: beta of each tag so that its mean probability over the rows is its share of them. About most_scores
  * scores are looked at: rows are thinned out evenly. slope, unless it is NULL, is what the scores of all tags are
  * multiplied by: 0 is replaced by the one that tells best which rows have them. With another one a beta that is not
- * NaN goes a step from where it stands, which reads a score once: +logit(share) - logit(mean probability). */
+ * NaN goes a step from where it stands, which reads a score once: +logit(share) - logit(mean probability). pack holds the
+ * state's prototypes. */
 enum { FKMI_PRIOR_SCORES = 1 << 21 };
 fkm_status fkmi_prior(struct fkm_context *context, const struct fkmi_state *state,
-                      const struct fkmi_space *space, const struct fkmi_routing *routing,
+                      const struct fkmi_pack *pack, const struct fkmi_routing *routing,
                       const struct fkmi_rows *rows, const struct fkmi_targets *targets, int64_t most_scores,
                       double *slope, double *beta);
 

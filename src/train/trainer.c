@@ -288,6 +288,7 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
                                  .n_targets = state->n_targets,
                                  .real = fkmi_real_of(state->dtype)};
     double *theta = NULL, *beta = NULL, *new_alpha = NULL, *new_beta = NULL, slope = 1;
+    struct fkmi_pack *pack = NULL;
     bool is_fresh;
 
     FKMI_TRY_GOTO(prototype_unit(context, state, &fresh.unit));
@@ -299,9 +300,10 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
     FKMI_TRY_GOTO(begin_theta(state, &theta, &is_fresh));
     if (tags) {
         routing.theta = theta;
-        slope = is_fresh ? 0 : 1;
+        slope = is_fresh ? 0 : 1; /* 0: to be found */
         FKMI_TRY_GOTO(fkmi_alloc(&beta, state->n_classes, sizeof *beta));
-        FKMI_TRY_GOTO(fkmi_prior(context, state, &space, &routing, rows, targets, FKMI_PRIOR_SCORES,
+        FKMI_TRY_GOTO(fkmi_state_pack_in(context, &space, state, rows->mask != NULL, &pack));
+        FKMI_TRY_GOTO(fkmi_prior(context, state, pack, &routing, rows, targets, FKMI_PRIOR_SCORES,
                                  is_fresh ? &slope : NULL, beta));
         if (!state->alpha)
             FKMI_TRY_GOTO(fkmi_alloc(&new_alpha, state->class_capacity, sizeof *new_alpha));
@@ -329,6 +331,7 @@ fkm_status fkmi_trainer_begin(struct fkmi_trainer *trainer, struct fkm_context *
     fresh = (struct fkmi_trainer){0};
 done:
     fkmi_trainer_free(&fresh);
+    context->backend->pack_free(pack);
     fkmi_free(theta);
     fkmi_free(beta);
     fkmi_free(new_alpha);
